@@ -1,0 +1,128 @@
+//! Opening and closing many connections: in blocking batches, so that a broker that stores
+//! sessions can store a batch at once.
+
+use std::io::Write;
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use bellbird_codec::{QoS, Version};
+
+use super::failure::Failure;
+use super::handshake::{
+    Introduction, Session, accepted, connect, disconnect, granted, read_packet, subscribe,
+};
+use super::plan::Plan;
+
+/// A client to be connected.
+#[derive(Clone, Debug)]
+pub(super) struct Client {
+    pub(super) introduction: Introduction,
+    /// What it subscribes to, and with which QoS.
+    pub(super) subscription: Option<(String, QoS)>,
+}
+
+/// Connections after their set-up.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) streams: Vec<TcpStream>,
+    /// Messages of QoS 1 that the broker takes on each before it has acknowledged the first.
+    pub(super) receive_maximum: u16,
+}
+
+/// Connections that are set up at the same time: fewer than brokers let wait for `accept`.
+const BATCH: usize = 100;
+/// A broker that takes longer for one answer is not there.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Connects the clients, and subscribes those that want it. In the order given.
+pub(super) fn open(plan: &Plan, clients: &[Client]) -> Result<Opened, Failure> {
+    let streams = Vec::with_capacity(clients.len());
+    let mut opened = Opened { streams, receive_maximum: u16::MAX };
+    for batch in clients.chunks(BATCH) {
+        open_batch(plan.target, plan.version, batch, &mut opened)?;
+    }
+    Ok(opened)
+}
+
+/// Says goodbye on each connection and closes it.
+pub(super) fn close(version: Version, streams: Vec<TcpStream>) -> Result<(), Failure> {
+    for mut stream in streams {
+        stream.set_nonblocking(false).map_err(Failure::system("make a socket block"))?;
+        stream
+            .write_all(&disconnect(version))
+            .map_err(Failure::system("say DISCONNECT to the broker"))?;
+    }
+    Ok(())
+}
+
+/// Removes the stored sessions of these clients, by connecting each with a clean session.
+pub(super) fn forget(plan: &Plan, clients: impl Iterator<Item = String>) -> Result<(), Failure> {
+    let clients: Vec<_> = clients.map(Client::transient).collect();
+    for batch in clients.chunks(BATCH) {
+        close(plan.version, open(plan, batch)?.streams)?;
+    }
+    Ok(())
+}
+
+/// Connects a socket without Nagle's delay.
+pub(super) fn dial(target: SocketAddr) -> Result<TcpStream, Failure> {
+    let stream = TcpStream::connect_timeout(&target, ANSWER_TIMEOUT).map_err(Failure::system(
+        format!("connect to {target} (is a broker listening there? see --target)"),
+    ))?;
+    stream.set_nodelay(true).map_err(Failure::system("set TCP_NODELAY"))?;
+    stream.set_read_timeout(Some(ANSWER_TIMEOUT)).map_err(Failure::system("set a read timeout"))?;
+    Ok(stream)
+}
+
+fn open_batch(
+    target: SocketAddr,
+    version: Version,
+    clients: &[Client],
+    opened: &mut Opened,
+) -> Result<(), Failure> {
+    let Opened { streams, receive_maximum } = opened;
+    let first = streams.len();
+    for client in clients {
+        let mut stream = dial(target)?;
+        send(&mut stream, "CONNECT", &connect(version, &client.introduction))?;
+        streams.push(stream);
+    }
+    for stream in &mut streams[first..] {
+        let welcome = accepted(version, &receive(version, stream, "CONNACK")?)?;
+        *receive_maximum = welcome.receive_maximum.min(*receive_maximum);
+    }
+    let streams = &mut streams[first..];
+    for (stream, (filter, qos)) in subscribing(streams, clients) {
+        send(stream, "SUBSCRIBE", &subscribe(version, filter, *qos))?;
+    }
+    for (stream, (_, qos)) in subscribing(streams, clients) {
+        granted(version, &receive(version, stream, "SUBACK")?, *qos)?;
+    }
+    Ok(())
+}
+
+/// The clients that subscribe, with their connections.
+fn subscribing<'a>(
+    streams: &'a mut [TcpStream],
+    clients: &'a [Client],
+) -> impl Iterator<Item = (&'a mut TcpStream, &'a (String, QoS))> {
+    std::iter::zip(streams, clients)
+        .filter_map(|(stream, client)| Some((stream, client.subscription.as_ref()?)))
+}
+
+fn send(stream: &mut TcpStream, name: &str, packet: &[u8]) -> Result<(), Failure> {
+    stream.write_all(packet).map_err(Failure::system(format!("send {name} to the broker")))
+}
+
+fn receive(version: Version, stream: &mut TcpStream, name: &str) -> Result<Vec<u8>, Failure> {
+    let attempt = format!("read {name} (did the broker close the connection? its log may say why)");
+    read_packet(version, stream).map_err(Failure::system(attempt))
+}
+
+impl Client {
+    /// With a clean session and without subscription.
+    pub(super) fn transient(client_id: String) -> Self {
+        let introduction = Introduction { client_id, session: Session::Clean };
+        Self { introduction, subscription: None }
+    }
+}

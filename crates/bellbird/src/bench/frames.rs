@@ -1,0 +1,227 @@
+//! The frames of the hot path, by hand: PUBLISH and PUBACK out of prepared bytes, and as much of
+//! a broker's answer as a generator needs. All else goes through the codec (`handshake`).
+
+use bellbird_codec::{QoS, Version};
+
+use super::stamp::Stamp;
+
+/// What a broker sent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Frame<'a> {
+    /// A message; with a packet id if it wants to be acknowledged.
+    Publish { id: Option<u16>, payload: &'a [u8] },
+    /// Answers a message of ours; codes from 0x80 on refuse it.
+    PubAck { id: u16, code: u8 },
+    /// Answers CONNECT; codes from 1 on refuse it.
+    ConnAck { session_present: bool, code: u8 },
+    /// The broker is about to close.
+    Disconnect { code: u8 },
+    /// Nothing the generator acts on.
+    Other,
+}
+
+/// The broker sent bytes that are no MQTT.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Malformed;
+
+/// A PUBLISH whose stamp and packet id are filled in for each message.
+#[derive(Debug)]
+pub(super) struct Template {
+    bytes: Vec<u8>,
+    id_at: Option<usize>,
+    stamp_at: usize,
+}
+
+impl Template {
+    /// A PUBLISH with a payload of `payload_bytes`, at least a stamp's length.
+    pub(super) fn new(version: Version, qos: QoS, topic: &str, payload_bytes: usize) -> Self {
+        let has_id = qos != QoS::AtMostOnce;
+        let properties: &[u8] = match version {
+            Version::V311 => &[],
+            Version::V5 => &[0],
+        };
+        let id: &[u8] = if has_id { &[0, 0] } else { &[] };
+        let topic_len = u16::try_from(topic.len()).expect("topics of the plan are short");
+        let body = 2 + topic.len() + id.len() + properties.len() + payload_bytes;
+        let mut bytes = vec![0x30 | qos.value() << 1];
+        push_remaining_length(&mut bytes, body);
+        bytes.extend_from_slice(&topic_len.to_be_bytes());
+        bytes.extend_from_slice(topic.as_bytes());
+        let id_at = has_id.then_some(bytes.len());
+        bytes.extend_from_slice(id);
+        bytes.extend_from_slice(properties);
+        let stamp_at = bytes.len();
+        bytes.resize(stamp_at + payload_bytes, 0x62);
+        Self { bytes, id_at, stamp_at }
+    }
+
+    /// Appends one message. `id` is ignored at QoS 0.
+    #[inline]
+    pub(super) fn append(&self, stamp: Stamp, id: u16, outbox: &mut Vec<u8>) {
+        let start = outbox.len();
+        outbox.extend_from_slice(&self.bytes);
+        let frame = &mut outbox[start..];
+        if let Some(at) = self.id_at {
+            frame[at..at + 2].copy_from_slice(&id.to_be_bytes());
+        }
+        let stamp = stamp.to_bytes();
+        frame[self.stamp_at..self.stamp_at + stamp.len()].copy_from_slice(&stamp);
+    }
+}
+
+/// Appends a PUBACK.
+#[inline]
+pub(super) fn append_puback(id: u16, outbox: &mut Vec<u8>) {
+    let [high, low] = id.to_be_bytes();
+    outbox.extend_from_slice(&[0x40, 2, high, low]);
+}
+
+/// Takes the first frame off `bytes`, with its length; `None` if it is not complete yet.
+#[inline]
+pub(super) fn first_frame(
+    version: Version,
+    bytes: &[u8],
+) -> Result<Option<(Frame<'_>, usize)>, Malformed> {
+    let Some((&head, rest)) = bytes.split_first() else { return Ok(None) };
+    let Some((len, width)) = variable_integer(rest)? else { return Ok(None) };
+    let Some(body) = rest.get(width..width + len) else { return Ok(None) };
+    let frame = match head >> 4 {
+        3 => publish(version, head, body).ok_or(Malformed)?,
+        4 => {
+            let (id, rest) = body.split_first_chunk().ok_or(Malformed)?;
+            let code = rest.first().copied().unwrap_or(0);
+            Frame::PubAck { id: u16::from_be_bytes(*id), code }
+        }
+        2 => match body {
+            [flags, code, ..] => Frame::ConnAck { session_present: *flags == 1, code: *code },
+            _ => return Err(Malformed),
+        },
+        14 => Frame::Disconnect { code: body.first().copied().unwrap_or(0) },
+        0 | 15 => return Err(Malformed),
+        _ => Frame::Other,
+    };
+    Ok(Some((frame, 1 + width + len)))
+}
+
+#[inline]
+fn publish(version: Version, head: u8, body: &[u8]) -> Option<Frame<'_>> {
+    let (topic_len, rest) = body.split_first_chunk()?;
+    let mut rest = rest.get(usize::from(u16::from_be_bytes(*topic_len))..)?;
+    let mut id = None;
+    if head & 0b110 != 0 {
+        let (bytes, after) = rest.split_first_chunk()?;
+        id = Some(u16::from_be_bytes(*bytes));
+        rest = after;
+    }
+    if version == Version::V5 {
+        let (len, width) = variable_integer(rest).ok()??;
+        rest = rest.get(width + len..)?;
+    }
+    Some(Frame::Publish { id, payload: rest })
+}
+
+/// A variable byte integer and its width; `None` if it is not complete yet [MQTT-1.5.5].
+#[inline]
+fn variable_integer(bytes: &[u8]) -> Result<Option<(usize, usize)>, Malformed> {
+    let mut value = 0;
+    for (place, &byte) in bytes.iter().take(4).enumerate() {
+        value |= usize::from(byte & 0x7f) << (7 * place);
+        if byte & 0x80 == 0 {
+            return Ok(Some((value, place + 1)));
+        }
+    }
+    if bytes.len() < 4 { Ok(None) } else { Err(Malformed) }
+}
+
+/// Appends a remaining length.
+fn push_remaining_length(bytes: &mut Vec<u8>, mut len: usize) {
+    loop {
+        let low = u8::try_from(len & 0x7f).expect("seven bits fit into a byte");
+        len >>= 7;
+        if len == 0 {
+            bytes.push(low);
+            return;
+        }
+        bytes.push(low | 0x80);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bellbird_codec::{Decoded, Packet, decode};
+
+    const STAMP: Stamp = Stamp { sent_nanos: 1, sequence: 2, publisher: 3, run: 4 };
+
+    /// Every way a template is made comes back as it was, at each cut of the stream.
+    #[test]
+    fn templates_are_read_back() {
+        for version in [Version::V311, Version::V5] {
+            for (qos, id) in [(QoS::AtMostOnce, None), (QoS::AtLeastOnce, Some(0x0102))] {
+                for payload_bytes in [16, 100, 200, 20_000] {
+                    let template = Template::new(version, qos, "a/b", payload_bytes);
+                    let mut bytes = Vec::new();
+                    template.append(STAMP, 0x0102, &mut bytes);
+                    for cut in [0, 1, 2, 4, bytes.len() - 1] {
+                        assert_eq!(first_frame(version, &bytes[..cut]), Ok(None));
+                    }
+                    let Ok(Decoded::Packet { packet: Packet::Publish(publish), len }) =
+                        decode(&bytes, Some(version), 1 << 20)
+                    else {
+                        panic!("the codec reads something else")
+                    };
+                    assert_eq!((publish.qos, len), (qos, bytes.len()));
+                    bytes.push(0x30);
+                    let (frame, len) = first_frame(version, &bytes).unwrap().unwrap();
+                    assert_eq!(len, bytes.len() - 1);
+                    let Frame::Publish { id: found, payload } = frame else { panic!("{frame:?}") };
+                    assert_eq!((found, payload.len()), (id, payload_bytes));
+                    assert_eq!(Stamp::from_payload(payload), Some(STAMP));
+                }
+            }
+        }
+    }
+
+    fn check(
+        version: Version,
+        bytes: &[u8],
+        expected: Result<Option<(Frame<'_>, usize)>, Malformed>,
+    ) {
+        assert_eq!(first_frame(version, bytes), expected, "{bytes:02x?}");
+    }
+
+    #[test]
+    fn answers() {
+        let done = |frame, len| Ok(Some((frame, len)));
+        check(Version::V311, &[0x40, 2, 1, 2], done(Frame::PubAck { id: 258, code: 0 }, 4));
+        check(Version::V5, &[0x40, 3, 0, 2, 0x97], done(Frame::PubAck { id: 2, code: 0x97 }, 5));
+        let refused = Frame::ConnAck { session_present: false, code: 5 };
+        check(Version::V311, &[0x20, 2, 0, 5], done(refused, 4));
+        check(Version::V5, &[0xe0, 1, 0x8e, 9], done(Frame::Disconnect { code: 0x8e }, 3));
+        check(Version::V311, &[0xd0, 0], done(Frame::Other, 2));
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        for bytes in [
+            &b"HTTP/1.1 400 Bad Request"[..3],
+            &[0, 0],
+            &[0x30, 0xff, 0xff, 0xff, 0xff],
+            &[0x30, 1, 0],
+            &[0x32, 5, 0, 3, b'a', b'/', b'b'],
+            &[0x40, 1, 0],
+            &[0x20, 1, 0],
+        ] {
+            let found = first_frame(Version::V311, bytes);
+            assert!(matches!(found, Err(Malformed) | Ok(None)), "{bytes:02x?}: {found:?}");
+        }
+        check(Version::V5, &[0x30, 3, 0, 0, 0x80], Err(Malformed));
+    }
+
+    #[test]
+    fn pubacks() {
+        let mut bytes = Vec::new();
+        append_puback(0xfffe, &mut bytes);
+        assert_eq!(bytes, [0x40, 2, 0xff, 0xfe]);
+    }
+}

@@ -1,0 +1,121 @@
+//! Which options fit together, and what a scenario brings along.
+
+use clap::Parser;
+
+use super::*;
+
+#[derive(Parser)]
+struct Line {
+    #[command(flatten)]
+    arguments: Arguments,
+}
+
+fn plan(line: &str) -> Result<Plan, Failure> {
+    let words = std::iter::once("bench").chain(line.split_whitespace());
+    Plan::new(&Line::try_parse_from(words).unwrap().arguments)
+}
+
+fn load(line: &str) -> LoadWork {
+    match plan(line).unwrap().work {
+        Work::Load(work) => work,
+        work @ (Work::Offline(_) | Work::Idle { .. }) => panic!("{line} is {work:?}"),
+    }
+}
+
+/// The command line is refused, and the message names what matters.
+fn check_refused(line: &str, named: &[&str]) {
+    let message = plan(line).expect_err(line).to_string();
+    for name in named {
+        assert!(message.contains(name), "{line}: {message}");
+    }
+}
+
+#[test]
+fn scenarios_bring_their_numbers() {
+    for (line, expected) in [
+        ("", (10, 10, 100)),
+        ("--qos 1", (10, 10, 20)),
+        ("--publishers 3", (3, 3, 100)),
+        ("--scenario fan-in", (50, 1, 100)),
+        ("--scenario fan-out --subscribers 1000", (1, 1000, 100)),
+        ("--scenario durable", (100, 10, 100)),
+    ] {
+        let work = load(line);
+        assert_eq!((work.publishers, work.subscribers, work.outstanding), expected, "{line}");
+    }
+}
+
+#[test]
+fn durable_scenarios_are_qos_1() {
+    assert_eq!(plan("--scenario durable").unwrap().qos, QoS::AtLeastOnce);
+    assert_eq!(plan("--scenario offline").unwrap().qos, QoS::AtLeastOnce);
+    assert_eq!(plan("").unwrap().qos, QoS::AtMostOnce);
+    check_refused("--scenario durable --qos 0", &["durable", "--qos 1"]);
+}
+
+#[test]
+fn what_would_be_ignored_is_refused() {
+    check_refused("--phase fill", &["--phase", "offline", "pair"]);
+    check_refused("--clients 3", &["--clients", "offline"]);
+    check_refused("--scenario fan-in --messages 3", &["--messages", "fan-in"]);
+    check_refused("--offline-subscribers", &["--offline-subscribers", "durable"]);
+    check_refused("--scenario offline --rate 5", &["--rate", "--clients"]);
+}
+
+#[test]
+fn bounds_are_named() {
+    check_refused("--payload 15", &["--payload", "16"]);
+    check_refused("--payload 70000", &["65536"]);
+    check_refused("--publishers 2 --subscribers 3", &["pair", "2 to 3"]);
+    check_refused("--outstanding 0", &["--outstanding", "at least 1"]);
+    check_refused("--outstanding 70000", &["65535"]);
+    check_refused("--outstanding 50 --backlog 20", &["--backlog", "50"]);
+    check_refused("--rate 0", &["--rate"]);
+    check_refused("--seconds 0", &["--seconds", "0.1"]);
+    check_refused("--seconds 1e9", &["3600"]);
+    check_refused("--mqtt 4", &["--mqtt 4"]);
+    check_refused("--tag a/b", &["--tag"]);
+    check_refused("--target nonsense", &["--target nonsense", "HOST:PORT"]);
+    check_refused("--scenario offline --messages 0", &["--messages"]);
+    check_refused("--scenario fan-in --publishers 60000 --subscribers 60000", &["10000000"]);
+}
+
+#[test]
+fn pairs_are_numbered_without_gaps() {
+    for line in [
+        "--publishers 4",
+        "--scenario fan-in --publishers 4 --subscribers 2",
+        "--scenario fan-out --publishers 2 --subscribers 5",
+        "--scenario durable --publishers 7 --subscribers 3",
+    ] {
+        let work = load(line);
+        let mut seen = vec![0; work.pairs()];
+        for subscriber in 0..work.subscribers {
+            for publisher in 0..work.publishers + 1 {
+                if let Some(pair) = work.pair(subscriber, publisher) {
+                    seen[pair] += 1;
+                    assert_eq!(work.publisher_of(pair), publisher);
+                }
+            }
+        }
+        assert!(seen.iter().all(|&count| count == 1), "{line}: {seen:?}");
+    }
+}
+
+#[test]
+fn topics_meet_their_filters() {
+    let durable = plan("--scenario durable --tag t").unwrap();
+    let work = load("--scenario durable --tag t");
+    assert_eq!(durable.topic(&work, 23), "t/3");
+    assert_eq!(durable.filter(&work, 3), "t/3");
+    let work = load("--scenario fan-in");
+    assert_eq!(durable.topic(&work, 23), "t/23");
+    assert_eq!(durable.filter(&work, 0), "t/#");
+}
+
+#[test]
+fn offline_sessions_are_found_again() {
+    assert_eq!(plan("--scenario offline").unwrap().client_id('s', 7), "bench-s7");
+    assert_eq!(plan("--scenario offline").unwrap().connections(), 1000);
+    assert_eq!(plan("--idle 12").unwrap().connections(), 12);
+}

@@ -1,0 +1,39 @@
+//! The Bellbird MQTT broker: one program.
+
+mod bench;
+mod config;
+mod start;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// An MQTT broker that loses nothing it acknowledged.
+#[derive(Parser)]
+#[command(name = "bellbird", version)]
+struct Program {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Starts the broker.
+    Start(start::Arguments),
+    /// Loads a broker (this one or another) and measures it.
+    Bench(bench::Arguments),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Program::parse().command {
+        Command::Start(arguments) => start::run(&arguments),
+        Command::Bench(arguments) => bench::run(&arguments).map_err(Into::into),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("bellbird: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! `bellbird start`: run a broker until it is told to end.
+
+use std::error::Error;
+use std::io::{Write, stdout};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use bellbird_server::{Listener, Node, Settings};
+use clap::Args;
+use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR2};
+use signal_hook::iterator::Signals;
+
+use crate::config::Configuration;
+
+/// Starts a broker with the defaults, a configuration file, or options, which win.
+#[derive(Args, Debug)]
+pub(crate) struct Arguments {
+    /// Read this TOML file (see docs/configuration.md)
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Listen here for MQTT over TCP; may be given several times [default: 127.0.0.1:1883]
+    #[arg(long, value_name = "ADDR:PORT")]
+    listen: Vec<SocketAddr>,
+    /// Keep sessions and messages in this directory [default: ~/.local/share/bellbird]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Event loops [default: one per core]
+    #[arg(long, value_name = "N")]
+    shards: Option<u8>,
+}
+
+/// Runs until SIGTERM or SIGINT, which is a success, or until the log fails.
+pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
+    let configuration = configuration(arguments)?;
+    // Before anything is bound or locked: a signal from here on ends it cleanly.
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGUSR2])?;
+    let listeners = bind(&configuration)?;
+    let settings = Settings {
+        data: configuration.data.clone(),
+        durability: configuration.durability.into(),
+        core: configuration.core(),
+    };
+    let node = Node::start(&settings, &listeners, || {
+        // The main thread waits for signals: this one says that the log has failed.
+        let _raised = signal_hook::low_level::raise(SIGUSR2);
+    })?;
+    greet(&node, &configuration)?;
+    for signal in &mut signals {
+        if signal == SIGUSR2 && !node.has_failed() {
+            continue;
+        }
+        break;
+    }
+    let summary = node.stop()?;
+    println!("ended: {summary}");
+    Ok(())
+}
+
+fn configuration(arguments: &Arguments) -> Result<Configuration, Box<dyn Error>> {
+    let mut configuration = match &arguments.config {
+        Some(path) => Configuration::read(path)?,
+        None => Configuration::default(),
+    };
+    if !arguments.listen.is_empty() {
+        configuration.listen.clone_from(&arguments.listen);
+    }
+    if let Some(data) = &arguments.data {
+        configuration.data.clone_from(data);
+    }
+    if let Some(shards) = arguments.shards {
+        configuration.shards = shards;
+    }
+    configuration.check()?;
+    Ok(configuration)
+}
+
+/// Whoever is not on this machine gets in nowhere until there are users: a listener on another
+/// address is refused for now.
+fn bind(configuration: &Configuration) -> Result<Vec<Listener>, Box<dyn Error>> {
+    let mut listeners = Vec::new();
+    for address in &configuration.listen {
+        if !address.ip().is_loopback() {
+            return Err(format!(
+                "listen = \"{address}\" is reachable from other machines, and this version knows \
+                 no users yet, so it would let everybody in: listen on a loopback address such \
+                 as 127.0.0.1:{}",
+                address.port()
+            )
+            .into());
+        }
+        listeners.push(Listener::bind(*address)?);
+    }
+    Ok(listeners)
+}
+
+fn greet(node: &Node, configuration: &Configuration) -> std::io::Result<()> {
+    let mut out = stdout().lock();
+    let report = node.report();
+    let (found, log) = (report.found, &report.log);
+    writeln!(out, "bellbird {}", env!("CARGO_PKG_VERSION"))?;
+    writeln!(
+        out,
+        "data in {}: {} sessions, {} subscriptions, {} waiting deliveries, {} retained messages",
+        configuration.data.display(),
+        found.sessions,
+        found.subscriptions,
+        found.deliveries,
+        found.retained
+    )?;
+    writeln!(out, "log: {log}")?;
+    for address in node.addresses() {
+        writeln!(out, "listening on {address} (mqtt, tcp)")?;
+    }
+    let durability = configuration.durability;
+    writeln!(out, "{} shards, acknowledged means {durability:?}", configuration.shards)?;
+    if let Some(address) = node.addresses().first() {
+        let (host, port) = (address.ip(), address.port());
+        writeln!(out, "try it, in two other terminals:")?;
+        writeln!(out, "  mosquitto_sub -h {host} -p {port} -t 'hello/#' -v")?;
+        writeln!(out, "  mosquitto_pub -h {host} -p {port} -t hello/world -m 'hi there'")?;
+    }
+    writeln!(out, "ready")?;
+    out.flush()
+}

@@ -1,0 +1,396 @@
+//! The clients of one shard: deliveries into their outboxes, inflight windows and queues.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bellbird_codec::{PacketId, QoS};
+use bellbird_topics::{Filter, Progress};
+
+use crate::config::Config;
+use crate::connection::Connections;
+use crate::contract::{Event, Output, Subscriber};
+use crate::identity::{ConnectionId, Holder, Position, Time};
+use crate::ledger::{DropReason, Ledger};
+use crate::limits::WALK_NODES;
+use crate::mail::{Share, Target};
+use crate::message::Message;
+use crate::outbox::{Outbox, Pool};
+use crate::outgoing::{Outgoing, Single};
+use crate::permit::{Action, Gate, Verdict};
+use crate::session::{Inflight, NONE, Queued, Session};
+use crate::sessions::Sessions;
+use crate::view::View;
+
+/// Everything that a delivery touches, and nothing that routing reads meanwhile.
+pub(crate) struct Clients {
+    pub(crate) config: Arc<Config>,
+    pub(crate) gate: Gate,
+    pub(crate) sessions: Sessions,
+    pub(crate) connections: Connections,
+    pub(crate) outboxes: Vec<Outbox>,
+    pub(crate) pool: Pool,
+    pub(crate) ledger: Ledger,
+    pub(crate) outputs: VecDeque<Output>,
+    /// Stored deliveries that are over, to be committed at the end of the turn.
+    pub(crate) done: Vec<(u32, Holder, Position)>,
+    /// Sessions whose walk of retained messages goes on in the next turn.
+    pub(crate) walking: VecDeque<u32>,
+    pub(crate) appended_bytes: u64,
+    found: Vec<Arc<Message>>,
+}
+
+/// Whom a message is for and where it comes from.
+#[derive(Clone, Copy)]
+pub(crate) struct Addressing<'a> {
+    pub(crate) targets: &'a [Target],
+    /// None for QoS 0, where all targets are served at once.
+    pub(crate) share: Option<Share>,
+    pub(crate) origin: Holder,
+    pub(crate) position: Option<Position>,
+}
+
+impl Clients {
+    pub(crate) fn new(config: Arc<Config>, gate: Gate, sessions: Sessions) -> Self {
+        Self {
+            config,
+            gate,
+            sessions,
+            connections: Connections::default(),
+            outboxes: Vec::new(),
+            pool: Pool::default(),
+            ledger: Ledger::default(),
+            outputs: VecDeque::new(),
+            done: Vec::new(),
+            walking: VecDeque::new(),
+            appended_bytes: 0,
+            found: Vec::new(),
+        }
+    }
+
+    /// Delivers a message to those of the targets that its share takes.
+    pub(crate) fn deliver(&mut self, now: Time, to: Addressing<'_>, out: &mut Outgoing<'_>) {
+        for target in to.targets {
+            let grant = target.grant;
+            if to.share.is_some_and(|share| !share.takes(grant)) {
+                continue;
+            }
+            if grant.options.no_local && target.subscriber.holder == to.origin {
+                continue;
+            }
+            let qos = out.parts.qos.min(grant.options.qos);
+            let retain = out.parts.retain && grant.options.retain_as_published;
+            self.ledger.routed += 1;
+            let position = if qos == QoS::AtMostOnce { None } else { to.position };
+            self.deliver_one(now, target.subscriber, qos, retain, position, out);
+        }
+    }
+
+    fn deliver_one(
+        &mut self,
+        now: Time,
+        subscriber: Subscriber,
+        qos: QoS,
+        retain: bool,
+        position: Option<Position>,
+        out: &mut Outgoing<'_>,
+    ) {
+        let Some((index, session)) = self.sessions.of(subscriber) else {
+            return self.ledger.drop(DropReason::SessionEnded, 1);
+        };
+        let verdict =
+            self.gate.permit(&session.client_id, Action::Receive, out.parts.topic.as_str());
+        if verdict != Verdict::Yes {
+            return self.drop(index, DropReason::NotPermitted, position);
+        }
+        if qos == QoS::AtMostOnce {
+            return self.deliver_at_most_once(now, index, retain, out);
+        }
+        let is_live = session.connection != NONE && session.is_drained() && session.has_quota();
+        if !is_live || self.outbox_is_full(index) {
+            let message = out.share();
+            return self.enqueue(index, Queued { message, position, qos, retain });
+        }
+        let keep = session_keeps(self.sessions.at(index));
+        let delivery = keep.then(|| Queued { message: out.share(), position, qos, retain });
+        let Some(session) = self.sessions.at(index) else { return };
+        let (frame, packet_id_at) = out.frame(now, session.version, qos, retain);
+        if frame.len() > session.max_packet_bytes as usize {
+            return self.drop(index, DropReason::TooLarge, position);
+        }
+        let packet_id = session.next_packet_id();
+        session.inflight.push_back(Inflight { packet_id, delivery });
+        session.sent += 1;
+        let connection = session.connection;
+        let outbox = &mut self.outboxes[connection as usize];
+        let buffer = outbox.buffer(&mut self.pool);
+        let at = buffer.len() + packet_id_at;
+        self.appended_bytes += frame.len() as u64;
+        buffer.extend_from_slice(frame);
+        buffer[at..at + 2].copy_from_slice(&packet_id.value().to_be_bytes());
+        self.announce(connection);
+    }
+
+    fn deliver_at_most_once(
+        &mut self,
+        now: Time,
+        index: u32,
+        retain: bool,
+        out: &mut Outgoing<'_>,
+    ) {
+        let Some(session) = self.sessions.at(index) else { return };
+        if session.connection == NONE {
+            return self.drop(index, DropReason::Offline, None);
+        }
+        let (frame, _) = out.frame(now, session.version, QoS::AtMostOnce, retain);
+        if frame.len() > session.max_packet_bytes as usize {
+            return self.drop(index, DropReason::TooLarge, None);
+        }
+        let connection = session.connection;
+        let outbox = &mut self.outboxes[connection as usize];
+        if outbox.len() + frame.len() > self.config.outbox_bytes_max {
+            return self.drop(index, DropReason::OutboxFull, None);
+        }
+        outbox.unsent += 1;
+        self.appended_bytes += frame.len() as u64;
+        outbox.buffer(&mut self.pool).extend_from_slice(frame);
+        self.announce(connection);
+    }
+
+    /// Puts a delivery of QoS 1 behind those that wait, or drops it at the queue's bounds.
+    pub(crate) fn enqueue(&mut self, index: u32, delivery: Queued) {
+        let Some(session) = self.sessions.at(index) else { return };
+        let size = delivery.message.size_bytes();
+        let has_room = session.queue.len() < self.config.queue_messages_max
+            && (session.queue_bytes + size <= self.config.queue_bytes_max
+                || session.queue.is_empty());
+        if !has_room {
+            return self.drop(index, DropReason::QueueFull, delivery.position);
+        }
+        session.queue_bytes += size;
+        session.queue.push_back(delivery);
+        let connection = session.connection;
+        if let Some(outbox) = self.outboxes.get_mut(connection as usize) {
+            outbox.hungry = true;
+        }
+    }
+
+    /// Sends what the client may be sent now: first again what it had not acknowledged on its
+    /// last connection, then what waits, then retained messages.
+    pub(crate) fn pump(&mut self, now: Time, index: u32, view: &dyn View) {
+        loop {
+            let Some(session) = self.sessions.at(index) else { return };
+            if session.connection == NONE {
+                return;
+            }
+            let outbox = &mut self.outboxes[session.connection as usize];
+            outbox.hungry = outbox.len() >= self.config.outbox_bytes_max / 2;
+            if outbox.hungry || !session.has_quota() {
+                return;
+            }
+            let sent = usize::from(session.sent);
+            if let Some(inflight) = session.inflight.get(sent) {
+                let again = inflight.clone();
+                session.sent += 1;
+                self.send_again(now, index, &again);
+            } else if let Some(delivery) = session.queue.pop_front() {
+                session.queue_bytes -= delivery.message.size_bytes();
+                self.send_queued(now, index, delivery);
+            } else {
+                return self.walk_on(now, index, view);
+            }
+        }
+    }
+
+    /// With the same packet id and DUP set [MQTT-4.4.0-1] [MQTT-3.3.1-1]. A delivery that went
+    /// out once does not expire any more.
+    fn send_again(&mut self, now: Time, index: u32, inflight: &Inflight) {
+        let Some(delivery) = &inflight.delivery else { return };
+        if !self.send_single(now, index, delivery, Some((inflight.packet_id, true))) {
+            if let Some(session) = self.sessions.at(index) {
+                session.acknowledge(inflight.packet_id);
+            }
+            self.drop(index, DropReason::TooLarge, delivery.position);
+        }
+    }
+
+    fn send_queued(&mut self, now: Time, index: u32, delivery: Queued) {
+        if delivery.message.is_expired(now) {
+            self.ledger.expired += 1;
+            return self.finish(index, delivery.position);
+        }
+        let Some(session) = self.sessions.at(index) else { return };
+        let packet_id = session.next_packet_id();
+        if !self.send_single(now, index, &delivery, Some((packet_id, false))) {
+            return self.drop(index, DropReason::TooLarge, delivery.position);
+        }
+        let Some(session) = self.sessions.at(index) else { return };
+        let delivery = session.durable.then_some(delivery);
+        session.inflight.push_back(Inflight { packet_id, delivery });
+        session.sent += 1;
+    }
+
+    /// Appends one packet to the session's outbox. Returns whether it fits the client.
+    fn send_single(
+        &mut self,
+        now: Time,
+        index: u32,
+        delivery: &Queued,
+        id: Option<(PacketId, bool)>,
+    ) -> bool {
+        let Some(session) = self.sessions.at(index) else { return true };
+        let single = Single {
+            message: &delivery.message,
+            qos: delivery.qos,
+            retain: delivery.retain,
+            dup: id.is_some_and(|(_, dup)| dup),
+            packet_id: id.map_or(0, |(packet_id, _)| packet_id.value()),
+        };
+        let connection = session.connection;
+        let outbox = &mut self.outboxes[connection as usize];
+        let buffer = outbox.buffer(&mut self.pool);
+        let fits = single.encode(now, session.version, session.max_packet_bytes, buffer);
+        if fits && delivery.qos == QoS::AtMostOnce {
+            outbox.unsent += 1;
+        }
+        self.announce(connection);
+        fits
+    }
+
+    /// One slice of the retained messages that the session's subscriptions asked for.
+    fn walk_on(&mut self, now: Time, index: u32, view: &dyn View) {
+        let Some(session) = self.sessions.at(index) else { return };
+        let Some(walk) = session.walks.as_mut().and_then(|walks| walks.front_mut()) else {
+            return;
+        };
+        let Ok(filter) = Filter::parse(&walk.filter) else { return };
+        let mut found = std::mem::take(&mut self.found);
+        let granted = walk.granted;
+        let progress =
+            view.walk(session.namespace, filter, &mut walk.cursor, WALK_NODES, &mut found);
+        if progress == Progress::Done
+            && let Some(walks) = &mut session.walks
+        {
+            walks.pop_front();
+            if walks.is_empty() {
+                session.walks = None;
+            }
+        }
+        let goes_on = session.walks.is_some();
+        for message in found.drain(..) {
+            self.deliver_retained(now, index, message, granted);
+        }
+        self.found = found;
+        if goes_on {
+            self.walking.push_back(index);
+        }
+    }
+
+    fn deliver_retained(&mut self, now: Time, index: u32, message: Arc<Message>, granted: QoS) {
+        if message.is_expired(now) {
+            return;
+        }
+        self.ledger.routed += 1;
+        let topic = message.topic();
+        let Some(session) = self.sessions.at(index) else { return };
+        let verdict = self.gate.permit(&session.client_id, Action::Receive, topic.as_str());
+        if verdict != Verdict::Yes {
+            return self.drop(index, DropReason::NotPermitted, None);
+        }
+        let qos = message.qos.min(granted);
+        let delivery = Queued { message, position: None, qos, retain: true };
+        if qos == QoS::AtMostOnce {
+            if !self.send_single(now, index, &delivery, None) {
+                self.drop(index, DropReason::TooLarge, None);
+            }
+        } else if session.is_drained() && session.has_quota() {
+            self.send_queued(now, index, delivery);
+        } else {
+            // A walk is exempt from the queue's limits; a slice is all it can add to them.
+            session.queue_bytes += delivery.message.size_bytes();
+            session.queue.push_back(delivery);
+        }
+    }
+
+    /// The client acknowledged a delivery of QoS 1.
+    pub(crate) fn acknowledged(
+        &mut self,
+        now: Time,
+        index: u32,
+        packet_id: PacketId,
+        view: &dyn View,
+    ) {
+        let Some(session) = self.sessions.at(index) else { return };
+        // An unknown id is legal: the delivery may have been acknowledged before.
+        let Some(inflight) = session.acknowledge(packet_id) else { return };
+        let has_more = !session.is_drained() || session.walks.is_some();
+        self.ledger.done += 1;
+        self.finish(index, inflight.delivery.and_then(|delivery| delivery.position));
+        if has_more {
+            self.pump(now, index, view);
+        }
+    }
+
+    /// The shell wrote bytes of an outbox.
+    pub(crate) fn sent(&mut self, now: Time, id: ConnectionId, bytes: usize, view: &dyn View) {
+        let Some(connection) = self.connections.live(id) else { return };
+        let session = connection.session;
+        let Some(outbox) = self.outboxes.get_mut(id.index as usize) else { return };
+        if outbox.consume(bytes, &mut self.pool) {
+            outbox.announced = false;
+            self.ledger.done += u64::from(std::mem::take(&mut outbox.unsent));
+        }
+        if outbox.hungry && outbox.len() < self.config.outbox_bytes_max / 2 {
+            self.pump(now, session, view);
+        }
+    }
+
+    /// Tells the shell that a connection has something to send.
+    pub(crate) fn announce(&mut self, connection: u32) {
+        let outbox = &mut self.outboxes[connection as usize];
+        if outbox.announced {
+            return;
+        }
+        outbox.announced = true;
+        if let Some(id) = self.connections.id_at(connection) {
+            self.outputs.push_back(Output::Send(id));
+        }
+    }
+
+    /// The buffer of a connection that something other than a PUBLISH is written to.
+    pub(crate) fn write(&mut self, connection: u32, write: impl FnOnce(&mut Vec<u8>)) {
+        write(self.outboxes[connection as usize].buffer(&mut self.pool));
+        self.announce(connection);
+    }
+
+    /// Counts a drop, and commits that a stored delivery is over.
+    pub(crate) fn drop(&mut self, index: u32, reason: DropReason, position: Option<Position>) {
+        self.ledger.drop(reason, 1);
+        if self.config.events
+            && let Some(session) = self.sessions.at(index)
+        {
+            let event = Event::Dropped { holder: session.holder, reason };
+            self.outputs.push_back(Output::Event(event));
+        }
+        self.finish(index, position);
+    }
+
+    fn finish(&mut self, index: u32, position: Option<Position>) {
+        if let Some(position) = position
+            && let Some(session) = self.sessions.at(index)
+        {
+            self.done.push((index, session.holder, position));
+        }
+    }
+
+    fn outbox_is_full(&mut self, index: u32) -> bool {
+        let Some(session) = self.sessions.at(index) else { return true };
+        self.outboxes
+            .get(session.connection as usize)
+            .is_none_or(|outbox| outbox.len() >= self.config.outbox_bytes_max)
+    }
+}
+
+/// Whether what is sent must be kept for another connection: else the packet id is all.
+fn session_keeps(session: Option<&mut Session>) -> bool {
+    session.is_some_and(|session| session.durable)
+}

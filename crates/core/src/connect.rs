@@ -1,0 +1,350 @@
+//! CONNECT: the lobby settles who it is, the home gives it its session.
+
+use bellbird_codec::{
+    Connack, Connect, Packet, Properties, Property, PropertyBuffer, ReasonCode, Version,
+};
+use bellbird_topics::Namespace;
+
+use crate::connection::{Cause, Opening, Parks, Phase};
+use crate::contract::{Change, Event, Flow, Output};
+use crate::identity::{ConnectionId, Holder, Time};
+use crate::ledger::DropReason;
+use crate::permit::Action;
+use crate::record::{Commit, Operation, Record};
+use crate::release::StoredFor;
+use crate::session::Session;
+use crate::sessions::home_of;
+use crate::shard::Shard;
+use crate::timer::Timer;
+use crate::view::View;
+
+/// A CONNECT that the lobby accepted, on its way to the session's home.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Hello {
+    /// The protocol the client speaks.
+    pub version: Version,
+    /// The namespace it was put into.
+    pub namespace: Namespace,
+    /// Its final client identifier.
+    pub client_id: Box<str>,
+    /// Whether the server chose the identifier [MQTT-3.1.3-6].
+    pub is_assigned: bool,
+    /// Clean Start, or Clean Session in 3.1.1.
+    pub clean_start: bool,
+    /// Keep Alive in seconds; 0 switches it off.
+    pub keep_alive_secs: u16,
+    /// Session Expiry Interval in seconds, after our bound; `u32::MAX` never.
+    pub expiry_secs: u32,
+    /// The client asked for another expiry than it gets.
+    pub is_expiry_changed: bool,
+    /// The client's Receive Maximum.
+    pub receive_max: u16,
+    /// The client's Maximum Packet Size.
+    pub max_packet_bytes: u32,
+}
+
+impl Shard {
+    /// CONNECT on the accepting shard.
+    pub(crate) fn connect(&mut self, now: Time, id: ConnectionId, packet: &Connect<'_>) -> Flow {
+        let Some(connection) = self.clients.connections.live(id) else { return Flow::Park };
+        connection.version = packet.version;
+        if let Some(code) = unsupported(packet) {
+            return self.refuse(now, id, code);
+        }
+        let is_assigned = packet.client_id.is_empty();
+        if is_assigned && packet.version == Version::V311 && !packet.clean_start {
+            return self.refuse(now, id, ReasonCode::ClientIdentifierNotValid);
+        }
+        let client_id: Box<str> =
+            if is_assigned { self.assigned_client_id(id) } else { packet.client_id.into() };
+        match self.permit_as(id, &client_id, Action::Connect, &client_id) {
+            Some(true) => {}
+            Some(false) => return self.refuse(now, id, ReasonCode::NotAuthorized),
+            None => return Flow::Again,
+        }
+        let hello = Box::new(self.hello(packet, client_id, is_assigned));
+        let home = home_of(hello.namespace, &hello.client_id, self.clients.config.shards);
+        if home == self.id {
+            self.arrive(now, id, &hello);
+        } else {
+            self.clients.connections.close(id);
+            self.clients.outputs.push_back(Output::Move { connection: id, to: home, hello });
+        }
+        Flow::Park
+    }
+
+    /// A connection whose home is this shard, CONNECT behind it.
+    pub(crate) fn arrive(&mut self, now: Time, id: ConnectionId, hello: &Hello) {
+        let mut wait = None;
+        let found = self.clients.sessions.find(hello.namespace, &hello.client_id);
+        if let Some(owner) =
+            found.and_then(|index| self.clients.sessions.at(index)).map(|s| s.owner)
+            && let Some(old) = self.clients.connections.id_at(owner)
+        {
+            self.disconnect(now, old, ReasonCode::SessionTakenOver, Cause::TakenOver);
+        }
+        // The takeover may have ended a session that lived no longer than its connection.
+        let found = self.clients.sessions.find(hello.namespace, &hello.client_id);
+        let kept = found.filter(|_| !hello.clean_start);
+        let index = match (kept, found) {
+            (Some(index), _) => Some(index),
+            (None, Some(old)) => {
+                let holder = self.clients.sessions.at(old).map_or(Holder::default(), |s| s.holder);
+                if hello.expiry_secs == 0 {
+                    wait = self.end_session(now, old, Some(StoredFor::Connack(id)));
+                } else {
+                    // The Open of the new incarnation ends the old one in the log as well.
+                    self.forget_session(old);
+                }
+                let incarnation = holder.incarnation + 1;
+                self.begin_session(Holder { number: holder.number, incarnation }, hello)
+            }
+            (None, None) => {
+                let number = self.clients.sessions.take_number();
+                self.begin_session(Holder { number, incarnation: 1 }, hello)
+            }
+        };
+        let Some(index) = index else {
+            let _closing = self.refuse(now, id, ReasonCode::QuotaExceeded);
+            return;
+        };
+        let stored = self.claim(now, id, index, hello, kept.is_some());
+        if stored.is_none() && wait.is_none() {
+            self.welcome_now(now, id);
+        }
+    }
+
+    fn begin_session(&mut self, holder: Holder, hello: &Hello) -> Option<u32> {
+        let mut session = Session::new(holder, hello.namespace, hello.client_id.clone());
+        session.durable = hello.expiry_secs > 0;
+        self.clients.sessions.add(session)
+    }
+
+    /// Ties the connection to its session. Returns whether CONNACK waits for the log.
+    fn claim(
+        &mut self,
+        now: Time,
+        id: ConnectionId,
+        index: u32,
+        hello: &Hello,
+        session_present: bool,
+    ) -> Option<()> {
+        let inflight_max = self.clients.config.inflight_max.min(hello.receive_max).max(1);
+        let session = self.clients.sessions.at(index)?;
+        session.owner = id.index;
+        session.version = hello.version;
+        session.max_packet_bytes = hello.max_packet_bytes;
+        session.inflight_max = inflight_max;
+        session.expiry_secs = hello.expiry_secs;
+        session.epoch += 1;
+        session.sent = 0;
+        let (holder, epoch, durable) = (session.holder, session.epoch, session.durable);
+        let connection = self.clients.connections.live(id)?;
+        connection.version = hello.version;
+        connection.session = index;
+        connection.phase = Phase::Opening;
+        connection.parks.add(Parks::CONNACK);
+        connection.silence_ms_max = u32::from(hello.keep_alive_secs) * 1500;
+        connection.waiting().opening = Some(Opening {
+            session_present,
+            assigned_client_id: hello.is_assigned,
+            expiry_secs: hello.is_expiry_changed.then_some(hello.expiry_secs),
+        });
+        if connection.silence_ms_max > 0 {
+            let deadline = Time(now.0 + u64::from(connection.silence_ms_max));
+            self.timers.insert(now, deadline, Timer::Connection(id));
+        }
+        if !durable {
+            return None;
+        }
+        let operation = if session_present {
+            Operation::Resume { expiry_secs: hello.expiry_secs }
+        } else {
+            Operation::Open {
+                namespace: hello.namespace,
+                client_id: hello.client_id.clone(),
+                expiry_secs: hello.expiry_secs,
+            }
+        };
+        self.commit(now, holder, epoch, vec![operation], StoredFor::Connack(id));
+        Some(())
+    }
+
+    /// CONNACK, and everything the session owes its client.
+    pub(crate) fn welcome(&mut self, now: Time, id: ConnectionId, view: &dyn View) {
+        let Some(index) = self.welcome_now(now, id) else { return };
+        self.clients.pump(now, index, view);
+    }
+
+    fn welcome_now(&mut self, _now: Time, id: ConnectionId) -> Option<u32> {
+        let connection = self.clients.connections.live(id)?;
+        if connection.phase != Phase::Opening {
+            return None;
+        }
+        connection.phase = Phase::Open;
+        let (index, version) = (connection.session, connection.version);
+        let opening = connection.waiting.as_mut()?.opening.take()?;
+        connection.forget_waiting_if_idle();
+        let session = self.clients.sessions.at(index)?;
+        session.connection = id.index;
+        let (holder, client_id) = (session.holder, session.client_id.clone());
+        let mut buffer = PropertyBuffer::new();
+        if version == Version::V5 {
+            self.announce_limits(&opening, &client_id, &mut buffer);
+        }
+        let connack = Packet::Connack(Connack {
+            session_present: opening.session_present,
+            code: 0,
+            properties: buffer.as_properties(),
+        });
+        self.clients.write(id.index, |out| connack.encode(version, out));
+        if self.clients.config.events {
+            let session_present = opening.session_present;
+            let event = Event::Connected { holder, client_id, session_present };
+            self.clients.outputs.push_back(Output::Event(event));
+        }
+        self.resume(id, Parks::CONNACK);
+        Some(index)
+    }
+
+    /// What a 5.0 client must know: our limits, and what is not offered yet.
+    fn announce_limits(&self, opening: &Opening, client_id: &str, buffer: &mut PropertyBuffer) {
+        let config = &self.clients.config;
+        if let Some(secs) = opening.expiry_secs {
+            buffer.push(Property::SessionExpiryInterval(secs));
+        }
+        buffer.push(Property::ReceiveMaximum(config.receive_max));
+        buffer.push(Property::MaximumQoS(bellbird_codec::QoS::AtLeastOnce));
+        buffer.push(Property::MaximumPacketSize(config.packet_bytes_max));
+        if opening.assigned_client_id {
+            buffer.push(Property::AssignedClientIdentifier(client_id));
+        }
+        buffer.push(Property::SubscriptionIdentifierAvailable(false));
+        buffer.push(Property::SharedSubscriptionAvailable(false));
+    }
+
+    /// CONNACK with a reason, then close [MQTT-3.2.2-7].
+    pub(crate) fn refuse(&mut self, _now: Time, id: ConnectionId, reason: ReasonCode) -> Flow {
+        let Some(connection) = self.clients.connections.live(id) else { return Flow::Park };
+        let version = connection.version;
+        connection.phase = Phase::Closing;
+        let code = match version {
+            Version::V5 => Some(reason.value()),
+            Version::V311 => return_code(reason),
+        };
+        if let Some(code) = code {
+            let properties = Properties::default();
+            let connack = Packet::Connack(Connack { session_present: false, code, properties });
+            self.clients.write(id.index, |out| connack.encode(version, out));
+        }
+        self.clients.outputs.push_back(Output::Close(id));
+        Flow::Park
+    }
+
+    /// Ends a session for good: what it held is dropped, its subscriptions leave the view, and
+    /// the log is told if it knew it. Returns whether `waits` will be reported.
+    pub(crate) fn end_session(
+        &mut self,
+        now: Time,
+        index: u32,
+        waits: Option<StoredFor>,
+    ) -> Option<()> {
+        let session = self.forget_session(index)?;
+        if !session.durable {
+            return None;
+        }
+        let waits_for = waits.unwrap_or(StoredFor::Nothing);
+        self.commit(now, session.holder, session.epoch, vec![Operation::End], waits_for);
+        waits.map(|_| ())
+    }
+
+    fn forget_session(&mut self, index: u32) -> Option<Session> {
+        let session = self.clients.sessions.remove(index)?;
+        let lost = session.inflight.len() + session.queue.len();
+        self.clients.ledger.drop(DropReason::SessionEnded, lost as u64);
+        if !session.subscriptions.is_empty() {
+            let subscriber = self.clients.sessions.subscriber(index, session.holder);
+            let namespace = session.namespace;
+            let gone = |(filter, _): &(Box<str>, _)| Change::Unsubscribe {
+                namespace,
+                filter: filter.clone(),
+                subscriber,
+            };
+            let changes = session.subscriptions.iter().map(gone).collect();
+            let ticket = self.changes.ticket(None);
+            self.clients.outputs.push_back(Output::Change { ticket, changes });
+        }
+        Some(session)
+    }
+
+    pub(crate) fn commit(
+        &mut self,
+        now: Time,
+        holder: Holder,
+        epoch: u32,
+        operations: Vec<Operation>,
+        waits: StoredFor,
+    ) {
+        let ticket = self.releases.ticket(waits);
+        let record = Record::Commit(Commit { holder, epoch, at: now, operations });
+        self.clients.outputs.push_back(Output::Store { ticket, record });
+    }
+
+    fn hello(&self, packet: &Connect<'_>, client_id: Box<str>, is_assigned: bool) -> Hello {
+        let properties = packet.properties;
+        let asked = match packet.version {
+            Version::V311 if packet.clean_start => 0,
+            // Clean Session 0 has no expiry of its own: such a session is kept [MQTT-3.1.2-5].
+            Version::V311 => u32::MAX,
+            Version::V5 => properties.session_expiry_interval().unwrap_or(0),
+        };
+        let expiry_secs = asked.min(self.clients.config.session_expiry_secs_max);
+        Hello {
+            version: packet.version,
+            namespace: Namespace::default(),
+            client_id,
+            is_assigned,
+            clean_start: packet.clean_start,
+            keep_alive_secs: packet.keep_alive_secs,
+            expiry_secs,
+            is_expiry_changed: packet.version == Version::V5 && expiry_secs != asked,
+            receive_max: properties.receive_maximum().unwrap_or(u16::MAX),
+            max_packet_bytes: properties.maximum_packet_size().unwrap_or(u32::MAX),
+        }
+    }
+
+    /// Unique among all starts, shards and connections of this node.
+    fn assigned_client_id(&self, id: ConnectionId) -> Box<str> {
+        let start = self.ids.next.start;
+        format!("auto-{start}-{}-{}-{}", self.id.0, id.index, id.generation).into()
+    }
+}
+
+/// What is asked for in CONNECT and not offered yet.
+fn unsupported(packet: &Connect<'_>) -> Option<ReasonCode> {
+    if packet.properties.authentication_method().is_some() {
+        return Some(ReasonCode::BadAuthenticationMethod);
+    }
+    let will = packet.will.as_ref()?;
+    Some(if will.qos == bellbird_codec::QoS::ExactlyOnce {
+        ReasonCode::QoSNotSupported
+    } else {
+        ReasonCode::ImplementationSpecificError
+    })
+}
+
+/// The 3.1.1 return code for a reason; none where the connection is closed without CONNACK
+/// [MQTT-3.2.2-6].
+#[allow(clippy::wildcard_enum_match_arm)] // all other reasons mean: not now
+fn return_code(reason: ReasonCode) -> Option<u8> {
+    match reason {
+        ReasonCode::UnsupportedProtocolVersion => Some(1),
+        ReasonCode::ClientIdentifierNotValid => Some(2),
+        ReasonCode::BadUserNameOrPassword => Some(4),
+        ReasonCode::NotAuthorized => Some(5),
+        ReasonCode::MalformedPacket | ReasonCode::ProtocolError | ReasonCode::PacketTooLarge => {
+            None
+        }
+        _ => Some(3),
+    }
+}

@@ -1,0 +1,262 @@
+//! A socket as the core sees it: its phase, its parked input, its unanswered requests.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bellbird_codec::{PacketId, Version};
+
+use crate::identity::{ConnectionId, Ticket, Time};
+use crate::message::Message;
+use crate::permit::{Action, Verdict};
+use crate::session::NONE;
+use crate::walk::Walk;
+
+/// Why a connection ended.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Cause {
+    /// The client said DISCONNECT.
+    Client,
+    /// The network, or a client that left without a word.
+    Lost,
+    /// No packet within one and a half times the keep alive [MQTT-3.1.2-22].
+    KeepAlive,
+    /// Another connection with the same client identifier [MQTT-3.1.4-3].
+    TakenOver,
+    /// The node ended.
+    Stopped,
+    /// The client broke the protocol or sent bytes that are no packet.
+    Protocol,
+}
+
+/// How far a connection has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Phase {
+    /// CONNECT has not come.
+    Fresh,
+    /// CONNECT was accepted; CONNACK waits for the log.
+    Opening,
+    /// CONNACK is out.
+    Open,
+    /// Nothing is read any more; the shell closes it.
+    Closing,
+}
+
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) generation: u32,
+    pub(crate) phase: Phase,
+    pub(crate) version: Version,
+    pub(crate) parks: Parks,
+    /// Milliseconds without a packet after which it is closed; 0 never [MQTT-3.1.2-22].
+    pub(crate) silence_ms_max: u32,
+    pub(crate) session: u32,
+    /// This publisher's queue of releases, or [`NONE`] while it has none.
+    pub(crate) publisher: u32,
+    pub(crate) last_seen: Time,
+    pub(crate) waiting: Option<Box<Waiting>>,
+}
+
+/// Why a connection's input is parked; it is resumed when no reason is left.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(crate) struct Parks(u8);
+
+impl Parks {
+    /// CONNACK waits for the log.
+    pub(crate) const CONNACK: Self = Self(1);
+    /// A change of the view is under way.
+    pub(crate) const APPLY: Self = Self(2);
+    /// Somebody outside decides.
+    pub(crate) const ASK: Self = Self(4);
+    /// As many messages as Receive Maximum allows wait for the log.
+    pub(crate) const STORE: Self = Self(8);
+    /// The mailbox to another shard is full.
+    pub(crate) const MAIL: Self = Self(16);
+
+    pub(crate) fn add(&mut self, park: Self) {
+        self.0 |= park.0;
+    }
+
+    pub(crate) fn remove(&mut self, park: Self) {
+        self.0 &= !park.0;
+    }
+
+    pub(crate) fn contains(self, park: Self) -> bool {
+        self.0 & park.0 != 0
+    }
+
+    pub(crate) fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+}
+
+/// What an idle connection has none of.
+#[derive(Default, Debug)]
+pub(crate) struct Waiting {
+    pub(crate) replies: VecDeque<Reply>,
+    /// The number of `replies`' front.
+    pub(crate) first_reply: u64,
+    /// Answers to what this connection's parked packet asked.
+    pub(crate) answers: Vec<(Action, Box<str>, Verdict)>,
+    /// What was asked last and is not answered.
+    pub(crate) asked: Option<(Action, Box<str>)>,
+    /// A retained message whose change of the view is under way or done.
+    pub(crate) retaining: Option<Retaining>,
+    /// The outcome of CONNECT, until CONNACK is out.
+    pub(crate) opening: Option<Opening>,
+}
+
+/// CONNACK as it will be said.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Opening {
+    pub(crate) session_present: bool,
+    pub(crate) assigned_client_id: bool,
+    /// Says what to announce as Session Expiry Interval if it is not what the client asked for.
+    pub(crate) expiry_secs: Option<u32>,
+}
+
+/// The retained message of the PUBLISH at the front of the connection's input.
+#[derive(Debug)]
+pub(crate) struct Retaining {
+    pub(crate) message: Arc<Message>,
+    /// Its place among retained messages, once the view has it.
+    pub(crate) order: Option<u64>,
+}
+
+/// A SUBACK or UNSUBACK that waits for the view, and for the log if the session is durable.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) kind: ReplyKind,
+    pub(crate) packet_id: PacketId,
+    pub(crate) codes: Vec<u8>,
+    /// Reports that are still to come; 0 sends it.
+    pub(crate) waiting: u8,
+    /// Walks that start when it is out.
+    pub(crate) walks: Vec<Walk>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum ReplyKind {
+    Suback,
+    Unsuback,
+}
+
+impl Connection {
+    fn new(id: ConnectionId, now: Time) -> Self {
+        Self {
+            generation: id.generation,
+            phase: Phase::Fresh,
+            version: Version::V311,
+            parks: Parks::default(),
+            silence_ms_max: 0,
+            session: NONE,
+            publisher: NONE,
+            last_seen: now,
+            waiting: None,
+        }
+    }
+
+    pub(crate) fn waiting(&mut self) -> &mut Waiting {
+        self.waiting.get_or_insert_default()
+    }
+
+    /// Gives the memory back once nothing waits.
+    pub(crate) fn forget_waiting_if_idle(&mut self) {
+        let idle = self.waiting.as_ref().is_some_and(|waiting| {
+            waiting.replies.is_empty()
+                && waiting.answers.is_empty()
+                && waiting.asked.is_none()
+                && waiting.retaining.is_none()
+                && waiting.opening.is_none()
+        });
+        if idle {
+            self.waiting = None;
+        }
+    }
+
+    /// The answer that was given to this question for the packet at the front of the input.
+    pub(crate) fn answer(&self, action: Action, subject: &str) -> Option<Verdict> {
+        self.waiting.as_ref()?.answers.iter().find_map(|(asked, about, verdict)| {
+            (*asked == action && **about == *subject).then_some(*verdict)
+        })
+    }
+}
+
+/// A shard's connections, by the slots the shell gave them.
+#[derive(Default, Debug)]
+pub(crate) struct Connections {
+    slots: Vec<Option<Connection>>,
+    count: usize,
+}
+
+impl Connections {
+    pub(crate) fn open(&mut self, id: ConnectionId, now: Time) -> &mut Connection {
+        let index = id.index as usize;
+        if index >= self.slots.len() {
+            self.slots.resize_with(index + 1, || None);
+        }
+        let slot = &mut self.slots[index];
+        assert!(slot.is_none(), "the shell opens connections in free slots");
+        self.count += 1;
+        slot.insert(Connection::new(id, now))
+    }
+
+    pub(crate) fn close(&mut self, id: ConnectionId) -> Option<Connection> {
+        self.live(id)?;
+        self.count -= 1;
+        self.slots[id.index as usize].take()
+    }
+
+    /// The connection, unless its slot has been used again since.
+    pub(crate) fn live(&mut self, id: ConnectionId) -> Option<&mut Connection> {
+        let connection = self.slots.get_mut(id.index as usize)?.as_mut()?;
+        (connection.generation == id.generation).then_some(connection)
+    }
+
+    pub(crate) fn id_at(&self, index: u32) -> Option<ConnectionId> {
+        let generation = self.slots.get(index as usize)?.as_ref()?.generation;
+        Some(ConnectionId { index, generation })
+    }
+
+    pub(crate) fn ids(&self) -> Vec<ConnectionId> {
+        (0..).zip(&self.slots).filter_map(|(index, _)| self.id_at(index)).collect()
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.count
+    }
+}
+
+/// Tells which reply a report belongs to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct ReplyRef {
+    pub(crate) connection: ConnectionId,
+    pub(crate) number: u64,
+}
+
+/// What a change of the view is waited for by.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum AppliedFor {
+    Reply(ReplyRef),
+    Retaining(ConnectionId),
+}
+
+/// Changes of the view under way.
+#[derive(Default, Debug)]
+pub(crate) struct Changes {
+    next: u64,
+    waiting: std::collections::BTreeMap<u64, AppliedFor>,
+}
+
+impl Changes {
+    pub(crate) fn ticket(&mut self, waits: Option<AppliedFor>) -> Ticket {
+        self.next += 1;
+        if let Some(waits) = waits {
+            self.waiting.insert(self.next, waits);
+        }
+        Ticket(self.next)
+    }
+
+    pub(crate) fn applied(&mut self, ticket: Ticket) -> Option<AppliedFor> {
+        self.waiting.remove(&ticket.0)
+    }
+}

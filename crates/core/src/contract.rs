@@ -1,0 +1,271 @@
+//! The contract of the project: what goes into a shard and what comes out.
+//!
+//! Effects leave as [`Output`]; their results come back as [`Input`]. The server, the simulation
+//! and later the gateways plug in here and nowhere else.
+
+use std::sync::Arc;
+
+use bellbird_codec::{DecodeError, Packet, SubscribeOptions};
+use bellbird_topics::Namespace;
+
+use crate::connect::Hello;
+use crate::identity::{ConnectionId, Holder, Position, ShardId, Ticket};
+use crate::mail::Mail;
+use crate::message::Message;
+use crate::permit::{Question, Verdict};
+use crate::record::Record;
+
+/// Something happened that the shard must know.
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// The listener accepted a connection; it says CONNECT next. This shard is its lobby.
+    Opened {
+        /// Chosen by the shell; its slot is free.
+        connection: ConnectionId,
+    },
+    /// A connection moved in from its lobby; this shard is its home.
+    Arrived {
+        /// Chosen by the shell; its slot is free.
+        connection: ConnectionId,
+        /// What it said in CONNECT.
+        hello: Box<Hello>,
+    },
+    /// A packet of a connection.
+    Packet {
+        /// Whose.
+        connection: ConnectionId,
+        /// What it says.
+        packet: &'a Packet<'a>,
+    },
+    /// Bytes of a connection that are no packet.
+    Malformed {
+        /// Whose.
+        connection: ConnectionId,
+        /// What is wrong with them.
+        error: DecodeError,
+    },
+    /// The shell handed bytes of the connection's outbox to the kernel.
+    Sent {
+        /// Whose.
+        connection: ConnectionId,
+        /// How many, from the front.
+        bytes: usize,
+    },
+    /// The connection is gone; its slot is free after this.
+    Closed {
+        /// Which.
+        connection: ConnectionId,
+    },
+    /// A letter from another shard; those of one sender arrive in the order they were sent.
+    Mail {
+        /// The sender.
+        from: ShardId,
+        /// What it says.
+        mail: Mail,
+    },
+    /// A batch of changes is visible to every shard.
+    Applied {
+        /// The ticket of the [`Output::Change`].
+        ticket: Ticket,
+        /// Grows with each batch applied anywhere in the node: the order of retained messages.
+        order: u64,
+    },
+    /// Consecutive durable outputs are stored as their level of durability demands.
+    Stored {
+        /// The first of them.
+        first: Ticket,
+        /// How many.
+        count: u32,
+        /// The position of the first one; the others follow it.
+        position: Position,
+    },
+    /// The node ends: every client is told, and every session put down.
+    Stop,
+    /// The answer to [`Output::Ask`].
+    Decided {
+        /// Whose input was parked.
+        connection: ConnectionId,
+        /// Yes or no. `Ask` counts as no.
+        verdict: Verdict,
+    },
+}
+
+/// Something the shell must do.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Write this connection's outbox to its socket, and report [`Input::Sent`].
+    Send(ConnectionId),
+    /// Close this connection after its outbox has been written, and report [`Input::Closed`].
+    Close(ConnectionId),
+    /// This connection's parked packets may be handed in again.
+    Resume(ConnectionId),
+    /// Take this connection's socket and unread bytes to its home shard, and report
+    /// [`Input::Arrived`] there. It exists no longer here.
+    Move {
+        /// Which.
+        connection: ConnectionId,
+        /// Its home.
+        to: ShardId,
+        /// What it said in CONNECT.
+        hello: Box<Hello>,
+    },
+    /// Deliver a letter to another shard.
+    Mail {
+        /// The recipient.
+        to: ShardId,
+        /// What it says.
+        mail: Mail,
+    },
+    /// Change the view for every shard, then report [`Input::Applied`].
+    Change {
+        /// Names the batch in the report.
+        ticket: Ticket,
+        /// In this order.
+        changes: Vec<Change>,
+    },
+    /// Make a record durable, then report [`Input::Stored`]. Tickets are consecutive.
+    Store {
+        /// Names the record in the report.
+        ticket: Ticket,
+        /// One of the four durable outputs.
+        record: Record,
+    },
+    /// Ask outside whether a client may do something, and report [`Input::Decided`].
+    Ask {
+        /// Whose input is parked meanwhile.
+        connection: ConnectionId,
+        /// What it wants.
+        question: Question,
+    },
+    /// Something worth telling an observer; only if events are switched on.
+    Event(Event),
+}
+
+/// What the shell does with the packets that follow the one just handed in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use]
+pub enum Flow {
+    /// Hand in the next.
+    Continue,
+    /// The packet was taken; keep the following ones until [`Output::Resume`] or the end.
+    Park,
+    /// The packet was not taken; hand it in again after [`Output::Resume`].
+    Again,
+}
+
+/// One change of the node-wide view.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Change {
+    /// A subscription begins or is replaced.
+    Subscribe {
+        /// The filter's namespace.
+        namespace: Namespace,
+        /// The filter.
+        filter: Box<str>,
+        /// Who.
+        subscriber: Subscriber,
+        /// With what.
+        grant: Grant,
+    },
+    /// A subscription ends.
+    Unsubscribe {
+        /// The filter's namespace.
+        namespace: Namespace,
+        /// The filter.
+        filter: Box<str>,
+        /// Who.
+        subscriber: Subscriber,
+    },
+    /// The retained message of a topic is replaced or cleared.
+    Retain {
+        /// The topic's namespace.
+        namespace: Namespace,
+        /// The topic.
+        topic: Box<str>,
+        /// None clears.
+        message: Option<Arc<Message>>,
+    },
+}
+
+/// Who a subscription in the view belongs to: the holder and where it lives just now.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Subscriber {
+    /// The holder's home shard and its place there.
+    pub slot: Slot,
+    /// The holder; tells uses of the slot apart.
+    pub holder: Holder,
+}
+
+/// A place of a holder in memory: the shard in the upper 8 bits, the index in the lower 24.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Slot(u32);
+
+impl Slot {
+    /// The slot with this index on this shard; none beyond 2²⁴ slots.
+    pub fn new(shard: ShardId, index: u32) -> Option<Self> {
+        (index < 1 << 24).then_some(Self(u32::from(shard.0) << 24 | index))
+    }
+
+    /// The home shard.
+    pub fn shard(self) -> ShardId {
+        ShardId(self.0.to_be_bytes()[0])
+    }
+
+    /// The place on that shard.
+    pub fn index(self) -> usize {
+        (self.0 & 0x00FF_FFFF) as usize
+    }
+}
+
+/// What a subscription was granted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Grant {
+    /// Granted QoS and the flags of the subscription.
+    pub options: SubscribeOptions,
+    /// Whether the session outlives its connection: its deliveries of QoS 1 are stored first.
+    pub durable: bool,
+}
+
+/// What an observer may be told; none of it is needed to be a broker.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Event {
+    /// A client is connected.
+    Connected {
+        /// Its session.
+        holder: Holder,
+        /// Its identifier.
+        client_id: Box<str>,
+        /// Whether its session was there already.
+        session_present: bool,
+    },
+    /// A client is no longer connected.
+    Disconnected {
+        /// Its session.
+        holder: Holder,
+        /// Its identifier.
+        client_id: Box<str>,
+        /// Why.
+        cause: crate::connection::Cause,
+    },
+    /// A subscription began.
+    Subscribed {
+        /// Whose.
+        holder: Holder,
+        /// To what.
+        filter: Box<str>,
+    },
+    /// A subscription ended.
+    Unsubscribed {
+        /// Whose.
+        holder: Holder,
+        /// From what.
+        filter: Box<str>,
+    },
+    /// A delivery was dropped.
+    Dropped {
+        /// Whose.
+        holder: Holder,
+        /// Why.
+        reason: crate::ledger::DropReason,
+    },
+}

@@ -1,0 +1,47 @@
+//! The Bellbird broker as a value: sessions, routing, retained messages and what must be stored.
+//!
+//! A [`Shard`] takes an [`Input`], and its effects are read as [`Output`]s. It has no socket,
+//! clock, thread, file or lock; time and the view of the node come in as arguments. The server
+//! drives it with real ones, the simulation with delayed and faulty ones.
+//!
+//! Modules in the order of a PUBLISH: `shard` takes the packet, `permit` lets it pass, `publish`
+//! and `route` find the holders, `clients` delivers to those that need not wait, `release` keeps
+//! the rest until it is stored, `post` carries to other shards, `outbox` waits for the socket.
+
+mod clients;
+mod config;
+mod connect;
+mod connection;
+pub mod contract;
+pub mod identity;
+pub mod ledger;
+pub mod limits;
+pub mod mail;
+pub mod message;
+mod outbox;
+mod outgoing;
+pub mod permit;
+mod post;
+mod publish;
+pub mod record;
+pub mod recovery;
+mod release;
+mod route;
+mod session;
+mod sessions;
+mod shard;
+mod subscribe;
+mod timer;
+pub mod view;
+mod walk;
+
+pub use config::Config;
+pub use connect::Hello;
+pub use connection::Cause;
+pub use contract::{Change, Event, Flow, Grant, Input, Output, Slot, Subscriber};
+pub use identity::{ConnectionId, Holder, Lane, MessageId, Position, ShardId, Ticket, Time};
+pub use ledger::{DropReason, Ledger};
+pub use message::{Message, MessageParts};
+pub use sessions::home_of;
+pub use shard::Shard;
+pub use view::{OwnView, Tables, View};

@@ -1,0 +1,49 @@
+//! Bounds, each with its reason. The configurable ones are in [`crate::Config`] with these
+//! defaults.
+
+/// A slot keeps its shard in 8 bits; more loops than cores only cost time.
+pub const SHARDS_MAX: usize = 64;
+
+/// Packet size that is accepted: large enough for what devices send, small enough that a few
+/// thousand of them fit into memory. The protocol's own limit is 256 MiB.
+pub const PACKET_BYTES_MAX: u32 = 1 << 20;
+
+/// Bytes that wait in one connection's outbox before messages of QoS 0 are dropped for it and
+/// those of QoS 1 wait in the queue.
+pub const OUTBOX_BYTES_MAX: usize = 1 << 20;
+
+/// Messages of QoS 1 that wait for one session, beside those inflight.
+pub const QUEUE_MESSAGES_MAX: usize = 1000;
+
+/// Bytes of messages that wait for one session.
+pub const QUEUE_BYTES_MAX: usize = 1 << 20;
+
+/// Messages sent to a client and not acknowledged, if the client sets no lower limit: enough to
+/// fill the pipe at a few ms of round trip and 10,000 messages per second.
+pub const INFLIGHT_MAX: u16 = 100;
+
+/// Messages of QoS 1 a client may have sent without having been answered: announced as Receive
+/// Maximum in 5.0; in 3.1.1 the client's input waits.
+pub const RECEIVE_MAX: u16 = 100;
+
+/// Subscriptions of one session: a list that is kept sorted must stay movable.
+pub const SUBSCRIPTIONS_MAX: usize = 10_000;
+
+/// Bytes of parcels between two shards that the receiver has not dealt with.
+pub const MAILBOX_BYTES_MAX: usize = 8 << 20;
+
+/// Sets of the cache of match results; each holds [`crate::route::WAYS`] topics.
+pub const ROUTE_SETS: usize = 2048;
+
+/// Topics longer than this are matched each time: the cache stays within a few MiB.
+pub const ROUTE_TOPIC_BYTES_MAX: usize = 512;
+
+/// Nodes of the retained tree that one slice of a walk visits: about 50 µs.
+pub const WALK_NODES: usize = 256;
+
+/// Seconds in which a new connection must have said CONNECT.
+pub const HANDSHAKE_SECS: u16 = 10;
+
+/// Sessions whose expiry is handled in one turn: a restart after a long time down must not stall
+/// the clients that come back.
+pub const EXPIRIES_PER_TURN: usize = 256;

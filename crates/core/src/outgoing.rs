@@ -1,0 +1,236 @@
+//! A message on its way out: encoded once per layout, copied for each delivery.
+
+use std::sync::Arc;
+
+use bellbird_codec::{
+    Property, PropertyBuffer, PublishParts, QoS, Version, encode_publish, publish_len,
+};
+
+use crate::identity::{MessageId, Time};
+use crate::message::{Message, MessageParts};
+
+/// What is delivered, borrowed from a packet just read or from a message that waited.
+pub(crate) struct Outgoing<'a> {
+    pub(crate) parts: MessageParts<'a>,
+    /// The message as a shared value, made when the first queue needs it.
+    shared: Option<Arc<Message>>,
+    /// The publisher's own frame, where a delivery of QoS 0 looks the same.
+    original: Option<(Version, &'a [u8])>,
+    frames: &'a mut Frames,
+}
+
+/// Scratch memory for the frames of one message, used again for the next.
+#[derive(Default, Debug)]
+pub(crate) struct Frames {
+    bytes: Vec<u8>,
+    layouts: [Option<Frame>; LAYOUTS],
+}
+
+/// One encoded layout of the message at hand.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Frame {
+    start: usize,
+    end: usize,
+    /// Where the packet id stands, counted from the frame's start.
+    packet_id_at: usize,
+}
+
+/// Version × has a packet id × RETAIN.
+const LAYOUTS: usize = 8;
+
+impl<'a> Outgoing<'a> {
+    /// A packet just read. `original` is its frame if it may be forwarded byte for byte.
+    pub(crate) fn from_packet(
+        parts: MessageParts<'a>,
+        original: Option<(Version, &'a [u8])>,
+        frames: &'a mut Frames,
+    ) -> Self {
+        frames.clear();
+        Self { parts, shared: None, original, frames }
+    }
+
+    /// A message that waited in a log, a mailbox or a queue.
+    pub(crate) fn from_message(message: &'a Arc<Message>, frames: &'a mut Frames) -> Self {
+        frames.clear();
+        let parts = message.parts();
+        Self { parts, shared: Some(message.clone()), original: None, frames }
+    }
+
+    /// The message to be kept.
+    pub(crate) fn share(&mut self) -> Arc<Message> {
+        self.shared.get_or_insert_with(|| Arc::new(Message::new(&self.parts))).clone()
+    }
+
+    /// The bytes for this layout; a packet id is still 0 in them and stands where the second
+    /// value says, counted from their start.
+    pub(crate) fn frame(
+        &mut self,
+        now: Time,
+        version: Version,
+        qos: QoS,
+        retain: bool,
+    ) -> (&[u8], usize) {
+        if let Some((as_sent, frame)) = self.original
+            && as_sent == version
+            && qos == QoS::AtMostOnce
+            && !retain
+        {
+            return (frame, 0);
+        }
+        let layout = usize::from(version == Version::V5) << 2
+            | usize::from(qos != QoS::AtMostOnce) << 1
+            | usize::from(retain);
+        let frame = match self.frames.layouts[layout] {
+            Some(frame) => frame,
+            None => {
+                let frame = self.encode(now, version, qos, retain);
+                self.frames.layouts[layout] = Some(frame);
+                frame
+            }
+        };
+        (&self.frames.bytes[frame.start..frame.end], frame.packet_id_at)
+    }
+
+    fn encode(&mut self, now: Time, version: Version, qos: QoS, retain: bool) -> Frame {
+        let properties = properties(&self.parts, version, now);
+        let parts = PublishParts {
+            dup: false,
+            qos,
+            retain,
+            topic: self.parts.topic.as_str(),
+            packet_id: 0,
+            properties: properties.as_slice(self.parts.properties),
+            payload: self.parts.payload,
+        };
+        let out = &mut self.frames.bytes;
+        let frame = encode_publish(&parts, version, out);
+        let packet_id_at = frame.packet_id_at.map_or(0, |at| at - frame.start);
+        Frame { start: frame.start, end: out.len(), packet_id_at }
+    }
+}
+
+impl Frames {
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.layouts = [None; LAYOUTS];
+    }
+}
+
+impl Message {
+    /// The parts this message was made of.
+    pub(crate) fn parts(&self) -> MessageParts<'_> {
+        MessageParts {
+            id: self.id,
+            namespace: self.namespace,
+            qos: self.qos,
+            retain: self.retain,
+            expires_at: self.expires_at,
+            topic: self.topic(),
+            properties: self.properties(),
+            payload: self.payload(),
+        }
+    }
+}
+
+/// One delivery that is sent alone: from a queue, or again after a reconnection.
+pub(crate) struct Single<'a> {
+    pub(crate) message: &'a Message,
+    pub(crate) qos: QoS,
+    pub(crate) retain: bool,
+    pub(crate) dup: bool,
+    pub(crate) packet_id: u16,
+}
+
+impl Single<'_> {
+    /// Appends the packet unless it would be larger than `max_bytes`. Returns whether it did.
+    pub(crate) fn encode(
+        &self,
+        now: Time,
+        version: Version,
+        max_bytes: u32,
+        out: &mut Vec<u8>,
+    ) -> bool {
+        let message = self.message.parts();
+        let properties = properties(&message, version, now);
+        let parts = PublishParts {
+            dup: self.dup,
+            qos: self.qos,
+            retain: self.retain,
+            topic: message.topic.as_str(),
+            packet_id: self.packet_id,
+            properties: properties.as_slice(message.properties),
+            payload: message.payload,
+        };
+        if publish_len(&parts, version) > max_bytes as usize {
+            return false;
+        }
+        encode_publish(&parts, version, out);
+        true
+    }
+}
+
+/// The properties of a delivery: those of the message, and how long it is still good for
+/// [MQTT-3.3.2-6].
+enum Properties {
+    AsPublished,
+    WithExpiry(Vec<u8>),
+}
+
+fn properties(message: &MessageParts<'_>, version: Version, now: Time) -> Properties {
+    match message.expires_at {
+        Some(deadline) if version == Version::V5 => {
+            let secs = deadline.millis_since(now).div_ceil(1000);
+            let mut buffer = PropertyBuffer::new();
+            buffer.push(Property::MessageExpiryInterval(u32::try_from(secs).unwrap_or(u32::MAX)));
+            let mut bytes = buffer.as_properties().raw().to_vec();
+            bytes.extend_from_slice(message.properties);
+            Properties::WithExpiry(bytes)
+        }
+        Some(_) | None => Properties::AsPublished,
+    }
+}
+
+impl Properties {
+    fn as_slice<'a>(&'a self, published: &'a [u8]) -> &'a [u8] {
+        match self {
+            Self::AsPublished => published,
+            Self::WithExpiry(bytes) => bytes,
+        }
+    }
+}
+
+/// The raw properties without those that each delivery says anew, and the id for the message.
+pub(crate) fn forwarded_properties<'a>(
+    raw: bellbird_codec::Properties<'a>,
+    scratch: &'a mut PropertyBuffer,
+) -> &'a [u8] {
+    let is_said_anew = |property: &Property<'_>| {
+        matches!(
+            property,
+            Property::MessageExpiryInterval(_)
+                | Property::TopicAlias(_)
+                | Property::SubscriptionIdentifier(_)
+        )
+    };
+    if !raw.iter().any(|property| is_said_anew(&property)) {
+        return raw.raw();
+    }
+    for property in raw.iter().filter(|property| !is_said_anew(property)) {
+        scratch.push(property);
+    }
+    scratch.as_properties().raw()
+}
+
+/// Counts the messages of a shard.
+#[derive(Debug)]
+pub(crate) struct MessageIds {
+    pub(crate) next: MessageId,
+}
+
+impl MessageIds {
+    pub(crate) fn take(&mut self) -> MessageId {
+        let id = self.next;
+        self.next.counter += 1;
+        id
+    }
+}

@@ -1,0 +1,398 @@
+//! PUBLISH from a client: gate, retained first, match, then live holders, log, acknowledgement.
+
+use std::sync::Arc;
+
+use bellbird_codec::{PacketId, PropertyBuffer, Publish, QoS, ReasonCode, Version, encode_puback};
+use bellbird_topics::{Namespace, TopicName};
+
+use crate::clients::Addressing;
+use crate::connection::{AppliedFor, Cause, Parks, Retaining};
+use crate::contract::{Change, Flow, Output};
+use crate::identity::{ConnectionId, Holder, Lane, Time};
+use crate::mail::{Parcel, Share};
+use crate::message::{Message, MessageParts};
+use crate::outgoing::{Outgoing, forwarded_properties};
+use crate::permit::Action;
+use crate::record::{Append, Delivery, Record, Retain};
+use crate::release::{Release, StoredDelivery, StoredFor};
+use crate::route::Route;
+use crate::session::NONE;
+use crate::shard::Shard;
+use crate::view::View;
+
+/// Who publishes: what routing needs to know of the connection.
+#[derive(Clone, Copy)]
+struct Publisher {
+    id: ConnectionId,
+    version: Version,
+    namespace: Namespace,
+    origin: Holder,
+    lane: Lane,
+}
+
+impl Shard {
+    pub(crate) fn publish(
+        &mut self,
+        now: Time,
+        id: ConnectionId,
+        packet: &Publish<'_>,
+        view: &dyn View,
+    ) -> Flow {
+        let Some(topic) = packet.topic else {
+            // We announce no Topic Alias Maximum, so none can be known [MQTT-3.2.2-18].
+            return self.break_off(now, id, ReasonCode::TopicAliasInvalid);
+        };
+        if packet.qos == QoS::ExactlyOnce {
+            return self.break_off(now, id, ReasonCode::QoSNotSupported);
+        }
+        if !packet.properties.is_empty() && packet.properties.topic_alias().is_some() {
+            return self.break_off(now, id, ReasonCode::TopicAliasInvalid);
+        }
+        match self.permit(id, Action::Publish, topic.as_str()) {
+            Some(true) => {}
+            Some(false) => return self.refuse_publish(now, id, packet),
+            None => return Flow::Again,
+        }
+        let Some(publisher) = self.publisher(id) else { return Flow::Continue };
+        if packet.retain {
+            return self.publish_retained(now, publisher, topic, packet, view);
+        }
+        self.publish_routed(now, publisher, topic, packet, None, view)
+    }
+
+    /// The retained message is set before the match: who subscribes in between either is matched
+    /// or finds it.
+    fn publish_retained(
+        &mut self,
+        now: Time,
+        publisher: Publisher,
+        topic: TopicName<'_>,
+        packet: &Publish<'_>,
+        view: &dyn View,
+    ) -> Flow {
+        let Some(connection) = self.clients.connections.live(publisher.id) else {
+            return Flow::Continue;
+        };
+        let ready = connection
+            .waiting
+            .as_mut()
+            .and_then(|waiting| waiting.retaining.take_if(|retaining| retaining.order.is_some()));
+        if let Some(Retaining { message, order: Some(order) }) = ready {
+            return self.publish_routed(
+                now,
+                publisher,
+                topic,
+                packet,
+                Some((message, order)),
+                view,
+            );
+        }
+        let mut scratch = PropertyBuffer::new();
+        let parts = self.parts(now, publisher, topic, packet, &mut scratch);
+        let message = Arc::new(Message::new(&parts));
+        let kept = (!packet.payload.is_empty()).then(|| message.clone());
+        let Some(connection) = self.clients.connections.live(publisher.id) else {
+            return Flow::Continue;
+        };
+        connection.waiting().retaining = Some(Retaining { message, order: None });
+        connection.parks.add(Parks::APPLY);
+        let ticket = self.changes.ticket(Some(AppliedFor::Retaining(publisher.id)));
+        let change = Change::Retain {
+            namespace: publisher.namespace,
+            topic: topic.as_str().into(),
+            message: kept,
+        };
+        self.clients.outputs.push_back(Output::Change { ticket, changes: vec![change] });
+        Flow::Again
+    }
+
+    fn publish_routed(
+        &mut self,
+        now: Time,
+        publisher: Publisher,
+        topic: TopicName<'_>,
+        packet: &Publish<'_>,
+        retained: Option<(Arc<Message>, u64)>,
+        view: &dyn View,
+    ) -> Flow {
+        let mut scratch = PropertyBuffer::new();
+        let mut frames = std::mem::take(&mut self.frames);
+        let message = retained.as_ref().map(|(message, _)| message.clone());
+        let mut out = match &message {
+            Some(message) => Outgoing::from_message(message, &mut frames),
+            None => {
+                let parts = self.parts(now, publisher, topic, packet, &mut scratch);
+                let is_as_sent = packet.qos == QoS::AtMostOnce && parts.expires_at.is_none();
+                let original = is_as_sent.then_some((publisher.version, packet.frame));
+                Outgoing::from_packet(parts, original, &mut frames)
+            }
+        };
+        let flow = self.route_out(now, publisher, packet.packet_id, &mut out, retained, view);
+        self.frames = frames;
+        flow
+    }
+
+    /// Matches once, serves who need not wait, and stores for those who do.
+    fn route_out(
+        &mut self,
+        now: Time,
+        publisher: Publisher,
+        packet_id: Option<PacketId>,
+        out: &mut Outgoing<'_>,
+        retained: Option<(Arc<Message>, u64)>,
+        view: &dyn View,
+    ) -> Flow {
+        let route = self.routes.find(publisher.namespace, out.parts.topic, view);
+        let is_live_only = packet_id.is_none() || !route.has_durable;
+        self.clients.ledger.received += 1;
+        if route.is_empty() {
+            self.clients.ledger.unmatched += 1;
+        }
+        let share = packet_id.map(|_| Share::Live);
+        let to =
+            Addressing { targets: &route.local, share, origin: publisher.origin, position: None };
+        self.clients.deliver(now, to, out);
+        for (shard, targets) in &route.remote {
+            if share.is_none() || targets.iter().any(|target| Share::Live.takes(target.grant)) {
+                let parcel = Parcel {
+                    message: out.share(),
+                    position: None,
+                    origin: publisher.origin,
+                    targets: targets.clone(),
+                    share: Share::Live,
+                };
+                self.post.send(*shard, parcel, &mut self.clients.ledger);
+            }
+        }
+        let reason = match publisher.version {
+            Version::V5 if route.is_empty() => ReasonCode::NoMatchingSubscribers,
+            Version::V5 | Version::V311 => ReasonCode::Success,
+        };
+        let acknowledgement = packet_id.map(|packet_id| (packet_id, reason));
+        if is_live_only && retained.is_none() {
+            return self.acknowledge_in_order(publisher.id, acknowledgement);
+        }
+        let route = (!is_live_only).then(|| route.clone());
+        self.store(now, publisher, out, route, acknowledgement, retained)
+    }
+
+    /// Nothing of this message is durable: its acknowledgement only waits for its turn.
+    fn acknowledge_in_order(
+        &mut self,
+        id: ConnectionId,
+        acknowledgement: Option<(PacketId, ReasonCode)>,
+    ) -> Flow {
+        let Some((packet_id, reason)) = acknowledgement else { return Flow::Continue };
+        let Some(connection) = self.clients.connections.live(id) else { return Flow::Continue };
+        let (version, queue) = (connection.version, connection.publisher);
+        if queue == NONE || self.releases.len(queue) == 0 {
+            self.clients.write(id.index, |out| encode_puback(out, version, packet_id, reason));
+            return Flow::Continue;
+        }
+        let release = Release { waiting: 0, acknowledgement, stored: None };
+        self.releases.push(queue, release);
+        self.bound_releases(id, queue)
+    }
+
+    fn store(
+        &mut self,
+        now: Time,
+        publisher: Publisher,
+        out: &mut Outgoing<'_>,
+        route: Option<Arc<Route>>,
+        acknowledgement: Option<(PacketId, ReasonCode)>,
+        retained: Option<(Arc<Message>, u64)>,
+    ) -> Flow {
+        let Some(connection) = self.clients.connections.live(publisher.id) else {
+            return Flow::Continue;
+        };
+        if connection.publisher == NONE {
+            connection.publisher = self.releases.open(publisher.id);
+        }
+        let queue = connection.publisher;
+        let number = self.releases.next_number(queue);
+        let mut waiting = 0;
+        if let Some((message, order)) = retained {
+            // QoS 0 is retained without waiting, as nobody is told.
+            let waits = if acknowledgement.is_some() {
+                waiting += 1;
+                StoredFor::Beside { queue, number }
+            } else {
+                StoredFor::Nothing
+            };
+            self.store_retained(now, message, order, waits);
+        }
+        let stored = route.map(|route| {
+            let message = out.share();
+            if route.is_stored {
+                waiting += 1;
+                self.store_message(now, publisher, &message, &route, queue, number);
+            }
+            StoredDelivery { message, route, origin: publisher.origin, position: None }
+        });
+        if acknowledgement.is_none() && stored.is_none() {
+            return Flow::Continue;
+        }
+        self.releases.push(queue, Release { waiting, acknowledgement, stored });
+        self.release(now, queue);
+        self.bound_releases(publisher.id, queue)
+    }
+
+    fn store_message(
+        &mut self,
+        now: Time,
+        publisher: Publisher,
+        message: &Arc<Message>,
+        route: &Route,
+        queue: u32,
+        number: u64,
+    ) {
+        let ticket = self.releases.ticket(StoredFor::Message { queue, number });
+        let holders = route
+            .targets()
+            .filter(|target| target.grant.is_stored())
+            .filter(|target| {
+                let is_own = target.subscriber.holder == publisher.origin;
+                !(is_own && target.grant.options.no_local)
+            })
+            .map(|target| Delivery {
+                holder: target.subscriber.holder,
+                qos: message.qos.min(target.grant.options.qos),
+                retain: message.retain && target.grant.options.retain_as_published,
+            })
+            .collect();
+        let append = Append { lane: publisher.lane, at: now, message: message.clone(), holders };
+        let record = Record::Append(append);
+        self.clients.outputs.push_back(Output::Store { ticket, record });
+    }
+
+    fn store_retained(&mut self, now: Time, message: Arc<Message>, order: u64, waits: StoredFor) {
+        let ticket = self.releases.ticket(waits);
+        let record = Record::Retain(Retain {
+            order,
+            at: now,
+            namespace: message.namespace,
+            topic: message.topic().as_str().into(),
+            message: (!message.payload().is_empty()).then_some(message),
+        });
+        self.clients.outputs.push_back(Output::Store { ticket, record });
+    }
+
+    /// Delivers and acknowledges what nothing holds back any more, in the publisher's order.
+    pub(crate) fn release(&mut self, now: Time, queue: u32) {
+        let connection = self.releases.connection(queue);
+        while let Some(release) = self.releases.pop_ready(queue) {
+            if let Some(stored) = release.stored {
+                self.deliver_stored(now, &stored);
+            }
+            if let Some((packet_id, reason)) = release.acknowledgement
+                && let Some(id) = connection
+                && let Some(version) = self.clients.connections.live(id).map(|c| c.version)
+            {
+                self.clients.write(id.index, |out| encode_puback(out, version, packet_id, reason));
+            }
+        }
+        let Some(id) = connection else { return };
+        let low = usize::from(self.clients.config.receive_max) / 2;
+        if self.releases.len(queue) <= low {
+            self.resume(id, Parks::STORE);
+        }
+    }
+
+    fn deliver_stored(&mut self, now: Time, stored: &StoredDelivery) {
+        let mut frames = std::mem::take(&mut self.frames);
+        let mut out = Outgoing::from_message(&stored.message, &mut frames);
+        let to = Addressing {
+            targets: &stored.route.local,
+            share: Some(Share::Stored),
+            origin: stored.origin,
+            position: stored.position,
+        };
+        self.clients.deliver(now, to, &mut out);
+        self.frames = frames;
+        for (shard, targets) in &stored.route.remote {
+            if targets.iter().any(|target| Share::Stored.takes(target.grant)) {
+                let parcel = Parcel {
+                    message: stored.message.clone(),
+                    position: stored.position,
+                    origin: stored.origin,
+                    targets: targets.clone(),
+                    share: Share::Stored,
+                };
+                self.post.send(*shard, parcel, &mut self.clients.ledger);
+            }
+        }
+    }
+
+    /// A publisher with as many messages under way as Receive Maximum allows has to wait; so has
+    /// one whose durable deliveries find a full mailbox.
+    fn bound_releases(&mut self, id: ConnectionId, queue: u32) -> Flow {
+        let is_full = self.releases.len(queue) >= usize::from(self.clients.config.receive_max);
+        let full_shard = self.post.full();
+        let Some(connection) = self.clients.connections.live(id) else { return Flow::Continue };
+        if is_full {
+            connection.parks.add(Parks::STORE);
+        }
+        if let Some(shard) = full_shard {
+            connection.parks.add(Parks::MAIL);
+            self.post.park(shard, id);
+        }
+        if connection.parks.is_empty() { Flow::Continue } else { Flow::Park }
+    }
+
+    fn refuse_publish(&mut self, now: Time, id: ConnectionId, packet: &Publish<'_>) -> Flow {
+        let Some(connection) = self.clients.connections.live(id) else { return Flow::Continue };
+        match (connection.version, packet.packet_id) {
+            (Version::V5, Some(packet_id)) => {
+                self.acknowledge_in_order(id, Some((packet_id, ReasonCode::NotAuthorized)))
+            }
+            (Version::V5, None) => Flow::Continue,
+            // Closing tells the client; an acknowledgement would lie to it [MQTT-3.3.5-2].
+            (Version::V311, _) => self.break_off(now, id, ReasonCode::NotAuthorized),
+        }
+    }
+
+    fn publisher(&mut self, id: ConnectionId) -> Option<Publisher> {
+        let connection = self.clients.connections.live(id)?;
+        let version = connection.version;
+        let index = connection.session;
+        let session = self.clients.sessions.at(index)?;
+        let origin = session.holder;
+        let lane = Lane(u32::try_from(origin.number & 0xFFFF_FFFF).unwrap_or(0));
+        Some(Publisher { id, version, namespace: session.namespace, origin, lane })
+    }
+
+    fn parts<'a>(
+        &mut self,
+        now: Time,
+        publisher: Publisher,
+        topic: TopicName<'a>,
+        packet: &Publish<'a>,
+        scratch: &'a mut PropertyBuffer,
+    ) -> MessageParts<'a> {
+        let (mut properties, mut expires_at) = (&[][..], None);
+        if !packet.properties.is_empty() {
+            expires_at = packet
+                .properties
+                .message_expiry_interval()
+                .map(|secs| now.plus_secs(u64::from(secs)));
+            properties = forwarded_properties(packet.properties, scratch);
+        }
+        MessageParts {
+            id: self.ids.take(),
+            namespace: publisher.namespace,
+            qos: packet.qos,
+            retain: packet.retain,
+            expires_at,
+            topic,
+            properties,
+            payload: packet.payload,
+        }
+    }
+
+    /// Closes a connection that broke the protocol, saying why in 5.0 [MQTT-4.13.1-1].
+    pub(crate) fn break_off(&mut self, now: Time, id: ConnectionId, reason: ReasonCode) -> Flow {
+        self.disconnect(now, id, reason, Cause::Protocol);
+        Flow::Park
+    }
+}

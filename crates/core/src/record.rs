@@ -1,0 +1,132 @@
+//! The four durable outputs: all that a node needs in order to be itself again.
+//!
+//! Core relies on the order within a lane and on the atomicity of one commit, and on nothing
+//! across them: files put all four into one log, a cluster into four streams without order
+//! between them. `bellbird-store` says how the records look as bytes.
+
+use std::sync::Arc;
+
+use bellbird_codec::{QoS, SubscribeOptions};
+use bellbird_topics::Namespace;
+
+use crate::identity::{Holder, Lane, Time};
+use crate::message::Message;
+
+/// One durable output, and one step of recovery.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Record {
+    /// A message with the durable holders it was matched to.
+    Append(Append),
+    /// A change of one holder, atomic and fenced.
+    Commit(Commit),
+    /// The retained message of one topic.
+    Retain(Retain),
+    /// A setting of the node.
+    Settings(Settings),
+}
+
+/// A message with the durable holders it was matched to, so that recovery never matches.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Append {
+    /// Keeps the order of one publisher.
+    pub lane: Lane,
+    /// When it was accepted.
+    pub at: Time,
+    /// The body, stored once whatever the fan-out.
+    pub message: Arc<Message>,
+    /// Who holds a delivery of it.
+    pub holders: Vec<Delivery>,
+}
+
+/// One durable holder's delivery of a message.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Delivery {
+    /// Who gets it, and in which life.
+    pub holder: Holder,
+    /// The lower of the published and the granted QoS [MQTT-3.8.4-8].
+    pub qos: QoS,
+    /// The RETAIN flag it is sent with [MQTT-3.3.1-13].
+    pub retain: bool,
+}
+
+/// A change of one holder: all of its operations or none.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Commit {
+    /// Whose.
+    pub holder: Holder,
+    /// Counts the connections of this incarnation: a commit of an older epoch than the newest
+    /// seen is void.
+    pub epoch: u32,
+    /// When it was decided.
+    pub at: Time,
+    /// What happens, in this order.
+    pub operations: Vec<Operation>,
+}
+
+/// One step of a [`Commit`].
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Operation {
+    /// The holder begins its life as this client's session. Any older incarnation of the same
+    /// client ends with it.
+    Open {
+        /// The client's namespace.
+        namespace: Namespace,
+        /// The client identifier, the key of the session [MQTT-3.1.3-2].
+        client_id: Box<str>,
+        /// Session Expiry Interval in seconds; `u32::MAX` never expires.
+        expiry_secs: u32,
+    },
+    /// A connection resumed the session, with this expiry from now on.
+    Resume {
+        /// Session Expiry Interval in seconds.
+        expiry_secs: u32,
+    },
+    /// The connection ended: the expiry interval counts from the commit's time.
+    Leave {
+        /// Session Expiry Interval in seconds, as DISCONNECT may have changed it.
+        expiry_secs: u32,
+    },
+    /// A subscription begins or is replaced.
+    Subscribe {
+        /// As the client wrote it.
+        filter: Box<str>,
+        /// The granted QoS and the flags.
+        options: SubscribeOptions,
+    },
+    /// A subscription ends.
+    Unsubscribe {
+        /// As the client wrote it.
+        filter: Box<str>,
+    },
+    /// The delivery of the message at this position is over.
+    Done {
+        /// Which message.
+        position: crate::identity::Position,
+    },
+    /// The holder's life is over; what it held is gone.
+    End,
+}
+
+/// The retained message of one topic: the highest order wins.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Retain {
+    /// The place among all sets of retained messages, as the view gave it.
+    pub order: u64,
+    /// When it was accepted.
+    pub at: Time,
+    /// The topic's namespace.
+    pub namespace: Namespace,
+    /// The topic.
+    pub topic: Box<str>,
+    /// The message; none clears the topic [MQTT-3.3.1-6].
+    pub message: Option<Arc<Message>>,
+}
+
+/// A setting of the node: the last value of a key counts.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Settings {
+    /// The setting's name, with dots.
+    pub key: Box<str>,
+    /// Its value.
+    pub value: Box<[u8]>,
+}

@@ -1,0 +1,293 @@
+//! From records back to sessions: what a node was when it stopped.
+//!
+//! Records may come in any order between the four kinds: the double in the simulation and a
+//! cluster keep them in four streams. Within the commits of one holder the order stands.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use bellbird_codec::SubscribeOptions;
+use bellbird_topics::Namespace;
+
+use crate::config::Config;
+use crate::contract::{Change, Grant};
+use crate::identity::{Holder, Position, ShardId, Time};
+use crate::message::Message;
+use crate::record::{Append, Commit, Operation, Record, Retain, Settings};
+use crate::session::{NONE, Queued, Session};
+use crate::sessions::home_of;
+use crate::shard::Shard;
+use crate::timer::Timer;
+
+/// Gathers records until the log is read through.
+#[derive(Default)]
+pub struct Recovery {
+    holders: BTreeMap<Holder, HolderState>,
+    retained: BTreeMap<(Namespace, Box<str>), LastRetained>,
+    settings: BTreeMap<Box<str>, Box<[u8]>>,
+    last_time: Time,
+    last_number: u64,
+    last_order: u64,
+}
+
+/// The order of the last set of a topic, and the message, none if it was cleared.
+type LastRetained = (u64, Option<Arc<Message>>);
+
+/// What a node starts from.
+pub struct Recovered {
+    /// One per shard, in order.
+    pub shards: Vec<ShardState>,
+    /// The view as it was: apply it before the first input.
+    pub changes: Vec<Change>,
+    /// The order of the last retained message: the view goes on from here.
+    pub last_order: u64,
+    /// To be stored before anything else: it makes this start known to the next.
+    pub first_record: Record,
+    /// What was found, for the operator.
+    pub found: Found,
+}
+
+/// What recovery found.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct Found {
+    /// Sessions that go on.
+    pub sessions: usize,
+    /// Their subscriptions.
+    pub subscriptions: usize,
+    /// Deliveries that wait in their queues.
+    pub deliveries: usize,
+    /// Topics with a retained message.
+    pub retained: usize,
+    /// How often the node had been started on this data before.
+    pub starts: u32,
+}
+
+/// What one shard starts from.
+pub struct ShardState {
+    pub(crate) now: Time,
+    pub(crate) start: u32,
+    pub(crate) first_number: u64,
+    pub(crate) sessions: Vec<Session>,
+}
+
+/// One incarnation of a holder.
+#[derive(Default)]
+struct HolderState {
+    /// Set by Open: whose session it is.
+    client: Option<(Namespace, Box<str>)>,
+    epoch: u32,
+    expiry_secs: u32,
+    /// When its connection ended; none while it is connected.
+    left_at: Option<Time>,
+    ended: bool,
+    subscriptions: BTreeMap<Box<str>, SubscribeOptions>,
+    queue: BTreeMap<Position, Queued>,
+    /// Done before the message itself was read.
+    done: BTreeSet<Position>,
+}
+
+impl Recovery {
+    /// Reads nothing yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes one record; `position` counts only for [`Record::Append`].
+    pub fn replay(&mut self, position: Position, record: Record) {
+        match record {
+            Record::Append(append) => self.append(position, append),
+            Record::Commit(commit) => self.commit(commit),
+            Record::Retain(retain) => self.retain(retain),
+            Record::Settings(Settings { key, value }) => {
+                self.settings.insert(key, value);
+            }
+        }
+    }
+
+    /// The latest time in the records: core time starts no earlier.
+    pub fn last_time(&self) -> Time {
+        self.last_time
+    }
+
+    /// Puts the sessions to their homes among `config.shards` shards.
+    pub fn finish(mut self, now: Time, config: &Config) -> Recovered {
+        let starts = self.starts();
+        let mut found = Found { starts, ..Found::default() };
+        let first_number = self.last_number + 1;
+        let mut shards: Vec<ShardState> = (0..config.shards)
+            .map(|_| ShardState { now, start: starts + 1, first_number, sessions: Vec::new() })
+            .collect();
+        let mut changes = Vec::new();
+        let last_time = self.last_time;
+        for (holder, state) in self.take_living() {
+            let Some((namespace, client_id)) = state.client.clone() else { continue };
+            let home = home_of(namespace, &client_id, config.shards);
+            let session = state.into_session(holder, namespace, client_id, last_time);
+            found.sessions += 1;
+            found.subscriptions += session.subscriptions.len();
+            found.deliveries += session.queue.len();
+            shards[home.index()].sessions.push(session);
+        }
+        for (home, shard) in (0..).map(ShardId).zip(&shards) {
+            subscribe_all(home, &shard.sessions, &mut changes);
+        }
+        for ((namespace, topic), (_, message)) in std::mem::take(&mut self.retained) {
+            if message.is_some() {
+                found.retained += 1;
+                changes.push(Change::Retain { namespace, topic, message });
+            }
+        }
+        let value = (starts + 1).to_le_bytes();
+        let first_record =
+            Record::Settings(Settings { key: STARTS.into(), value: Box::new(value) });
+        Recovered { shards, changes, last_order: self.last_order, first_record, found }
+    }
+
+    fn append(&mut self, position: Position, append: Append) {
+        self.last_time = self.last_time.max(append.at);
+        for delivery in append.holders {
+            let state = self.holders.entry(delivery.holder).or_default();
+            if state.ended || state.done.remove(&position) {
+                continue;
+            }
+            let message = append.message.clone();
+            let queued = Queued {
+                message,
+                position: Some(position),
+                qos: delivery.qos,
+                retain: delivery.retain,
+            };
+            state.queue.insert(position, queued);
+        }
+    }
+
+    fn commit(&mut self, commit: Commit) {
+        self.last_time = self.last_time.max(commit.at);
+        self.last_number = self.last_number.max(commit.holder.number);
+        let state = self.holders.entry(commit.holder).or_default();
+        if commit.epoch < state.epoch {
+            return;
+        }
+        state.epoch = commit.epoch;
+        for operation in commit.operations {
+            state.take(operation, commit.at);
+        }
+    }
+
+    fn retain(&mut self, retain: Retain) {
+        self.last_time = self.last_time.max(retain.at);
+        self.last_order = self.last_order.max(retain.order);
+        let key = (retain.namespace, retain.topic);
+        let known = self.retained.get(&key).map_or(0, |(order, _)| *order);
+        if retain.order > known {
+            self.retained.insert(key, (retain.order, retain.message));
+        }
+    }
+
+    fn starts(&self) -> u32 {
+        self.settings
+            .get(STARTS)
+            .and_then(|value| (**value).try_into().ok())
+            .map_or(0, u32::from_le_bytes)
+    }
+
+    /// The newest incarnation of each client's holder, unless it ended.
+    fn take_living(&mut self) -> impl Iterator<Item = (Holder, HolderState)> + use<> {
+        let holders = std::mem::take(&mut self.holders);
+        let mut newest: BTreeMap<(Namespace, Box<str>), Holder> = BTreeMap::new();
+        for (holder, state) in &holders {
+            if let Some(client) = &state.client {
+                // Ascending order: a later incarnation, or a later number, replaces it.
+                newest.insert(client.clone(), *holder);
+            }
+        }
+        let living: BTreeSet<Holder> = newest.into_values().collect();
+        holders.into_iter().filter(move |(holder, state)| !state.ended && living.contains(holder))
+    }
+}
+
+impl HolderState {
+    fn take(&mut self, operation: Operation, at: Time) {
+        match operation {
+            Operation::Open { namespace, client_id, expiry_secs } => {
+                self.client = Some((namespace, client_id));
+                self.expiry_secs = expiry_secs;
+            }
+            Operation::Resume { expiry_secs } => {
+                self.expiry_secs = expiry_secs;
+                self.left_at = None;
+            }
+            Operation::Leave { expiry_secs } => {
+                self.expiry_secs = expiry_secs;
+                self.left_at = Some(at);
+            }
+            Operation::Subscribe { filter, options } => {
+                self.subscriptions.insert(filter, options);
+            }
+            Operation::Unsubscribe { filter } => {
+                self.subscriptions.remove(&filter);
+            }
+            Operation::Done { position } => {
+                if self.queue.remove(&position).is_none() {
+                    self.done.insert(position);
+                }
+            }
+            Operation::End => {
+                self.ended = true;
+                self.queue = BTreeMap::new();
+                self.subscriptions = BTreeMap::new();
+            }
+        }
+    }
+
+    fn into_session(
+        self,
+        holder: Holder,
+        namespace: Namespace,
+        client_id: Box<str>,
+        last_time: Time,
+    ) -> Session {
+        let mut session = Session::new(holder, namespace, client_id);
+        session.durable = true;
+        session.epoch = self.epoch;
+        session.expiry_secs = self.expiry_secs;
+        // Who was connected when the node stopped left at the last moment known.
+        session.left_at = self.left_at.unwrap_or(last_time);
+        session.subscriptions = self.subscriptions.into_iter().collect();
+        session.queue_bytes = self.queue.values().map(|queued| queued.message.size_bytes()).sum();
+        session.queue = self.queue.into_values().collect();
+        session
+    }
+}
+
+impl Shard {
+    /// Takes in the sessions that recovery found, in the places their subscribers name.
+    pub(crate) fn restore(&mut self, now: Time, sessions: Vec<Session>) {
+        for session in sessions {
+            debug_assert_eq!(session.owner, NONE);
+            self.clients.ledger.routed += session.queue.len() as u64;
+            let (holder, deadline) = (session.holder, session.expires_at());
+            if let (Some(index), Some(deadline)) = (self.clients.sessions.add(session), deadline) {
+                self.timers.insert(now, deadline, Timer::Session(index, holder));
+            }
+        }
+    }
+}
+
+fn subscribe_all(home: ShardId, sessions: &[Session], changes: &mut Vec<Change>) {
+    for (index, session) in (0..).zip(sessions) {
+        let Some(slot) = crate::contract::Slot::new(home, index) else { return };
+        let subscriber = crate::contract::Subscriber { slot, holder: session.holder };
+        for (filter, options) in &session.subscriptions {
+            changes.push(Change::Subscribe {
+                namespace: session.namespace,
+                filter: filter.clone(),
+                subscriber,
+                grant: Grant { options: *options, durable: true },
+            });
+        }
+    }
+}
+
+/// The setting that counts the node's starts.
+const STARTS: &str = "node.starts";

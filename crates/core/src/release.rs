@@ -1,0 +1,199 @@
+//! Publishers' messages between acceptance and acknowledgement, in each publisher's order.
+//!
+//! A message with a durable holder waits here until it is stored; whatever the same publisher
+//! sends after it and that must not overtake it waits behind it.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bellbird_codec::{PacketId, ReasonCode};
+
+use crate::connection::ReplyRef;
+use crate::identity::{ConnectionId, Holder, Position, Ticket};
+use crate::message::Message;
+use crate::route::Route;
+
+/// One message of a publisher that waits.
+#[derive(Debug)]
+pub(crate) struct Release {
+    /// Reports of the log that are still to come.
+    pub(crate) waiting: u8,
+    /// The PUBACK that leaves with it.
+    pub(crate) acknowledgement: Option<(PacketId, ReasonCode)>,
+    /// The holders that get it then.
+    pub(crate) stored: Option<StoredDelivery>,
+}
+
+/// The durable holders' share of a message.
+#[derive(Debug)]
+pub(crate) struct StoredDelivery {
+    pub(crate) message: Arc<Message>,
+    pub(crate) route: Arc<Route>,
+    pub(crate) origin: Holder,
+    pub(crate) position: Option<Position>,
+}
+
+/// What a report of the log is waited for by.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum StoredFor {
+    /// Nobody.
+    Nothing,
+    /// A message's own record, which says its position.
+    Message { queue: u32, number: u64 },
+    /// Another record that the acknowledgement of a message speaks for.
+    Beside { queue: u32, number: u64 },
+    /// A SUBACK or UNSUBACK.
+    Reply(ReplyRef),
+    /// A CONNACK.
+    Connack(ConnectionId),
+}
+
+/// All publishers of a shard that wait for something, and all tickets of its durable outputs.
+#[derive(Default, Debug)]
+pub(crate) struct Releases {
+    queues: Vec<Queue>,
+    free: Vec<u32>,
+    tickets: VecDeque<Option<StoredFor>>,
+    /// The ticket of the front of `tickets`.
+    first_ticket: u64,
+}
+
+/// The waiting messages of one publisher. It outlives the connection until it is empty.
+#[derive(Default, Debug)]
+struct Queue {
+    connection: Option<ConnectionId>,
+    entries: VecDeque<Release>,
+    /// The number of the front.
+    first: u64,
+}
+
+impl Releases {
+    /// A queue for a connection that has none.
+    pub(crate) fn open(&mut self, connection: ConnectionId) -> u32 {
+        let queue = match self.free.pop() {
+            Some(queue) => queue,
+            None => {
+                self.queues.push(Queue::default());
+                u32::try_from(self.queues.len() - 1).expect("fewer publishers than connections")
+            }
+        };
+        self.queues[queue as usize].connection = Some(connection);
+        queue
+    }
+
+    /// The connection is gone; what waits is still released, but not acknowledged.
+    pub(crate) fn orphan(&mut self, queue: u32) {
+        let orphaned = &mut self.queues[queue as usize];
+        orphaned.connection = None;
+        if orphaned.entries.is_empty() {
+            self.free.push(queue);
+        }
+    }
+
+    /// The number of the next entry of this queue.
+    pub(crate) fn next_number(&self, queue: u32) -> u64 {
+        let queue = &self.queues[queue as usize];
+        queue.first + queue.entries.len() as u64
+    }
+
+    pub(crate) fn push(&mut self, queue: u32, release: Release) {
+        self.queues[queue as usize].entries.push_back(release);
+    }
+
+    pub(crate) fn len(&self, queue: u32) -> usize {
+        self.queues[queue as usize].entries.len()
+    }
+
+    pub(crate) fn connection(&self, queue: u32) -> Option<ConnectionId> {
+        self.queues[queue as usize].connection
+    }
+
+    /// Takes the front of the queue if it waits for nothing.
+    pub(crate) fn pop_ready(&mut self, index: u32) -> Option<Release> {
+        let queue = &mut self.queues[index as usize];
+        if queue.entries.front()?.waiting > 0 {
+            return None;
+        }
+        queue.first += 1;
+        let release = queue.entries.pop_front();
+        if queue.entries.is_empty() && queue.connection.is_none() {
+            self.free.push(index);
+        }
+        release
+    }
+
+    /// A ticket for a durable output.
+    pub(crate) fn ticket(&mut self, waits: StoredFor) -> Ticket {
+        self.tickets.push_back(Some(waits));
+        Ticket(self.first_ticket + self.tickets.len() as u64 - 1)
+    }
+
+    /// A durable output is stored at this position. Returns who waited for it.
+    pub(crate) fn stored(&mut self, ticket: Ticket, position: Position) -> StoredFor {
+        let index = usize::try_from(ticket.0 - self.first_ticket).expect("tickets in memory");
+        let waits = self
+            .tickets
+            .get_mut(index)
+            .and_then(Option::take)
+            .expect("the shell reports each ticket once, after it was given out");
+        while self.tickets.front().is_some_and(Option::is_none) {
+            self.tickets.pop_front();
+            self.first_ticket += 1;
+        }
+        match waits {
+            StoredFor::Message { queue, number } => {
+                let release = self.entry(queue, number);
+                release.waiting -= 1;
+                if let Some(stored) = &mut release.stored {
+                    stored.position = Some(position);
+                }
+            }
+            StoredFor::Beside { queue, number } => self.entry(queue, number).waiting -= 1,
+            StoredFor::Nothing | StoredFor::Reply(_) | StoredFor::Connack(_) => {}
+        }
+        waits
+    }
+
+    /// Durable outputs that are not reported stored.
+    pub(crate) fn tickets_open(&self) -> usize {
+        self.tickets.len()
+    }
+
+    fn entry(&mut self, queue: u32, number: u64) -> &mut Release {
+        let queue = &mut self.queues[queue as usize];
+        let index = usize::try_from(number - queue.first).expect("entries in memory");
+        queue.entries.get_mut(index).expect("a release stays until its reports have come")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn releases_in_order_whatever_the_order_of_reports() {
+        let mut releases = Releases::default();
+        let queue = releases.open(ConnectionId { index: 1, generation: 1 });
+        let tickets: Vec<Ticket> = (0..3)
+            .map(|_| {
+                let number = releases.next_number(queue);
+                let waits = Release { waiting: 1, acknowledgement: None, stored: None };
+                releases.push(queue, waits);
+                releases.ticket(StoredFor::Message { queue, number })
+            })
+            .collect();
+        releases.push(queue, Release { waiting: 0, acknowledgement: None, stored: None });
+        releases.stored(tickets[2], Position(9));
+        assert!(releases.pop_ready(queue).is_none());
+        releases.stored(tickets[0], Position(7));
+        assert!(releases.pop_ready(queue).is_some());
+        assert!(releases.pop_ready(queue).is_none());
+        releases.orphan(queue);
+        releases.stored(tickets[1], Position(8));
+        for _ in 0..3 {
+            assert!(releases.pop_ready(queue).is_some());
+        }
+        assert_eq!(releases.tickets_open(), 0);
+        assert_eq!(releases.open(ConnectionId { index: 2, generation: 1 }), queue, "used again");
+    }
+}

@@ -1,0 +1,216 @@
+//! A client's state, with or without a connection.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bellbird_codec::{PacketId, QoS, SubscribeOptions, Version};
+use bellbird_topics::Namespace;
+
+use crate::identity::{Holder, Position, Time};
+use crate::message::Message;
+use crate::walk::Walk;
+
+/// No connection, in place of a connection's index.
+pub(crate) const NONE: u32 = u32::MAX;
+
+/// One session. The fields that a delivery touches stand first.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) holder: Holder,
+    /// The connection that may be sent messages: it has had its CONNACK. [`NONE`] without.
+    pub(crate) connection: u32,
+    /// The connection's Maximum Packet Size.
+    pub(crate) max_packet_bytes: u32,
+    pub(crate) version: Version,
+    /// Outlives its connection; what it is owed is stored before it is acknowledged.
+    pub(crate) durable: bool,
+    /// The client's Receive Maximum, bounded by ours.
+    pub(crate) inflight_max: u16,
+    pub(crate) last_packet_id: u16,
+    /// How many of `inflight`, from the front, were sent on this connection.
+    pub(crate) sent: u16,
+    pub(crate) inflight: VecDeque<Inflight>,
+    pub(crate) queue: VecDeque<Queued>,
+    pub(crate) queue_bytes: usize,
+    /// The connection that claims the session: `connection`, or one that waits for its CONNACK.
+    pub(crate) owner: u32,
+    /// Counts the connections of this incarnation.
+    pub(crate) epoch: u32,
+    pub(crate) expiry_secs: u32,
+    /// When the last connection ended; says when it expires.
+    pub(crate) left_at: Time,
+    pub(crate) namespace: Namespace,
+    pub(crate) client_id: Box<str>,
+    /// Sorted by filter.
+    pub(crate) subscriptions: Vec<(Box<str>, SubscribeOptions)>,
+    /// Retained messages that subscriptions asked for and that are still to be sent.
+    #[allow(clippy::box_collection)] // most sessions have none: 8 bytes instead of 32
+    pub(crate) walks: Option<Box<VecDeque<Walk>>>,
+}
+
+/// A delivery that was sent, or is to be sent again, and is not acknowledged.
+#[derive(Clone, Debug)]
+pub(crate) struct Inflight {
+    pub(crate) packet_id: PacketId,
+    /// None if the session ends with its connection: then it can never be sent again.
+    pub(crate) delivery: Option<Queued>,
+}
+
+/// A delivery of QoS 1 that waits for its turn.
+#[derive(Clone, Debug)]
+pub(crate) struct Queued {
+    pub(crate) message: Arc<Message>,
+    /// Where it is stored, if it is.
+    pub(crate) position: Option<Position>,
+    pub(crate) qos: QoS,
+    pub(crate) retain: bool,
+}
+
+impl Session {
+    pub(crate) fn new(holder: Holder, namespace: Namespace, client_id: Box<str>) -> Self {
+        Self {
+            holder,
+            connection: NONE,
+            max_packet_bytes: u32::MAX,
+            version: Version::V311,
+            durable: false,
+            inflight_max: 1,
+            last_packet_id: 0,
+            sent: 0,
+            inflight: VecDeque::new(),
+            queue: VecDeque::new(),
+            queue_bytes: 0,
+            owner: NONE,
+            epoch: 0,
+            expiry_secs: 0,
+            left_at: Time(0),
+            namespace,
+            client_id,
+            subscriptions: Vec::new(),
+            walks: None,
+        }
+    }
+
+    /// The next packet id that is neither 0 nor inflight [MQTT-2.2.1-4].
+    ///
+    /// Ids count up, so that those inflight ascend from front to back unless the count wrapped
+    /// within them; only then they have to be looked through.
+    pub(crate) fn next_packet_id(&mut self) -> PacketId {
+        loop {
+            self.last_packet_id = self.last_packet_id.wrapping_add(1);
+            let Some(id) = PacketId::new(self.last_packet_id) else { continue };
+            let free = match (self.inflight.front(), self.inflight.back()) {
+                (Some(front), Some(back)) => {
+                    let ascending = front.packet_id <= back.packet_id && back.packet_id < id;
+                    ascending || self.inflight.iter().all(|inflight| inflight.packet_id != id)
+                }
+                (None, _) | (_, None) => true,
+            };
+            if free {
+                return id;
+            }
+        }
+    }
+
+    /// Takes the delivery with this packet id out of those inflight.
+    pub(crate) fn acknowledge(&mut self, id: PacketId) -> Option<Inflight> {
+        // The next acknowledgement nearly always hits the front.
+        let index = self.inflight.iter().position(|inflight| inflight.packet_id == id)?;
+        if index < usize::from(self.sent) {
+            self.sent -= 1;
+        }
+        self.inflight.remove(index)
+    }
+
+    /// Whether one more delivery of QoS 1 may be sent [MQTT-4.9.0-2].
+    pub(crate) fn has_quota(&self) -> bool {
+        self.sent < self.inflight_max
+    }
+
+    /// Whether nothing stands before a new delivery of QoS 1.
+    pub(crate) fn is_drained(&self) -> bool {
+        self.queue.is_empty() && usize::from(self.sent) == self.inflight.len()
+    }
+
+    /// When the session expires if nobody comes back; none for ever.
+    pub(crate) fn expires_at(&self) -> Option<Time> {
+        (self.expiry_secs != u32::MAX).then(|| self.left_at.plus_secs(u64::from(self.expiry_secs)))
+    }
+
+    /// Adds or replaces a subscription. Returns whether it is new.
+    pub(crate) fn subscribe(&mut self, filter: &str, options: SubscribeOptions) -> bool {
+        match self.subscriptions.binary_search_by(|(known, _)| (**known).cmp(filter)) {
+            Ok(index) => {
+                self.subscriptions[index].1 = options;
+                false
+            }
+            Err(index) => {
+                if self.subscriptions.is_empty() {
+                    // Most sessions have one or two.
+                    self.subscriptions.reserve_exact(1);
+                }
+                self.subscriptions.insert(index, (filter.into(), options));
+                true
+            }
+        }
+    }
+
+    /// Ends a subscription. Returns whether there was one.
+    pub(crate) fn unsubscribe(&mut self, filter: &str) -> bool {
+        match self.subscriptions.binary_search_by(|(known, _)| (**known).cmp(filter)) {
+            Ok(index) => {
+                self.subscriptions.remove(index);
+                true
+            }
+            Err(_) => false,
+        }
+    }
+
+    pub(crate) fn has_subscription(&self, filter: &str) -> bool {
+        self.subscriptions.binary_search_by(|(known, _)| (**known).cmp(filter)).is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn session() -> Session {
+        Session::new(Holder::default(), Namespace(0), "c".into())
+    }
+
+    fn send(session: &mut Session) -> u16 {
+        let packet_id = session.next_packet_id();
+        session.inflight.push_back(Inflight { packet_id, delivery: None });
+        session.sent += 1;
+        packet_id.value()
+    }
+
+    #[test]
+    fn packet_ids_wrap_past_zero_and_past_a_stuck_one() {
+        let mut session = session();
+        assert_eq!(send(&mut session), 1);
+        assert_eq!(send(&mut session), 2);
+        // 1 stays unacknowledged while the count goes once around.
+        for expected in 3..=u16::MAX {
+            session.acknowledge(PacketId::new(expected - 1).unwrap()).unwrap();
+            assert_eq!(send(&mut session), expected);
+        }
+        session.acknowledge(PacketId::new(u16::MAX).unwrap()).unwrap();
+        assert_eq!(send(&mut session), 2, "0 is no id and 1 is inflight");
+        assert_eq!(session.sent, 2);
+    }
+
+    #[test]
+    fn acknowledgements_in_any_order() {
+        let mut session = session();
+        for _ in 0..3 {
+            send(&mut session);
+        }
+        let id = |value| PacketId::new(value).unwrap();
+        assert!(session.acknowledge(id(2)).is_some());
+        assert!(session.acknowledge(id(2)).is_none());
+        assert!(session.acknowledge(id(9)).is_none());
+        assert_eq!((session.sent, session.inflight.len()), (2, 2));
+    }
+}

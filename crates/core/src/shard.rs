@@ -1,0 +1,532 @@
+//! One shard of the broker, as a value: inputs go in, outputs come out.
+
+use std::sync::Arc;
+
+use bellbird_codec::{Disconnect, PINGRESP, Packet, Properties, ReasonCode, Version};
+
+use crate::clients::{Addressing, Clients};
+use crate::config::Config;
+use crate::connection::{AppliedFor, Cause, Changes, Parks, Phase};
+use crate::contract::{Event, Flow, Input, Output};
+use crate::identity::{ConnectionId, Holder, MessageId, Position, ShardId, Ticket, Time};
+use crate::ledger::{DropReason, Ledger};
+use crate::limits::EXPIRIES_PER_TURN;
+use crate::mail::{Mail, Parcel, Share};
+use crate::outgoing::{Frames, MessageIds, Outgoing};
+use crate::permit::{Action, Gate, Question, Verdict};
+use crate::post::Post;
+use crate::record::Operation;
+use crate::recovery::ShardState;
+use crate::release::{Releases, StoredFor};
+use crate::route::Routes;
+use crate::session::NONE;
+use crate::sessions::Sessions;
+use crate::timer::{Timer, Wheel};
+use crate::view::View;
+
+/// The broker for the sessions whose home is this shard, and a lobby for connections.
+///
+/// Nothing in here knows a socket, a clock, a file or a thread; the same inputs give the same
+/// outputs.
+pub struct Shard {
+    pub(crate) id: ShardId,
+    pub(crate) clients: Clients,
+    pub(crate) routes: Routes,
+    pub(crate) releases: Releases,
+    pub(crate) changes: Changes,
+    pub(crate) post: Post,
+    pub(crate) timers: Wheel,
+    pub(crate) ids: MessageIds,
+    pub(crate) frames: Frames,
+    due: std::collections::VecDeque<Timer>,
+}
+
+impl Shard {
+    /// A shard with the sessions that recovery found for it.
+    pub fn new(id: ShardId, config: Arc<Config>, gate: Gate, state: ShardState) -> Self {
+        let sessions = Sessions::new(id, config.shards, state.first_number);
+        let post = Post::new(config.shards, config.mailbox_bytes_max);
+        let next = MessageId { start: state.start, shard: id.0, counter: 1 };
+        let mut shard = Self {
+            id,
+            clients: Clients::new(config, gate, sessions),
+            routes: Routes::new(id),
+            releases: Releases::default(),
+            changes: Changes::default(),
+            post,
+            timers: Wheel::new(),
+            ids: MessageIds { next },
+            frames: Frames::default(),
+            due: std::collections::VecDeque::new(),
+        };
+        shard.restore(state.now, state.sessions);
+        shard
+    }
+
+    /// Takes one input. Its effects are read with [`Shard::poll`]. The returned [`Flow`] speaks
+    /// of the packets behind an [`Input::Packet`]; for other inputs it means nothing.
+    pub fn handle(&mut self, now: Time, input: Input<'_>, view: &dyn View) -> Flow {
+        match input {
+            Input::Packet { connection, packet } => {
+                return self.packet(now, connection, packet, view);
+            }
+            Input::Sent { connection, bytes } => self.clients.sent(now, connection, bytes, view),
+            Input::Stored { first, count, position } => {
+                self.stored(now, first, count, position, view);
+            }
+            Input::Mail { from, mail } => self.mail(now, from, mail),
+            Input::Applied { ticket, order } => self.applied(now, ticket, order, view),
+            Input::Opened { connection } => self.opened(now, connection),
+            Input::Arrived { connection, hello } => {
+                self.opened_at_home(now, connection);
+                self.arrive(now, connection, &hello);
+            }
+            Input::Malformed { connection, error } => {
+                self.malformed(now, connection, error.reason());
+            }
+            Input::Closed { connection } => self.closed(now, connection),
+            Input::Decided { connection, verdict } => self.decided(connection, verdict),
+            Input::Stop => self.stop(now),
+        }
+        Flow::Continue
+    }
+
+    /// What is due at `now`: keep alive, session expiry, the next slice of long walks.
+    pub fn handle_timeout(&mut self, now: Time, view: &dyn View) {
+        self.timers.advance(now, &mut self.due);
+        for _ in 0..EXPIRIES_PER_TURN {
+            let Some(timer) = self.due.pop_front() else { break };
+            match timer {
+                Timer::Connection(id) => self.check_silence(now, id),
+                Timer::Session(index, holder) => self.check_expiry(now, index, holder),
+            }
+        }
+        for _ in 0..self.clients.walking.len() {
+            let Some(index) = self.clients.walking.pop_front() else { break };
+            self.clients.pump(now, index, view);
+        }
+    }
+
+    /// When to call [`Shard::handle_timeout`] next, if nothing happens before.
+    pub fn poll_timeout(&self) -> Option<Time> {
+        if self.due.is_empty() && self.clients.walking.is_empty() {
+            self.timers.next()
+        } else {
+            Some(Time(0))
+        }
+    }
+
+    /// The next effect. Letters and acknowledgements are gathered until all else is out, so the
+    /// shell polls at the end of a turn, until there is nothing.
+    pub fn poll(&mut self, now: Time) -> Option<Output> {
+        if self.clients.outputs.is_empty() {
+            self.commit_done(now);
+            self.post.flush(&mut self.clients.outputs);
+        }
+        self.clients.outputs.pop_front()
+    }
+
+    /// The bytes that wait for this connection's socket.
+    pub fn outbox(&self, connection: ConnectionId) -> &[u8] {
+        self.clients.outboxes.get(connection.index as usize).map_or(&[], |outbox| outbox.pending())
+    }
+
+    /// Whether packets of this connection must wait for [`Output::Resume`].
+    pub fn is_parked(&mut self, connection: ConnectionId) -> bool {
+        self.clients
+            .connections
+            .live(connection)
+            .is_none_or(|found| !found.parks.is_empty() || found.phase == Phase::Closing)
+    }
+
+    /// The version this connection's packets are read by; none before CONNECT.
+    pub fn version(&mut self, connection: ConnectionId) -> Option<Version> {
+        let found = self.clients.connections.live(connection)?;
+        (found.phase != Phase::Fresh).then_some(found.version)
+    }
+
+    /// Bytes appended to outboxes since the start: the shell ends a turn by them.
+    pub fn appended_bytes(&self) -> u64 {
+        self.clients.appended_bytes
+    }
+
+    /// What became of the deliveries so far.
+    pub fn ledger(&self) -> &Ledger {
+        &self.clients.ledger
+    }
+
+    /// Deliveries that are inflight or queued now, those in outboxes included.
+    pub fn waiting(&self) -> u64 {
+        let of_sessions: usize = self
+            .clients
+            .sessions
+            .iter()
+            .map(|session| session.inflight.len() + session.queue.len())
+            .sum();
+        let unsent: u64 = self.clients.outboxes.iter().map(|outbox| u64::from(outbox.unsent)).sum();
+        of_sessions as u64 + unsent
+    }
+
+    /// Sessions at home here, connections, and durable outputs under way.
+    pub fn sizes(&self) -> (usize, usize, usize) {
+        let tickets = self.releases.tickets_open();
+        (self.clients.sessions.len(), self.clients.connections.count(), tickets)
+    }
+
+    fn packet(
+        &mut self,
+        now: Time,
+        id: ConnectionId,
+        packet: &Packet<'_>,
+        view: &dyn View,
+    ) -> Flow {
+        let Some(connection) = self.clients.connections.live(id) else { return Flow::Park };
+        connection.last_seen = now;
+        match (connection.phase, packet) {
+            (Phase::Closing, _) => Flow::Park,
+            (Phase::Opening, _) => Flow::Again,
+            (Phase::Fresh, Packet::Connect(connect)) => self.connect(now, id, connect),
+            (Phase::Open, Packet::Publish(publish)) => self.publish(now, id, publish, view),
+            (Phase::Open, Packet::Puback(ack)) => {
+                let session = connection.session;
+                self.clients.acknowledged(now, session, ack.packet_id, view);
+                Flow::Continue
+            }
+            (Phase::Open, Packet::Subscribe(subscribe)) => self.subscribe(now, id, subscribe, view),
+            (Phase::Open, Packet::Unsubscribe(unsubscribe)) => {
+                self.unsubscribe(now, id, unsubscribe, view)
+            }
+            (Phase::Open, Packet::Pingreq) => {
+                self.clients.write(id.index, |out| out.extend_from_slice(&PINGRESP));
+                Flow::Continue
+            }
+            (Phase::Open, Packet::Disconnect(disconnect)) => {
+                self.client_disconnects(now, id, disconnect)
+            }
+            // A second CONNECT [MQTT-3.1.0-2], QoS 2 that was never agreed, AUTH without a
+            // method [MQTT-4.12.0-7], or a packet only servers send.
+            (Phase::Fresh | Phase::Open, _) => self.break_off(now, id, ReasonCode::ProtocolError),
+        }
+    }
+
+    fn opened(&mut self, now: Time, id: ConnectionId) {
+        self.opened_at_home(now, id);
+        let deadline = now.plus_secs(u64::from(self.clients.config.handshake_secs));
+        self.timers.insert(now, deadline, Timer::Connection(id));
+    }
+
+    fn opened_at_home(&mut self, now: Time, id: ConnectionId) {
+        self.clients.connections.open(id, now);
+        let index = id.index as usize;
+        if index >= self.clients.outboxes.len() {
+            self.clients.outboxes.resize_with(index + 1, Default::default);
+        }
+    }
+
+    fn malformed(&mut self, now: Time, id: ConnectionId, reason: ReasonCode) {
+        let Some(connection) = self.clients.connections.live(id) else { return };
+        match connection.phase {
+            Phase::Fresh => {
+                let _refused = self.refuse(now, id, reason);
+            }
+            Phase::Opening | Phase::Open => self.disconnect(now, id, reason, Cause::Protocol),
+            Phase::Closing => {}
+        }
+    }
+
+    fn client_disconnects(&mut self, now: Time, id: ConnectionId, packet: &Disconnect<'_>) -> Flow {
+        if let Some(asked) = packet.properties.session_expiry_interval()
+            && let Some((index, _)) = self.session_of(id)
+            && let Some(session) = self.clients.sessions.at(index)
+        {
+            if session.expiry_secs == 0 && asked != 0 {
+                return self.break_off(now, id, ReasonCode::ProtocolError);
+            }
+            session.expiry_secs = asked.min(self.clients.config.session_expiry_secs_max);
+        }
+        self.detach(now, id, Cause::Client);
+        self.close(id);
+        Flow::Park
+    }
+
+    /// Ends a connection from our side, with a DISCONNECT where the version has one.
+    pub(crate) fn disconnect(
+        &mut self,
+        now: Time,
+        id: ConnectionId,
+        reason: ReasonCode,
+        cause: Cause,
+    ) {
+        let Some(connection) = self.clients.connections.live(id) else { return };
+        let (phase, version) = (connection.phase, connection.version);
+        if phase == Phase::Closing {
+            return;
+        }
+        // No DISCONNECT before CONNACK [MQTT-3.14.0-1].
+        if phase == Phase::Open && version == Version::V5 {
+            let packet =
+                Packet::Disconnect(Disconnect { reason, properties: Properties::default() });
+            self.clients.write(id.index, |out| packet.encode(version, out));
+        }
+        self.detach(now, id, cause);
+        self.close(id);
+    }
+
+    fn close(&mut self, id: ConnectionId) {
+        if let Some(connection) = self.clients.connections.live(id) {
+            connection.phase = Phase::Closing;
+            self.clients.outputs.push_back(Output::Close(id));
+        }
+    }
+
+    fn stop(&mut self, now: Time) {
+        for id in self.clients.connections.ids() {
+            self.disconnect(now, id, ReasonCode::ServerShuttingDown, Cause::Stopped);
+        }
+    }
+
+    fn closed(&mut self, now: Time, id: ConnectionId) {
+        self.detach(now, id, Cause::Lost);
+        if self.clients.connections.close(id).is_none() {
+            return;
+        }
+        if let Some(outbox) = self.clients.outboxes.get_mut(id.index as usize) {
+            let outbox = std::mem::take(outbox);
+            self.clients.ledger.drop(DropReason::ConnectionLost, u64::from(outbox.unsent));
+        }
+    }
+
+    /// Takes the connection from its session, and ends the session if nothing keeps it.
+    fn detach(&mut self, now: Time, id: ConnectionId, cause: Cause) {
+        let Some(connection) = self.clients.connections.live(id) else { return };
+        let publisher = std::mem::replace(&mut connection.publisher, NONE);
+        let index = std::mem::replace(&mut connection.session, NONE);
+        connection.waiting = None;
+        if publisher != NONE {
+            self.releases.orphan(publisher);
+        }
+        let Some(session) = self.clients.sessions.at(index) else { return };
+        let was_welcome = session.connection != NONE;
+        session.connection = NONE;
+        session.owner = NONE;
+        session.sent = 0;
+        session.left_at = now;
+        let (holder, epoch, expiry_secs) = (session.holder, session.epoch, session.expiry_secs);
+        let expires_at = session.expires_at();
+        if was_welcome {
+            let client_id = session.client_id.clone();
+            self.event(|| Event::Disconnected { holder, client_id, cause });
+        }
+        if expiry_secs == 0 {
+            self.end_session(now, index, None);
+            return;
+        }
+        let operations = vec![Operation::Leave { expiry_secs }];
+        self.commit(now, holder, epoch, operations, StoredFor::Nothing);
+        if let Some(deadline) = expires_at {
+            self.timers.insert(now, deadline, Timer::Session(index, holder));
+        }
+    }
+
+    fn stored(
+        &mut self,
+        now: Time,
+        first: Ticket,
+        count: u32,
+        position: Position,
+        view: &dyn View,
+    ) {
+        for offset in 0..u64::from(count) {
+            let ticket = Ticket(first.0 + offset);
+            match self.releases.stored(ticket, Position(position.0 + offset)) {
+                StoredFor::Nothing => {}
+                StoredFor::Message { queue, .. } | StoredFor::Beside { queue, .. } => {
+                    self.release(now, queue);
+                }
+                StoredFor::Reply(reply) => self.reply_reported(now, reply, view),
+                StoredFor::Connack(id) => self.welcome(now, id, view),
+            }
+        }
+    }
+
+    fn applied(&mut self, now: Time, ticket: Ticket, order: u64, view: &dyn View) {
+        match self.changes.applied(ticket) {
+            Some(AppliedFor::Reply(reply)) => {
+                self.reply_reported(now, reply, view);
+                self.resume(reply.connection, Parks::APPLY);
+            }
+            Some(AppliedFor::Retaining(id)) => {
+                if let Some(connection) = self.clients.connections.live(id)
+                    && let Some(waiting) = connection.waiting.as_mut()
+                    && let Some(retaining) = waiting.retaining.as_mut()
+                {
+                    retaining.order = Some(order);
+                }
+                self.resume(id, Parks::APPLY);
+            }
+            None => {}
+        }
+    }
+
+    fn mail(&mut self, now: Time, from: ShardId, mail: Mail) {
+        match mail {
+            Mail::Deliver(parcels) => {
+                let bytes = parcels.iter().map(Parcel::size_bytes).sum();
+                for parcel in &parcels {
+                    self.deliver_parcel(now, parcel);
+                }
+                self.post.received(from, bytes);
+            }
+            Mail::Credit(bytes) => {
+                for id in self.post.credited(from, bytes) {
+                    self.resume(id, Parks::MAIL);
+                }
+            }
+        }
+    }
+
+    fn deliver_parcel(&mut self, now: Time, parcel: &Parcel) {
+        let mut out = Outgoing::from_message(&parcel.message, &mut self.frames);
+        let has_one_share = parcel.message.qos != bellbird_codec::QoS::AtMostOnce;
+        let to = Addressing {
+            targets: &parcel.targets,
+            share: has_one_share.then_some(parcel.share),
+            origin: parcel.origin,
+            position: parcel.position.filter(|_| parcel.share == Share::Stored),
+        };
+        self.clients.deliver(now, to, &mut out);
+    }
+
+    /// Tells the log which stored deliveries are over; nobody waits for it.
+    fn commit_done(&mut self, now: Time) {
+        let mut done = std::mem::take(&mut self.clients.done);
+        done.sort_by_key(|(index, holder, _)| (*index, *holder));
+        for of_one in done.chunk_by(|a, b| a.1 == b.1) {
+            let (index, holder, _) = of_one[0];
+            let epoch = self
+                .clients
+                .sessions
+                .at(index)
+                .filter(|session| session.holder == holder)
+                .map(|session| session.epoch);
+            // The end of the session is in the log already.
+            let Some(epoch) = epoch else { continue };
+            let operations =
+                of_one.iter().map(|(_, _, position)| Operation::Done { position: *position });
+            self.commit(now, holder, epoch, operations.collect(), StoredFor::Nothing);
+        }
+        done.clear();
+        self.clients.done = done;
+    }
+
+    fn check_silence(&mut self, now: Time, id: ConnectionId) {
+        let Some(connection) = self.clients.connections.live(id) else { return };
+        let silence_ms_max = match connection.phase {
+            Phase::Fresh => u64::from(self.clients.config.handshake_secs) * 1000,
+            Phase::Opening | Phase::Open => u64::from(connection.silence_ms_max),
+            Phase::Closing => 0,
+        };
+        if silence_ms_max == 0 {
+            return;
+        }
+        // A parked client cannot be heard; that is not its fault.
+        if !connection.parks.is_empty() {
+            connection.last_seen = now;
+        }
+        let deadline = Time(connection.last_seen.0 + silence_ms_max);
+        if deadline > now {
+            return self.timers.insert(now, deadline, Timer::Connection(id));
+        }
+        self.disconnect(now, id, ReasonCode::KeepAliveTimeout, Cause::KeepAlive);
+    }
+
+    fn check_expiry(&mut self, now: Time, index: u32, holder: Holder) {
+        let Some(session) = self.clients.sessions.at(index) else { return };
+        if session.holder != holder || session.owner != NONE {
+            return;
+        }
+        match session.expires_at() {
+            Some(deadline) if deadline > now => {
+                self.timers.insert(now, deadline, Timer::Session(index, holder));
+            }
+            Some(_) => {
+                self.end_session(now, index, None);
+            }
+            None => {}
+        }
+    }
+
+    fn decided(&mut self, id: ConnectionId, verdict: Verdict) {
+        let Some(connection) = self.clients.connections.live(id) else { return };
+        if let Some(waiting) = connection.waiting.as_mut()
+            && let Some((action, subject)) = waiting.asked.take()
+        {
+            waiting.answers.push((action, subject, verdict));
+        }
+        self.resume(id, Parks::ASK);
+    }
+
+    /// Whether this connection's client may do it; none if somebody outside was asked and its
+    /// packet has to be handed in again.
+    pub(crate) fn permit(
+        &mut self,
+        id: ConnectionId,
+        action: Action,
+        subject: &str,
+    ) -> Option<bool> {
+        if self.clients.gate.is_open() {
+            return Some(true);
+        }
+        let (index, _) = self.session_of(id)?;
+        let client_id = self.clients.sessions.at(index)?.client_id.clone();
+        self.permit_as(id, &client_id, action, subject)
+    }
+
+    /// [`Shard::permit`] for a client that has no session yet.
+    pub(crate) fn permit_as(
+        &mut self,
+        id: ConnectionId,
+        client_id: &str,
+        action: Action,
+        subject: &str,
+    ) -> Option<bool> {
+        let verdict = self.clients.gate.permit(client_id, action, subject);
+        let connection = self.clients.connections.live(id)?;
+        match (verdict, connection.answer(action, subject)) {
+            (Verdict::Yes, _) => Some(true),
+            (Verdict::No, _) => Some(false),
+            (Verdict::Ask, Some(answer)) => Some(answer == Verdict::Yes),
+            (Verdict::Ask, None) => {
+                connection.waiting().asked = Some((action, subject.into()));
+                connection.parks.add(Parks::ASK);
+                let question =
+                    Question { client_id: client_id.into(), action, subject: subject.into() };
+                self.clients.outputs.push_back(Output::Ask { connection: id, question });
+                None
+            }
+        }
+    }
+
+    /// Takes a reason to wait from a connection, and lets it go on if it was the last.
+    pub(crate) fn resume(&mut self, id: ConnectionId, park: Parks) {
+        let Some(connection) = self.clients.connections.live(id) else { return };
+        if !connection.parks.contains(park) {
+            return;
+        }
+        connection.parks.remove(park);
+        if connection.parks.is_empty() {
+            self.clients.outputs.push_back(Output::Resume(id));
+        }
+    }
+
+    pub(crate) fn session_of(&mut self, id: ConnectionId) -> Option<(u32, Version)> {
+        let connection = self.clients.connections.live(id)?;
+        (connection.session != NONE).then_some((connection.session, connection.version))
+    }
+
+    pub(crate) fn event(&mut self, event: impl FnOnce() -> Event) {
+        if self.clients.config.events {
+            self.clients.outputs.push_back(Output::Event(event()));
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! SUBSCRIBE and UNSUBSCRIBE: the view and the log are changed, then the client is answered.
+
+use bellbird_codec::{
+    Packet, PacketId, Properties, QoS, ReasonCode, RetainHandling, Suback, Subscribe,
+    SubscribeFilter, SubscribeOptions, Unsuback, Unsubscribe, Version,
+};
+
+use crate::connection::{AppliedFor, Parks, Reply, ReplyKind, ReplyRef};
+use crate::contract::{Change, Event, Flow, Grant, Output, Subscriber};
+use crate::identity::{ConnectionId, Time};
+use crate::permit::Action;
+use crate::record::Operation;
+use crate::release::StoredFor;
+use crate::shard::Shard;
+use crate::view::View;
+use crate::walk::Walk;
+
+/// What a SUBSCRIBE or UNSUBSCRIBE comes to.
+#[derive(Default)]
+struct Outcome {
+    codes: Vec<u8>,
+    changes: Vec<Change>,
+    operations: Vec<Operation>,
+    walks: Vec<Walk>,
+}
+
+impl Shard {
+    pub(crate) fn subscribe(
+        &mut self,
+        now: Time,
+        id: ConnectionId,
+        packet: &Subscribe<'_>,
+        view: &dyn View,
+    ) -> Flow {
+        if packet.properties.subscription_identifier().is_some() {
+            // CONNACK said that there are none.
+            return self.break_off(now, id, ReasonCode::SubscriptionIdentifiersNotSupported);
+        }
+        // All questions first: the packet may be handed in again after each answer.
+        let mut verdicts = Vec::with_capacity(packet.filters.len());
+        for item in packet.filters.iter() {
+            match self.permit(id, Action::Subscribe, item.text) {
+                Some(verdict) => verdicts.push(verdict),
+                None => return Flow::Again,
+            }
+        }
+        let Some((index, version)) = self.session_of(id) else { return Flow::Continue };
+        let mut outcome = Outcome::default();
+        for (item, is_permitted) in packet.filters.iter().zip(verdicts) {
+            let refused = self.grant(index, &item, is_permitted, &mut outcome).err();
+            if let Some(reason) = refused {
+                outcome.codes.push(match version {
+                    Version::V5 => reason.value(),
+                    Version::V311 => FAILURE,
+                });
+            }
+        }
+        self.answer(now, id, ReplyKind::Suback, packet.packet_id, outcome, view)
+    }
+
+    pub(crate) fn unsubscribe(
+        &mut self,
+        now: Time,
+        id: ConnectionId,
+        packet: &Unsubscribe<'_>,
+        view: &dyn View,
+    ) -> Flow {
+        let Some((index, _)) = self.session_of(id) else { return Flow::Continue };
+        let mut outcome = Outcome::default();
+        for (text, _) in packet.filters.iter() {
+            let Some((session, subscriber)) = self.session_and_subscriber(index) else { break };
+            if !session.unsubscribe(text) {
+                outcome.codes.push(ReasonCode::NoSubscriptionExisted.value());
+                continue;
+            }
+            if let Some(walks) = &mut session.walks {
+                walks.retain(|walk| *walk.filter != *text);
+            }
+            let namespace = session.namespace;
+            outcome.codes.push(ReasonCode::Success.value());
+            outcome.changes.push(Change::Unsubscribe {
+                namespace,
+                filter: text.into(),
+                subscriber,
+            });
+            outcome.operations.push(Operation::Unsubscribe { filter: text.into() });
+            self.event(|| Event::Unsubscribed { holder: subscriber.holder, filter: text.into() });
+        }
+        self.answer(now, id, ReplyKind::Unsuback, packet.packet_id, outcome, view)
+    }
+
+    /// Grants one filter of a SUBSCRIBE, or says why not.
+    fn grant(
+        &mut self,
+        index: u32,
+        item: &SubscribeFilter<'_>,
+        is_permitted: bool,
+        outcome: &mut Outcome,
+    ) -> Result<(), ReasonCode> {
+        let Ok(filter) = &item.filter else { return Err(ReasonCode::TopicFilterInvalid) };
+        if filter.group.is_some() {
+            return Err(ReasonCode::SharedSubscriptionsNotSupported);
+        }
+        if !is_permitted {
+            return Err(ReasonCode::NotAuthorized);
+        }
+        let Some((session, subscriber)) = self.session_and_subscriber(index) else {
+            return Err(ReasonCode::UnspecifiedError);
+        };
+        let is_known = session.has_subscription(item.text);
+        if !is_known && session.subscriptions.len() >= crate::limits::SUBSCRIPTIONS_MAX {
+            return Err(ReasonCode::QuotaExceeded);
+        }
+        let qos = item.options.qos.min(QoS::AtLeastOnce);
+        let options = SubscribeOptions { qos, ..item.options };
+        session.subscribe(item.text, options);
+        let (namespace, durable) = (session.namespace, session.durable);
+        let wants_retained = match options.retain_handling {
+            RetainHandling::SendAlways => true,
+            RetainHandling::SendIfNew => !is_known,
+            RetainHandling::DoNotSend => false,
+        };
+        if wants_retained {
+            outcome.walks.push(Walk::new(item.text, qos));
+        }
+        let filter: Box<str> = item.text.into();
+        let grant = Grant { options, durable };
+        outcome.changes.push(Change::Subscribe {
+            namespace,
+            filter: filter.clone(),
+            subscriber,
+            grant,
+        });
+        outcome.operations.push(Operation::Subscribe { filter, options });
+        outcome.codes.push(qos as u8);
+        self.event(|| Event::Subscribed { holder: subscriber.holder, filter: item.text.into() });
+        Ok(())
+    }
+
+    /// Answers once the view shows the change to every shard and the log has it.
+    fn answer(
+        &mut self,
+        now: Time,
+        id: ConnectionId,
+        kind: ReplyKind,
+        packet_id: PacketId,
+        outcome: Outcome,
+        view: &dyn View,
+    ) -> Flow {
+        let Some((index, _)) = self.session_of(id) else { return Flow::Continue };
+        let Some(session) = self.clients.sessions.at(index) else { return Flow::Continue };
+        let (holder, epoch, durable) = (session.holder, session.epoch, session.durable);
+        let Some(connection) = self.clients.connections.live(id) else { return Flow::Continue };
+        let has_changes = !outcome.changes.is_empty();
+        if has_changes {
+            connection.parks.add(Parks::APPLY);
+        }
+        let waiting = connection.waiting();
+        let number = waiting.first_reply + waiting.replies.len() as u64;
+        waiting.replies.push_back(Reply {
+            kind,
+            packet_id,
+            codes: outcome.codes,
+            waiting: u8::from(has_changes) + u8::from(has_changes && durable),
+            walks: outcome.walks,
+        });
+        let reply = ReplyRef { connection: id, number };
+        if !has_changes {
+            self.send_replies(now, id, view);
+            return Flow::Continue;
+        }
+        let ticket = self.changes.ticket(Some(AppliedFor::Reply(reply)));
+        self.clients.outputs.push_back(Output::Change { ticket, changes: outcome.changes });
+        if durable {
+            self.commit(now, holder, epoch, outcome.operations, StoredFor::Reply(reply));
+        }
+        Flow::Park
+    }
+
+    /// One of the reports that a reply waits for has come.
+    pub(crate) fn reply_reported(&mut self, now: Time, reply: ReplyRef, view: &dyn View) {
+        let Some(connection) = self.clients.connections.live(reply.connection) else { return };
+        let Some(waiting) = connection.waiting.as_mut() else { return };
+        let index = reply.number.checked_sub(waiting.first_reply).map(usize::try_from);
+        if let Some(Ok(index)) = index
+            && let Some(reply) = waiting.replies.get_mut(index)
+        {
+            reply.waiting -= 1;
+        }
+        self.send_replies(now, reply.connection, view);
+    }
+
+    fn send_replies(&mut self, now: Time, id: ConnectionId, view: &dyn View) {
+        loop {
+            let Some((index, version)) = self.session_of(id) else { return };
+            let Some(connection) = self.clients.connections.live(id) else { return };
+            let Some(waiting) = connection.waiting.as_mut() else { return };
+            let Some(reply) = waiting.replies.pop_front_if(|reply| reply.waiting == 0) else {
+                return connection.forget_waiting_if_idle();
+            };
+            waiting.first_reply += 1;
+            self.clients.write(id.index, |out| encode_reply(&reply, version, out));
+            if let Some(session) = self.clients.sessions.at(index)
+                && !reply.walks.is_empty()
+            {
+                session.walks.get_or_insert_default().extend(reply.walks);
+                self.clients.pump(now, index, view);
+            }
+        }
+    }
+
+    fn session_and_subscriber(
+        &mut self,
+        index: u32,
+    ) -> Option<(&mut crate::session::Session, Subscriber)> {
+        let holder = self.clients.sessions.at(index)?.holder;
+        let subscriber = self.clients.sessions.subscriber(index, holder);
+        Some((self.clients.sessions.at(index)?, subscriber))
+    }
+}
+
+fn encode_reply(reply: &Reply, version: Version, out: &mut Vec<u8>) {
+    let (packet_id, properties, codes) = (reply.packet_id, Properties::default(), &*reply.codes);
+    let packet = match reply.kind {
+        ReplyKind::Suback => Packet::Suback(Suback { packet_id, properties, codes }),
+        ReplyKind::Unsuback => Packet::Unsuback(Unsuback { packet_id, properties, codes }),
+    };
+    packet.encode(version, out);
+}
+
+/// The only return code of 3.1.1 for a refused filter [MQTT-3.9.3-2].
+const FAILURE: u8 = 0x80;

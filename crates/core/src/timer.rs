@@ -1,0 +1,96 @@
+//! One coarse, lazy wheel per shard: no timer operation per packet.
+//!
+//! An entry is looked at when its second comes and goes back in if it turns out to be early:
+//! something may happen late, never early.
+
+use crate::identity::{ConnectionId, Holder, Time};
+
+/// What a deadline belongs to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Timer {
+    /// Keep alive, or the time to say CONNECT.
+    Connection(ConnectionId),
+    /// Session expiry, with the session's index.
+    Session(u32, Holder),
+}
+
+/// Deadlines by the second.
+#[derive(Debug)]
+pub(crate) struct Wheel {
+    buckets: Vec<Vec<Timer>>,
+    /// The last second that was looked at.
+    second: u64,
+    entries: usize,
+}
+
+impl Wheel {
+    pub(crate) fn new() -> Self {
+        Self { buckets: vec![Vec::new(); BUCKETS], second: 0, entries: 0 }
+    }
+
+    /// Has `timer` looked at not before `deadline`, or at the wheel's horizon if that is sooner.
+    pub(crate) fn insert(&mut self, now: Time, deadline: Time, timer: Timer) {
+        if self.entries == 0 {
+            self.second = now.0 / 1000;
+        }
+        let due = deadline.0.div_ceil(1000);
+        let horizon = self.second + BUCKETS as u64 - 1;
+        let second = due.clamp(self.second + 1, horizon);
+        self.bucket(second).push(timer);
+        self.entries += 1;
+    }
+
+    /// Moves what may be due into `due`.
+    pub(crate) fn advance(&mut self, now: Time, due: &mut impl Extend<Timer>) {
+        let until = now.0 / 1000;
+        while self.second < until && self.entries > 0 {
+            self.second += 1;
+            let second = self.second;
+            let bucket = std::mem::take(self.bucket(second));
+            self.entries -= bucket.len();
+            due.extend(bucket);
+        }
+    }
+
+    /// When to call [`Wheel::advance`] next.
+    pub(crate) fn next(&self) -> Option<Time> {
+        (self.entries > 0).then(|| Time((self.second + 1) * 1000))
+    }
+
+    fn bucket(&mut self, second: u64) -> &mut Vec<Timer> {
+        let index = usize::try_from(second % BUCKETS as u64).expect("fewer buckets than addresses");
+        &mut self.buckets[index]
+    }
+}
+
+/// The horizon in seconds: longer waits are looked at once in this time.
+const BUCKETS: usize = 512;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn never_early_and_every_entry_once() {
+        let mut wheel = Wheel::new();
+        let timer = |index| Timer::Session(index, Holder::default());
+        let start = Time(1_000_500);
+        for (index, delay_ms) in [(0, 0), (1, 1), (2, 600), (3, 3_000), (4, 10_000_000)] {
+            wheel.insert(start, Time(start.0 + delay_ms), timer(index));
+        }
+        let check = |wheel: &mut Wheel, now, expected: &[u32]| {
+            let mut due = Vec::new();
+            wheel.advance(Time(now), &mut due);
+            let expected: Vec<_> = expected.iter().map(|index| timer(*index)).collect();
+            assert_eq!(due, expected, "at {now}");
+        };
+        check(&mut wheel, 1_000_999, &[]);
+        check(&mut wheel, 1_001_000, &[0, 1]);
+        check(&mut wheel, 1_002_000, &[2]);
+        assert_eq!(wheel.next(), Some(Time(1_003_000)));
+        check(&mut wheel, 1_004_000, &[3]);
+        // The far one comes up at the horizon, to be put in again by its owner.
+        check(&mut wheel, 1_000_000 + 511_000, &[4]);
+        assert_eq!(wheel.next(), None);
+    }
+}

@@ -1,0 +1,173 @@
+//! What every shard sees of the node: subscriptions and retained messages.
+//!
+//! The view is read during [`crate::Shard::handle`] and changed only through
+//! [`crate::Output::Change`]. How shards share it is the shell's business
+//! (`docs/decisions/0002-shared-view.md`).
+
+use std::sync::Arc;
+
+use bellbird_topics::{Cursor, Filter, Index, Namespace, PARTS, Progress, Retained, TopicName};
+use bellbird_topics::{part_of_filter, part_of_topic};
+
+use crate::contract::{Change, Grant, Subscriber};
+use crate::message::Message;
+
+/// Read access to the node-wide view.
+pub trait View {
+    /// Counts the changes of subscriptions that may concern topics of this part: a match result
+    /// stays valid while it stands still.
+    fn generation(&self, part: usize) -> u64;
+
+    /// Adds every subscription that matches, and returns the generation of the topic's part that
+    /// the result belongs to.
+    fn matches(
+        &self,
+        namespace: Namespace,
+        topic: TopicName<'_>,
+        found: &mut Vec<(Subscriber, Grant)>,
+    ) -> u64;
+
+    /// Walks on through the retained messages that match, visiting at most `budget` nodes.
+    fn walk(
+        &self,
+        namespace: Namespace,
+        filter: Filter<'_>,
+        cursor: &mut Cursor,
+        budget: usize,
+        found: &mut Vec<Arc<Message>>,
+    ) -> Progress;
+}
+
+/// The view's content: one per node, or one per shard, as the shell decides.
+#[derive(Default)]
+pub struct Tables {
+    subscriptions: Index<Subscriber, Grant>,
+    retained: Retained<Arc<Message>>,
+    order: u64,
+}
+
+impl Tables {
+    /// Empty tables whose next change gets the order after `order`.
+    pub fn new(order: u64) -> Self {
+        Self { subscriptions: Index::new(), retained: Retained::new(), order }
+    }
+
+    /// Applies a batch and returns its order. Calls `touched` with each part whose generation
+    /// must move, `None` meaning all of them, before the batch becomes visible elsewhere.
+    pub fn apply(&mut self, changes: &[Change], mut touched: impl FnMut(Option<usize>)) -> u64 {
+        for change in changes {
+            match change {
+                Change::Subscribe { namespace, filter, subscriber, grant } => {
+                    let Ok(filter) = Filter::parse(filter) else { continue };
+                    self.subscriptions.insert(*namespace, filter, *subscriber, *grant);
+                    touched(part_of_filter(*namespace, filter));
+                }
+                Change::Unsubscribe { namespace, filter, subscriber } => {
+                    let Ok(filter) = Filter::parse(filter) else { continue };
+                    self.subscriptions.remove(*namespace, filter, *subscriber);
+                    touched(part_of_filter(*namespace, filter));
+                }
+                Change::Retain { namespace, topic, message } => {
+                    let Ok(topic) = TopicName::parse(topic) else { continue };
+                    match message {
+                        Some(message) => self.retained.set(*namespace, topic, message.clone()),
+                        None => self.retained.clear(*namespace, topic),
+                    };
+                }
+            }
+        }
+        self.order += 1;
+        self.order
+    }
+
+    /// Every subscription that matches.
+    pub fn matches(
+        &self,
+        namespace: Namespace,
+        topic: TopicName<'_>,
+        found: &mut Vec<(Subscriber, Grant)>,
+    ) {
+        self.subscriptions.matches(namespace, topic, |key, grant| found.push((*key, *grant)));
+    }
+
+    /// See [`View::walk`].
+    pub fn walk(
+        &self,
+        namespace: Namespace,
+        filter: Filter<'_>,
+        cursor: &mut Cursor,
+        budget: usize,
+        found: &mut Vec<Arc<Message>>,
+    ) -> Progress {
+        self.retained.walk(namespace, filter, cursor, budget, |m| found.push(m.clone()))
+    }
+
+    /// How many subscriptions there are.
+    pub fn subscriptions(&self) -> usize {
+        self.subscriptions.len()
+    }
+
+    /// How many topics have a retained message.
+    pub fn retained(&self) -> usize {
+        self.retained.len()
+    }
+
+    /// Estimated bytes of memory of both tables, without the retained messages' bodies.
+    pub fn memory_bytes(&self) -> usize {
+        self.subscriptions.memory_bytes() + self.retained.memory_bytes()
+    }
+}
+
+/// Tables with their generations, for one owner: the simulation, tests, or a shard's own copy.
+pub struct OwnView {
+    tables: Tables,
+    generations: Box<[u64; PARTS]>,
+}
+
+impl OwnView {
+    /// An empty view whose next change gets the order after `order`.
+    pub fn new(order: u64) -> Self {
+        Self { tables: Tables::new(order), generations: Box::new([0; PARTS]) }
+    }
+
+    /// Applies a batch and returns its order.
+    pub fn apply(&mut self, changes: &[Change]) -> u64 {
+        let generations = &mut self.generations;
+        self.tables.apply(changes, |part| match part {
+            Some(part) => generations[part] += 1,
+            None => generations.iter_mut().for_each(|generation| *generation += 1),
+        })
+    }
+
+    /// The tables themselves.
+    pub fn tables(&self) -> &Tables {
+        &self.tables
+    }
+}
+
+impl View for OwnView {
+    fn generation(&self, part: usize) -> u64 {
+        self.generations[part]
+    }
+
+    fn matches(
+        &self,
+        namespace: Namespace,
+        topic: TopicName<'_>,
+        found: &mut Vec<(Subscriber, Grant)>,
+    ) -> u64 {
+        self.tables.matches(namespace, topic, found);
+        self.generations[part_of_topic(namespace, topic)]
+    }
+
+    fn walk(
+        &self,
+        namespace: Namespace,
+        filter: Filter<'_>,
+        cursor: &mut Cursor,
+        budget: usize,
+        found: &mut Vec<Arc<Message>>,
+    ) -> Progress {
+        self.tables.walk(namespace, filter, cursor, budget, found)
+    }
+}

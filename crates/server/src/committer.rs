@@ -1,0 +1,116 @@
+//! The committer: one thread that owns the log. The next batch is all that arrived during the
+//! running sync.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender};
+use std::thread::{self, JoinHandle};
+
+use bellbird_core::{Position, ShardId, Ticket};
+use bellbird_store::{Batch, Log, Medium, StoreError};
+
+use crate::mailbox::{Letter, Slit};
+use crate::node::Durability;
+
+/// Records of one shard's turn.
+pub(crate) struct Order {
+    pub(crate) from: ShardId,
+    pub(crate) first: Ticket,
+    pub(crate) batch: Batch,
+}
+
+/// The committer's thread; it ends when every shard has dropped its sender.
+pub(crate) struct Committer {
+    thread: JoinHandle<Result<(), StoreError>>,
+    failed: Arc<AtomicBool>,
+}
+
+pub(crate) type Orders = Sender<Order>;
+
+impl Committer {
+    /// Starts the thread. `on_failure` runs on it if the log fails, after which nothing is
+    /// reported stored any more.
+    pub(crate) fn start<M>(
+        log: Log<M>,
+        durability: Durability,
+        orders: Receiver<Order>,
+        slits: Vec<Slit>,
+        on_failure: impl FnOnce() + Send + 'static,
+    ) -> std::io::Result<Self>
+    where
+        M: Medium + Send + 'static,
+        M::File: Send,
+    {
+        let failed = Arc::new(AtomicBool::new(false));
+        let flag = failed.clone();
+        let run = move || {
+            let result = commit_all(log, durability, &orders, &slits);
+            if result.is_err() {
+                flag.store(true, Ordering::Release);
+                on_failure();
+                // Shards still hand in what they have; none of it is acknowledged.
+                orders.iter().for_each(drop);
+            }
+            result
+        };
+        let thread = thread::Builder::new().name("committer".into()).spawn(run)?;
+        Ok(Self { thread, failed })
+    }
+
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::Acquire)
+    }
+
+    /// Waits for the end: everything handed in is on stable storage.
+    pub(crate) fn join(self) -> Result<(), StoreError> {
+        match self.thread.join() {
+            Ok(result) => result,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    }
+}
+
+fn commit_all<M: Medium>(
+    mut log: Log<M>,
+    durability: Durability,
+    orders: &Receiver<Order>,
+    slits: &[Slit],
+) -> Result<(), StoreError> {
+    let mut waiting: Vec<Order> = Vec::new();
+    let mut positions = Vec::new();
+    while let Ok(order) = orders.recv() {
+        waiting.push(order);
+        waiting.extend(orders.try_iter().take(ORDERS_PER_COMMIT));
+        if durability == Durability::Memory {
+            let batches: Vec<Batch> = waiting.iter().map(|order| order.batch.clone()).collect();
+            let mut next = log.next_position();
+            positions.clear();
+            for batch in &batches {
+                positions.push(next);
+                next = Position(next.0 + batch.len() as u64);
+            }
+            report(&mut waiting, &positions, slits);
+            log.append(&batches.iter().collect::<Vec<_>>(), &mut positions)?;
+            continue;
+        }
+        let batches: Vec<&Batch> = waiting.iter().map(|order| &order.batch).collect();
+        log.append(&batches, &mut positions)?;
+        if durability == Durability::Synced {
+            log.sync()?;
+        }
+        report(&mut waiting, &positions, slits);
+    }
+    log.sync()
+}
+
+fn report(waiting: &mut Vec<Order>, positions: &[Position], slits: &[Slit]) {
+    for (order, position) in waiting.drain(..).zip(positions) {
+        let Order { from, first, mut batch } = order;
+        let count = u32::try_from(batch.len()).expect("a batch counts its records in 32 bits");
+        batch.clear();
+        slits[from.index()].drop_in(Letter::Stored { first, count, position: *position, batch });
+    }
+}
+
+/// Orders in one commit: bounds what one write puts together.
+const ORDERS_PER_COMMIT: usize = 1024;

@@ -1,0 +1,134 @@
+//! The connection driver: bytes in, packets to the core, outboxes out. One for all transports.
+
+use std::io::{self, Read, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use bellbird_codec::{DecodeError, Decoded, decode};
+use bellbird_core::{ConnectionId, Flow, Input, Shard, Time, View};
+
+use crate::sockets::Socket;
+
+/// What handing bytes to the core came to.
+pub(crate) struct Fed {
+    /// Bytes that were taken as packets.
+    pub(crate) taken: usize,
+    /// Bytes that are needed before the rest can be a packet; 0 if the rest is parked.
+    pub(crate) needed: usize,
+    /// Whether the turn's budget ended it.
+    pub(crate) is_over_budget: bool,
+}
+
+/// What a connection may use of a turn.
+#[derive(Clone, Copy)]
+pub(crate) struct Budget {
+    /// [`Shard::appended_bytes`] at which the turn ends.
+    pub(crate) appended_until: u64,
+    pub(crate) packet_bytes_max: u32,
+}
+
+/// Hands the packets at the front of `bytes` to the core, as far as it takes them.
+pub(crate) fn feed(
+    core: &mut Shard,
+    now: Time,
+    view: &dyn View,
+    id: ConnectionId,
+    bytes: &[u8],
+    budget: Budget,
+) -> Fed {
+    let mut fed = Fed { taken: 0, needed: 0, is_over_budget: false };
+    if core.is_parked(id) {
+        return fed;
+    }
+    let mut version = core.version(id);
+    while fed.taken < bytes.len() {
+        let rest = &bytes[fed.taken..];
+        // A panic in the codec ends this connection only.
+        let decoded =
+            catch_unwind(AssertUnwindSafe(|| decode(rest, version, budget.packet_bytes_max)));
+        match decoded {
+            Ok(Ok(Decoded::Packet { packet, len })) => {
+                let flow =
+                    core.handle(now, Input::Packet { connection: id, packet: &packet }, view);
+                if flow != Flow::Again {
+                    fed.taken += len;
+                }
+                if flow != Flow::Continue {
+                    return fed;
+                }
+                if version.is_none() {
+                    version = core.version(id);
+                }
+                if core.appended_bytes() >= budget.appended_until {
+                    fed.is_over_budget = true;
+                    return fed;
+                }
+            }
+            Ok(Ok(Decoded::Incomplete { needed })) => {
+                fed.needed = needed;
+                return fed;
+            }
+            Ok(Err(error)) => return malformed(core, now, view, id, error, fed),
+            Err(_panic) => return malformed(core, now, view, id, DecodeError::PacketType, fed),
+        }
+    }
+    fed
+}
+
+fn malformed(
+    core: &mut Shard,
+    now: Time,
+    view: &dyn View,
+    id: ConnectionId,
+    error: DecodeError,
+    fed: Fed,
+) -> Fed {
+    let _flow = core.handle(now, Input::Malformed { connection: id, error }, view);
+    fed
+}
+
+/// What one read came to.
+pub(crate) enum Got {
+    /// So many bytes; fewer than asked for means that the kernel has no more.
+    Bytes(usize),
+    /// Nothing just now.
+    Nothing,
+    /// The peer is gone.
+    End,
+}
+
+pub(crate) fn read(socket: &mut Socket, into: &mut [u8]) -> Got {
+    loop {
+        match socket.stream.read(into) {
+            Ok(0) => return Got::End,
+            Ok(count) => return Got::Bytes(count),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Got::Nothing,
+            Err(_) => return Got::End,
+        }
+    }
+}
+
+/// What sending an outbox came to.
+pub(crate) enum Put {
+    /// So many bytes; fewer than there were means that the kernel takes no more.
+    Bytes(usize),
+    /// The peer is gone.
+    End,
+}
+
+pub(crate) fn send(socket: &mut Socket, outbox: &[u8]) -> Put {
+    let mut sent = 0;
+    while sent < outbox.len() {
+        match socket.stream.write(&outbox[sent..]) {
+            Ok(0) => return Put::End,
+            Ok(count) => sent += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                socket.is_blocked = true;
+                break;
+            }
+            Err(_) => return Put::End,
+        }
+    }
+    Put::Bytes(sent)
+}

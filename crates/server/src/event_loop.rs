@@ -1,0 +1,422 @@
+//! One shard's thread: wait, hand everything to the core, carry out what it says, flush, again.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bellbird_core::permit::Verdict;
+use bellbird_core::{ConnectionId, Event, Input, Output, Shard, ShardId, Ticket, Time};
+use bellbird_store::Batch;
+use mio::event::Event as Readiness;
+use mio::net::{TcpListener, TcpStream};
+use mio::{Events, Interest, Poll, Token};
+
+use crate::clock::Clock;
+use crate::committer::{Order, Orders};
+use crate::connection::{Budget, Got, Put, feed, read, send};
+use crate::mailbox::{Letter, Mailbox, Slit};
+use crate::node::Census;
+use crate::sockets::Sockets;
+use crate::view::SharedView;
+
+/// What a shard's thread owns.
+pub(crate) struct EventLoop {
+    pub(crate) id: ShardId,
+    pub(crate) core: Shard,
+    pub(crate) view: Arc<SharedView>,
+    pub(crate) poll: Poll,
+    pub(crate) listeners: Vec<TcpListener>,
+    pub(crate) mailbox: Mailbox,
+    /// By shard, this one's own included.
+    pub(crate) slits: Vec<Slit>,
+    pub(crate) orders: Orders,
+    pub(crate) clock: Clock,
+    pub(crate) census: Arc<Census>,
+    pub(crate) packet_bytes_max: u32,
+    pub(crate) sockets: Sockets,
+    pub(crate) desk: Desk,
+}
+
+/// What a turn gathers, kept for its allocations.
+#[derive(Default)]
+pub(crate) struct Desk {
+    scratch: Vec<u8>,
+    /// Connections that have more to read or to take than their share of a turn.
+    again: Vec<ConnectionId>,
+    /// Connections with something to send.
+    touched: Vec<ConnectionId>,
+    /// Connections to close once they are flushed.
+    closing: Vec<ConnectionId>,
+    batch: Batch,
+    batch_first: Option<Ticket>,
+    spare: Vec<Batch>,
+    must_accept: bool,
+    is_stopping: bool,
+}
+
+/// Bounds a shard's connections: with the tokens above these the poll names its own handles.
+const WAKER: Token = Token(usize::MAX);
+const LISTENERS: usize = usize::MAX - 1024;
+
+/// The token under which the mailbox wakes its shard.
+pub(crate) fn waker_token() -> Token {
+    WAKER
+}
+
+impl EventLoop {
+    /// Runs until the node is stopped and every client is told.
+    pub(crate) fn run(mut self) -> io::Result<()> {
+        self.desk.scratch = vec![0; SCRATCH_BYTES];
+        self.desk.must_accept = true;
+        for (index, listener) in self.listeners.iter_mut().enumerate() {
+            let token = Token(LISTENERS + index);
+            self.poll.registry().register(listener, token, Interest::READABLE)?;
+        }
+        let mut events = Events::with_capacity(EVENTS);
+        while !self.desk.is_stopping {
+            let timeout = self.timeout();
+            match self.poll.poll(&mut events, timeout) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            }
+            self.turn(&events);
+        }
+        Ok(())
+    }
+
+    fn turn(&mut self, events: &Events) {
+        let now = self.clock.now();
+        let again = std::mem::take(&mut self.desk.again);
+        for id in &again {
+            if let Some(socket) = self.sockets.get(*id) {
+                socket.is_listed = false;
+            }
+            self.go_on(now, *id);
+        }
+        for event in events {
+            match event.token() {
+                WAKER => {}
+                Token(listener) if listener >= LISTENERS => self.desk.must_accept = true,
+                Token(_) => self.on_ready(now, event),
+            }
+        }
+        if self.desk.must_accept {
+            self.accept(now);
+        }
+        self.read_mail(now);
+        self.core.handle_timeout(now, &*self.view);
+        self.settle(now);
+        self.sockets.end_turn();
+        self.census.publish(self.id, &self.core);
+    }
+
+    /// Carries out outputs until there are none: what carrying out one leads to is part of it.
+    fn settle(&mut self, now: Time) {
+        loop {
+            while let Some(output) = self.core.poll(now) {
+                self.carry_out(now, output);
+            }
+            // The disk works while the sockets are written.
+            self.hand_in_batch();
+            let touched = std::mem::take(&mut self.desk.touched);
+            for id in &touched {
+                self.flush(now, *id);
+            }
+            let closing = std::mem::take(&mut self.desk.closing);
+            for id in &closing {
+                self.close(now, *id);
+            }
+            if touched.is_empty() && closing.is_empty() {
+                return;
+            }
+        }
+    }
+
+    fn carry_out(&mut self, now: Time, output: Output) {
+        match output {
+            Output::Send(id) => self.desk.touched.push(id),
+            Output::Store { ticket, record } => {
+                self.desk.batch.push(&record);
+                self.desk.batch_first.get_or_insert(ticket);
+                if self.desk.batch.bytes_len() >= BATCH_BYTES {
+                    self.hand_in_batch();
+                }
+            }
+            Output::Mail { to, mail } => {
+                self.slits[to.index()].drop_in(Letter::Mail { from: self.id, mail });
+            }
+            Output::Change { ticket, changes } => {
+                let order = self.view.apply(&changes);
+                self.input(now, Input::Applied { ticket, order });
+            }
+            Output::Resume(id) => self.take_rest(now, id),
+            Output::Close(id) => self.desk.closing.push(id),
+            Output::Move { connection, to, hello } => {
+                let Some(socket) = self.sockets.remove(connection) else { return };
+                let (mut stream, rest) = (socket.stream, socket.rest);
+                if self.poll.registry().deregister(&mut stream).is_ok() {
+                    self.slits[to.index()].drop_in(Letter::Socket { stream, rest, hello });
+                }
+            }
+            // No gate of a server asks yet: whoever might answer does not exist.
+            Output::Ask { connection, .. } => {
+                self.input(now, Input::Decided { connection, verdict: Verdict::No });
+            }
+            Output::Event(event) => report(self.id, &event),
+        }
+    }
+
+    fn on_ready(&mut self, now: Time, event: &Readiness) {
+        let id = connection_of(event.token());
+        let Some(socket) = self.sockets.get(id) else { return };
+        if event.is_writable() && socket.is_blocked {
+            socket.is_blocked = false;
+            self.desk.touched.push(id);
+        }
+        if event.is_readable() || event.is_read_closed() || event.is_error() {
+            socket.is_readable = true;
+            self.drain(now, id);
+        }
+    }
+
+    /// Takes up a connection that had more than its share of the last turn.
+    fn go_on(&mut self, now: Time, id: ConnectionId) {
+        self.take_rest(now, id);
+        self.drain(now, id);
+    }
+
+    /// Reads until the kernel has no more, the core parks the connection, or its share of the
+    /// turn is used up.
+    fn drain(&mut self, now: Time, id: ConnectionId) {
+        let Some(socket) = self.sockets.get(id) else { return };
+        if !socket.is_readable || socket.is_closing || self.core.is_parked(id) {
+            return;
+        }
+        let mut scratch = std::mem::take(&mut self.desk.scratch);
+        match read(socket, &mut scratch) {
+            Got::Bytes(count) => {
+                let is_full = count == scratch.len();
+                // A short read has drained it: the next bytes are a new edge.
+                socket.is_readable = is_full;
+                self.feed_bytes(now, id, &scratch[..count]);
+                if is_full {
+                    self.list_again(id);
+                }
+            }
+            Got::Nothing => socket.is_readable = false,
+            Got::End => self.lose(now, id),
+        }
+        self.desk.scratch = scratch;
+        // The end of the stream comes without a new edge if it stood behind these bytes.
+    }
+
+    fn feed_bytes(&mut self, now: Time, id: ConnectionId, bytes: &[u8]) {
+        let Some(socket) = self.sockets.get(id) else { return };
+        if socket.rest.is_empty() {
+            let budget = self.budget();
+            let fed = feed(&mut self.core, now, &*self.view, id, bytes, budget);
+            let Some(socket) = self.sockets.get(id) else { return };
+            socket.rest.extend_from_slice(&bytes[fed.taken..]);
+            socket.needed = fed.needed;
+            if fed.is_over_budget {
+                self.list_again(id);
+            }
+        } else {
+            socket.rest.extend_from_slice(bytes);
+            self.take_rest(now, id);
+        }
+    }
+
+    /// Hands in what was read before and not taken.
+    fn take_rest(&mut self, now: Time, id: ConnectionId) {
+        let budget = self.budget();
+        let Some(socket) = self.sockets.get(id) else { return };
+        if socket.is_closing {
+            return;
+        }
+        if !socket.rest.is_empty() && socket.rest.len() >= socket.needed {
+            let mut rest = std::mem::take(&mut socket.rest);
+            let fed = feed(&mut self.core, now, &*self.view, id, &rest, budget);
+            rest.drain(..fed.taken);
+            let Some(socket) = self.sockets.get(id) else { return };
+            // An idle connection owns no buffer.
+            socket.rest = if rest.is_empty() { Vec::new() } else { rest };
+            socket.needed = fed.needed;
+            if fed.is_over_budget {
+                self.list_again(id);
+            }
+        }
+        let is_parked = self.core.is_parked(id);
+        if let Some(socket) = self.sockets.get(id)
+            && socket.is_readable
+            && !is_parked
+        {
+            self.list_again(id);
+        }
+    }
+
+    fn list_again(&mut self, id: ConnectionId) {
+        if let Some(socket) = self.sockets.get(id)
+            && !socket.is_listed
+        {
+            socket.is_listed = true;
+            self.desk.again.push(id);
+        }
+    }
+
+    fn flush(&mut self, now: Time, id: ConnectionId) {
+        let Some(socket) = self.sockets.get(id) else { return };
+        if socket.is_blocked {
+            return;
+        }
+        match send(socket, self.core.outbox(id)) {
+            Put::Bytes(bytes) => self.input(now, Input::Sent { connection: id, bytes }),
+            Put::End => self.lose(now, id),
+        }
+    }
+
+    /// Closes from our side; what the kernel did not take by now is lost.
+    fn close(&mut self, now: Time, id: ConnectionId) {
+        self.flush(now, id);
+        self.lose(now, id);
+    }
+
+    fn lose(&mut self, now: Time, id: ConnectionId) {
+        if let Some(mut socket) = self.sockets.remove(id) {
+            // Closing the descriptor takes it out of the poll as well.
+            let _gone = self.poll.registry().deregister(&mut socket.stream);
+            self.input(now, Input::Closed { connection: id });
+        }
+    }
+
+    fn accept(&mut self, now: Time) {
+        self.desk.must_accept = false;
+        for index in 0..self.listeners.len() {
+            for _ in 0..ACCEPTS_PER_TURN {
+                match self.listeners[index].accept() {
+                    Ok((stream, _peer)) => {
+                        if let Some(id) = self.register(stream, Vec::new()) {
+                            self.input(now, Input::Opened { connection: id });
+                        }
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                    // Out of descriptors, or a peer that gave up: try again in the next turn.
+                    Err(_) => {
+                        self.desk.must_accept = true;
+                        break;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes a socket in: both directions once, edge-triggered, never again.
+    fn register(&mut self, stream: TcpStream, rest: Vec<u8>) -> Option<ConnectionId> {
+        let id = self.sockets.add(stream, rest);
+        let socket = self.sockets.get(id)?;
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        let registered = self.poll.registry().register(&mut socket.stream, token_of(id), interest);
+        if registered.is_err() {
+            self.sockets.remove(id);
+            return None;
+        }
+        Some(id)
+    }
+
+    fn read_mail(&mut self, now: Time) {
+        self.mailbox.look();
+        while let Some(letter) = self.mailbox.next() {
+            match letter {
+                Letter::Mail { from, mail } => self.input(now, Input::Mail { from, mail }),
+                Letter::Socket { stream, rest, hello } => {
+                    if let Some(connection) = self.register(stream, rest) {
+                        self.input(now, Input::Arrived { connection, hello });
+                    }
+                }
+                Letter::Stored { first, count, position, batch } => {
+                    if self.desk.spare.len() < SPARE_BATCHES {
+                        self.desk.spare.push(batch);
+                    }
+                    self.input(now, Input::Stored { first, count, position });
+                }
+                Letter::Stop => {
+                    self.input(now, Input::Stop);
+                    self.desk.is_stopping = true;
+                }
+            }
+        }
+    }
+
+    fn hand_in_batch(&mut self) {
+        let Some(first) = self.desk.batch_first.take() else { return };
+        let next = self.desk.spare.pop().unwrap_or_default();
+        let batch = std::mem::replace(&mut self.desk.batch, next);
+        // The committer ends only after its shards, or when the node has failed and says so.
+        let _handed_in = self.orders.send(Order { from: self.id, first, batch });
+    }
+
+    fn input(&mut self, now: Time, input: Input<'_>) {
+        let _flow = self.core.handle(now, input, &*self.view);
+    }
+
+    fn budget(&self) -> Budget {
+        Budget {
+            appended_until: self.core.appended_bytes() + TURN_BYTES,
+            packet_bytes_max: self.packet_bytes_max,
+        }
+    }
+
+    fn timeout(&self) -> Option<Duration> {
+        if !self.desk.again.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        let due = self.core.poll_timeout().map(|due| due.millis_since(self.clock.now()));
+        let retry = self.desk.must_accept.then_some(ACCEPT_RETRY_MS);
+        let millis = [due, retry].into_iter().flatten().min()?;
+        Some(Duration::from_millis(millis))
+    }
+}
+
+/// Counters of all shards, published at the end of each turn for whoever asks.
+impl Census {
+    fn publish(&self, shard: ShardId, core: &Shard) {
+        let Some(slot) = self.shards.get(shard.index()) else { return };
+        let ledger = core.ledger();
+        let values =
+            [ledger.received, ledger.unmatched, ledger.routed, ledger.done, ledger.expired];
+        for (counter, value) in slot.iter().zip(values.into_iter().chain(ledger.dropped)) {
+            counter.store(value, Ordering::Relaxed);
+        }
+    }
+}
+
+/// One shard's published counters.
+pub(crate) type Counters = [AtomicU64; 5 + bellbird_core::DropReason::ALL.len()];
+
+fn token_of(id: ConnectionId) -> Token {
+    // A generation of 31 bits leaves the top for listeners and waker.
+    Token(((id.generation & 0x7FFF_FFFF) as usize) << 32 | id.index as usize)
+}
+
+fn connection_of(token: Token) -> ConnectionId {
+    let index = u32::try_from(token.0 & 0xFFFF_FFFF).expect("masked to 32 bits");
+    let generation = u32::try_from(token.0 >> 32).expect("shifted to 32 bits");
+    ConnectionId { index, generation }
+}
+
+fn report(shard: ShardId, event: &Event) {
+    eprintln!("shard {} {event:?}", shard.0);
+}
+
+/// One read takes at most this much: what a loopback socket holds, and what fits into L2.
+const SCRATCH_BYTES: usize = 64 * 1024;
+/// Bytes of outboxes one connection's packets may fill before the others have their turn.
+const TURN_BYTES: u64 = 512 * 1024;
+/// Records beyond this go to the committer before the turn ends.
+const BATCH_BYTES: usize = 1 << 20;
+const SPARE_BATCHES: usize = 8;
+const EVENTS: usize = 1024;
+const ACCEPTS_PER_TURN: usize = 128;
+const ACCEPT_RETRY_MS: u64 = 50;

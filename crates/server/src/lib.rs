@@ -1,0 +1,18 @@
+//! Sockets, threads and clocks around the Bellbird core.
+//!
+//! One thread per shard runs an event loop; one thread commits to the log. The only things that
+//! shards share are the view (`view`), their mailboxes (`mailbox`) and the committer's queue.
+
+mod clock;
+mod committer;
+mod connection;
+mod event_loop;
+mod listen;
+mod mailbox;
+mod node;
+mod sockets;
+mod view;
+
+pub use listen::{ListenError, Listener};
+pub use node::{Durability, Node, NodeError, Settings, StartReport, Summary};
+pub use view::SharedView;

@@ -1,0 +1,69 @@
+//! Letters to a shard's thread, with one wake-up per turn of the receiver.
+//!
+//! What travels in bulk is bounded by its sender: deliveries by credit (`core/post`), stored
+//! records by the publishers' windows, sockets by the limit on descriptors.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, Sender};
+
+use bellbird_core::mail::Mail;
+use bellbird_core::{Hello, Position, ShardId, Ticket};
+use bellbird_store::Batch;
+use mio::Waker;
+use mio::net::TcpStream;
+
+/// What one thread tells a shard.
+pub(crate) enum Letter {
+    /// A letter between cores.
+    Mail { from: ShardId, mail: Mail },
+    /// A connection that moves in, with what was read of it.
+    Socket { stream: TcpStream, rest: Vec<u8>, hello: Box<Hello> },
+    /// Records are stored; their batch comes back to be used again.
+    Stored { first: Ticket, count: u32, position: Position, batch: Batch },
+    /// Tell the clients and end.
+    Stop,
+}
+
+/// Where letters for one shard are dropped.
+#[derive(Clone)]
+pub(crate) struct Slit {
+    letters: Sender<Letter>,
+    waker: Arc<Waker>,
+    is_woken: Arc<AtomicBool>,
+}
+
+/// The shard's end.
+pub(crate) struct Mailbox {
+    letters: Receiver<Letter>,
+    is_woken: Arc<AtomicBool>,
+}
+
+pub(crate) fn mailbox(waker: Waker) -> (Slit, Mailbox) {
+    let (sender, receiver) = mpsc::channel();
+    let is_woken = Arc::new(AtomicBool::new(false));
+    let slit = Slit { letters: sender, waker: Arc::new(waker), is_woken: is_woken.clone() };
+    (slit, Mailbox { letters: receiver, is_woken })
+}
+
+impl Slit {
+    /// Drops a letter and wakes the shard unless somebody has since its last look. A shard that
+    /// has ended needs no letters.
+    pub(crate) fn drop_in(&self, letter: Letter) {
+        if self.letters.send(letter).is_ok() && !self.is_woken.swap(true, Ordering::AcqRel) {
+            // An eventfd cannot fail to be written but for a full counter, which wakes as well.
+            let _woken = self.waker.wake();
+        }
+    }
+}
+
+impl Mailbox {
+    /// The letters since the last look. Called before the first [`Mailbox::next`] of a turn.
+    pub(crate) fn look(&self) {
+        self.is_woken.store(false, Ordering::Release);
+    }
+
+    pub(crate) fn next(&self) -> Option<Letter> {
+        self.letters.try_recv().ok()
+    }
+}

@@ -1,0 +1,274 @@
+//! Assembly: the log is replayed, the shards get what it says, the threads start.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc;
+use std::thread::{self, JoinHandle};
+
+use bellbird_core::permit::Gate;
+use bellbird_core::recovery::{Found, Recovery};
+use bellbird_core::{Config, DropReason, Ledger, Shard, ShardId, Time};
+use bellbird_store::{Batch, Files, Log, Options, StoreError};
+use mio::{Poll, Waker};
+
+use crate::clock::Clock;
+use crate::committer::Committer;
+use crate::event_loop::{Counters, Desk, EventLoop, waker_token};
+use crate::listen::Listener;
+use crate::mailbox::{Letter, Mailbox, Slit, mailbox};
+use crate::sockets::Sockets;
+use crate::view::SharedView;
+
+/// What an acknowledgement of something durable waits for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Durability {
+    /// Stable storage: it survives the loss of power.
+    #[default]
+    Synced,
+    /// The operating system: it survives the end of the process.
+    Written,
+    /// Nothing: the log follows behind.
+    Memory,
+}
+
+/// What a node is started with.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where the log lives. It is created if need be.
+    pub data: PathBuf,
+    /// See [`Durability`].
+    pub durability: Durability,
+    /// The core's own settings; `core.shards` is the number of event loops.
+    pub core: Config,
+}
+
+/// A running broker.
+pub struct Node {
+    threads: Vec<JoinHandle<io::Result<()>>>,
+    slits: Vec<Slit>,
+    committer: Committer,
+    census: Arc<Census>,
+    view: Arc<SharedView>,
+    addresses: Vec<SocketAddr>,
+    report: StartReport,
+}
+
+/// What a start found on the disk.
+#[derive(Clone, Debug)]
+pub struct StartReport {
+    /// The sessions and messages that go on.
+    pub found: Found,
+    /// What reading the log was like.
+    pub log: bellbird_store::Recovery,
+}
+
+/// Counters of all shards since the start.
+#[derive(Clone, Debug, Default)]
+pub struct Summary {
+    /// What became of the deliveries.
+    pub ledger: Ledger,
+    /// Subscriptions in the view.
+    pub subscriptions: usize,
+    /// Topics with a retained message.
+    pub retained: usize,
+}
+
+/// Where the shards publish their counters.
+pub(crate) struct Census {
+    pub(crate) shards: Vec<Counters>,
+}
+
+impl Node {
+    /// Starts a broker on these listeners. `on_failure` runs if the log fails while it is
+    /// running: nothing is acknowledged any more, and the process should end.
+    pub fn start(
+        settings: &Settings,
+        listeners: &[Listener],
+        on_failure: impl FnOnce() + Send + 'static,
+    ) -> Result<Self, NodeError> {
+        let files = Files::open(&settings.data)?;
+        let mut recovery = Recovery::new();
+        let (mut log, log_report) =
+            Log::open(files, Options::default(), &mut |position, record| {
+                recovery.replay(position, record);
+            })?;
+        let clock = Clock::new(Time(recovery.last_time().0));
+        let recovered = recovery.finish(clock.now(), &settings.core);
+        let mut first = Batch::new();
+        first.push(&recovered.first_record);
+        log.append(&[&first], &mut Vec::new())?;
+        log.sync()?;
+        let view = Arc::new(SharedView::new(recovered.last_order));
+        view.apply(&recovered.changes);
+
+        let mut polls = Vec::new();
+        let mut slits = Vec::new();
+        for _ in 0..settings.core.shards {
+            let (poll, slit, letters) = event_poll()?;
+            polls.push((poll, letters));
+            slits.push(slit);
+        }
+        let (orders, order_queue) = mpsc::channel();
+        let committer =
+            Committer::start(log, settings.durability, order_queue, slits.clone(), on_failure)?;
+        let census = Arc::new(Census::new(polls.len()));
+        let core = Arc::new(settings.core.clone());
+        let mut threads = Vec::new();
+        let states = recovered.shards.into_iter();
+        for ((index, (poll, letters)), state) in (0..).zip(polls).zip(states) {
+            let id = ShardId(index);
+            let event_loop = EventLoop {
+                id,
+                core: Shard::new(id, core.clone(), Gate::default(), state),
+                view: view.clone(),
+                poll,
+                listeners: listeners.iter().map(Listener::handle).collect::<io::Result<_>>()?,
+                mailbox: letters,
+                slits: slits.clone(),
+                orders: orders.clone(),
+                clock,
+                census: census.clone(),
+                packet_bytes_max: core.packet_bytes_max,
+                sockets: Sockets::default(),
+                desk: Desk::default(),
+            };
+            let run = move || guard(|| event_loop.run());
+            threads.push(thread::Builder::new().name(format!("shard-{index}")).spawn(run)?);
+        }
+        let addresses = listeners.iter().map(Listener::address).collect();
+        let report = StartReport { found: recovered.found, log: log_report };
+        Ok(Self { threads, slits, committer, census, view, addresses, report })
+    }
+
+    /// Tells every client and every shard, and waits until all is on the disk.
+    pub fn stop(self) -> Result<Summary, NodeError> {
+        for slit in &self.slits {
+            slit.drop_in(Letter::Stop);
+        }
+        for thread in self.threads {
+            match thread.join() {
+                Ok(result) => result?,
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+        self.committer.join()?;
+        let (subscriptions, retained) = self.view.sizes();
+        Ok(Summary { ledger: self.census.ledger(), subscriptions, retained })
+    }
+
+    /// Whether the log has failed.
+    pub fn has_failed(&self) -> bool {
+        self.committer.has_failed()
+    }
+
+    /// Where it listens.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// What the start found on the disk.
+    pub fn report(&self) -> &StartReport {
+        &self.report
+    }
+}
+
+fn event_poll() -> io::Result<(Poll, Slit, Mailbox)> {
+    let poll = Poll::new()?;
+    let waker = Waker::new(poll.registry(), waker_token())?;
+    let (slit, letters) = mailbox(waker);
+    Ok((poll, slit, letters))
+}
+
+/// A panic in the core ends the process: half-changed state must not go on. Recovery is the
+/// restart.
+fn guard<T>(run: impl FnOnce() -> T) -> T {
+    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run));
+    result.unwrap_or_else(|_| std::process::abort())
+}
+
+impl Census {
+    fn new(shards: usize) -> Self {
+        Self { shards: std::iter::repeat_with(Counters::default).take(shards).collect() }
+    }
+
+    fn ledger(&self) -> Ledger {
+        let mut sum = Ledger::default();
+        for shard in &self.shards {
+            let read = |index: usize| shard[index].load(Ordering::Relaxed);
+            sum.add(&Ledger {
+                received: read(0),
+                unmatched: read(1),
+                routed: read(2),
+                done: read(3),
+                expired: read(4),
+                dropped: std::array::from_fn(|reason| read(5 + reason)),
+            });
+        }
+        sum
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Ledger { received, unmatched, routed, done, expired, dropped } = &self.ledger;
+        write!(
+            f,
+            "received={received} unmatched={unmatched} routed={routed} done={done} \
+             expired={expired}"
+        )?;
+        for (reason, count) in DropReason::ALL.iter().zip(dropped) {
+            if *count > 0 {
+                write!(f, " dropped({})={count}", reason.name())?;
+            }
+        }
+        write!(f, " subscriptions={} retained={}", self.subscriptions, self.retained)
+    }
+}
+
+/// Why a node does not start or ended.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum NodeError {
+    /// The log.
+    Store(StoreError),
+    /// The system refused a thread, a poll or a descriptor.
+    System(io::Error),
+}
+
+impl From<StoreError> for NodeError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<io::Error> for NodeError {
+    fn from(error: io::Error) -> Self {
+        Self::System(error)
+    }
+}
+
+impl fmt::Display for NodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Store(error) => error.fmt(f),
+            Self::System(error) => write!(
+                f,
+                "the system refused a resource the broker needs: {error}; see the limits on \
+                 threads and open files (ulimit -a)"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for NodeError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Store(error) => Some(error),
+            Self::System(error) => Some(error),
+        }
+    }
+}

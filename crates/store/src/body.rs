@@ -1,0 +1,382 @@
+//! What the four kinds of records say, as bytes. `format.md` has the tables.
+
+use std::sync::Arc;
+
+use bellbird_codec::{QoS, RetainHandling, SubscribeOptions};
+use bellbird_core::identity::{Holder, Lane, MessageId, Position, Time};
+use bellbird_core::message::{Message, MessageParts};
+use bellbird_core::record::{Append, Commit, Delivery, Operation, Record, Retain, Settings};
+use bellbird_topics::{Namespace, TopicName};
+
+use crate::bytes::{Malformed, Reader, put_bytes, put_u64};
+
+/// Writes the body behind what is there; returns the record's kind.
+pub(crate) fn encode(record: &Record, out: &mut Vec<u8>) -> u8 {
+    match record {
+        Record::Append(append) => {
+            encode_append(append, out);
+            KIND_APPEND
+        }
+        Record::Commit(commit) => {
+            encode_commit(commit, out);
+            KIND_COMMIT
+        }
+        Record::Retain(retain) => {
+            encode_retain(retain, out);
+            KIND_RETAIN
+        }
+        Record::Settings(settings) => {
+            put_bytes(out, settings.key.as_bytes());
+            put_bytes(out, &settings.value);
+            KIND_SETTINGS
+        }
+    }
+}
+
+/// Reads what [`encode`] wrote. Any other bytes give an error.
+pub(crate) fn decode(kind: u8, body: &[u8]) -> Result<Record, Malformed> {
+    let mut reader = Reader::new(body);
+    let record = match kind {
+        KIND_APPEND => Record::Append(decode_append(&mut reader)?),
+        KIND_COMMIT => Record::Commit(decode_commit(&mut reader)?),
+        KIND_RETAIN => Record::Retain(decode_retain(&mut reader)?),
+        KIND_SETTINGS => {
+            Record::Settings(Settings { key: reader.text()?.into(), value: reader.bytes()?.into() })
+        }
+        _ => return Err(Malformed("its kind is unknown")),
+    };
+    reader.end()?;
+    Ok(record)
+}
+
+fn encode_append(append: &Append, out: &mut Vec<u8>) {
+    put_u64(out, append.lane.0.into());
+    put_u64(out, append.at.0);
+    encode_message(&append.message, out);
+    put_u64(out, append.holders.len() as u64);
+    for delivery in &append.holders {
+        encode_holder(delivery.holder, out);
+        out.push(qos_bits(delivery.qos) | flag(delivery.retain, RETAIN));
+    }
+}
+
+fn decode_append(reader: &mut Reader<'_>) -> Result<Append, Malformed> {
+    Ok(Append {
+        lane: Lane(reader.u32()?),
+        at: Time(reader.u64()?),
+        message: Arc::new(decode_message(reader)?),
+        holders: reader.list(DELIVERY_BYTES_MIN, |reader| {
+            let holder = decode_holder(reader)?;
+            let flags = flags(reader, QOS | RETAIN)?;
+            Ok(Delivery { holder, qos: qos(flags)?, retain: flags & RETAIN != 0 })
+        })?,
+    })
+}
+
+fn encode_message(message: &Message, out: &mut Vec<u8>) {
+    let expires = flag(message.expires_at.is_some(), EXPIRES);
+    out.push(qos_bits(message.qos) | flag(message.retain, RETAIN) | expires);
+    put_u64(out, message.id.start.into());
+    out.push(message.id.shard);
+    put_u64(out, message.id.counter);
+    put_u64(out, message.namespace.0.into());
+    if let Some(expires_at) = message.expires_at {
+        put_u64(out, expires_at.0);
+    }
+    put_bytes(out, message.topic_bytes());
+    put_bytes(out, message.properties());
+    put_bytes(out, message.payload());
+}
+
+fn decode_message(reader: &mut Reader<'_>) -> Result<Message, Malformed> {
+    let flags = flags(reader, QOS | RETAIN | EXPIRES)?;
+    let parts = MessageParts {
+        qos: qos(flags)?,
+        retain: flags & RETAIN != 0,
+        id: MessageId { start: reader.u32()?, shard: reader.u8()?, counter: reader.u64()? },
+        namespace: Namespace(reader.u32()?),
+        expires_at: if flags & EXPIRES == 0 { None } else { Some(Time(reader.u64()?)) },
+        topic: TopicName::from_bytes(reader.bytes()?)
+            .map_err(|_| Malformed("a topic is not a topic name"))?,
+        properties: reader.bytes()?,
+        payload: reader.bytes()?,
+    };
+    Ok(Message::new(&parts))
+}
+
+fn encode_commit(commit: &Commit, out: &mut Vec<u8>) {
+    encode_holder(commit.holder, out);
+    put_u64(out, commit.epoch.into());
+    put_u64(out, commit.at.0);
+    put_u64(out, commit.operations.len() as u64);
+    for operation in &commit.operations {
+        encode_operation(operation, out);
+    }
+}
+
+fn decode_commit(reader: &mut Reader<'_>) -> Result<Commit, Malformed> {
+    Ok(Commit {
+        holder: decode_holder(reader)?,
+        epoch: reader.u32()?,
+        at: Time(reader.u64()?),
+        operations: reader.list(OPERATION_BYTES_MIN, decode_operation)?,
+    })
+}
+
+fn encode_operation(operation: &Operation, out: &mut Vec<u8>) {
+    match operation {
+        Operation::Open { namespace, client_id, expiry_secs } => {
+            out.push(OPEN);
+            put_u64(out, namespace.0.into());
+            put_bytes(out, client_id.as_bytes());
+            put_u64(out, (*expiry_secs).into());
+        }
+        Operation::Resume { expiry_secs } => {
+            out.push(RESUME);
+            put_u64(out, (*expiry_secs).into());
+        }
+        Operation::Leave { expiry_secs } => {
+            out.push(LEAVE);
+            put_u64(out, (*expiry_secs).into());
+        }
+        Operation::Subscribe { filter, options } => {
+            out.push(SUBSCRIBE);
+            put_bytes(out, filter.as_bytes());
+            out.push(options_bits(*options));
+        }
+        Operation::Unsubscribe { filter } => {
+            out.push(UNSUBSCRIBE);
+            put_bytes(out, filter.as_bytes());
+        }
+        Operation::Done { position } => {
+            out.push(DONE);
+            put_u64(out, position.0);
+        }
+        Operation::End => out.push(END),
+    }
+}
+
+fn decode_operation(reader: &mut Reader<'_>) -> Result<Operation, Malformed> {
+    Ok(match reader.u8()? {
+        OPEN => Operation::Open {
+            namespace: Namespace(reader.u32()?),
+            client_id: reader.text()?.into(),
+            expiry_secs: reader.u32()?,
+        },
+        RESUME => Operation::Resume { expiry_secs: reader.u32()? },
+        LEAVE => Operation::Leave { expiry_secs: reader.u32()? },
+        SUBSCRIBE => {
+            Operation::Subscribe { filter: reader.text()?.into(), options: options(reader)? }
+        }
+        UNSUBSCRIBE => Operation::Unsubscribe { filter: reader.text()?.into() },
+        DONE => Operation::Done { position: Position(reader.u64()?) },
+        END => Operation::End,
+        _ => return Err(Malformed("an operation is unknown")),
+    })
+}
+
+fn encode_retain(retain: &Retain, out: &mut Vec<u8>) {
+    put_u64(out, retain.order);
+    put_u64(out, retain.at.0);
+    put_u64(out, retain.namespace.0.into());
+    put_bytes(out, retain.topic.as_bytes());
+    out.push(u8::from(retain.message.is_some()));
+    if let Some(message) = &retain.message {
+        encode_message(message, out);
+    }
+}
+
+fn decode_retain(reader: &mut Reader<'_>) -> Result<Retain, Malformed> {
+    Ok(Retain {
+        order: reader.u64()?,
+        at: Time(reader.u64()?),
+        namespace: Namespace(reader.u32()?),
+        topic: reader.text()?.into(),
+        message: match flags(reader, 1)? {
+            0 => None,
+            _ => Some(Arc::new(decode_message(reader)?)),
+        },
+    })
+}
+
+fn encode_holder(holder: Holder, out: &mut Vec<u8>) {
+    put_u64(out, holder.number);
+    put_u64(out, holder.incarnation.into());
+}
+
+fn decode_holder(reader: &mut Reader<'_>) -> Result<Holder, Malformed> {
+    Ok(Holder { number: reader.u64()?, incarnation: reader.u32()? })
+}
+
+fn qos_bits(qos: QoS) -> u8 {
+    match qos {
+        QoS::AtMostOnce => 0,
+        QoS::AtLeastOnce => 1,
+        QoS::ExactlyOnce => 2,
+    }
+}
+
+fn qos(flags: u8) -> Result<QoS, Malformed> {
+    match flags & QOS {
+        0 => Ok(QoS::AtMostOnce),
+        1 => Ok(QoS::AtLeastOnce),
+        2 => Ok(QoS::ExactlyOnce),
+        _ => Err(Malformed("a QoS is unknown")),
+    }
+}
+
+/// As in a SUBSCRIBE packet [MQTT 5.0, 3.8.3.1].
+fn options_bits(options: SubscribeOptions) -> u8 {
+    let handling = match options.retain_handling {
+        RetainHandling::SendAlways => 0,
+        RetainHandling::SendIfNew => 1,
+        RetainHandling::DoNotSend => 2,
+    };
+    qos_bits(options.qos)
+        | flag(options.no_local, NO_LOCAL)
+        | flag(options.retain_as_published, RETAIN_AS_PUBLISHED)
+        | handling << 4
+}
+
+fn options(reader: &mut Reader<'_>) -> Result<SubscribeOptions, Malformed> {
+    let bits = flags(reader, 0x3F)?;
+    Ok(SubscribeOptions {
+        qos: qos(bits)?,
+        no_local: bits & NO_LOCAL != 0,
+        retain_as_published: bits & RETAIN_AS_PUBLISHED != 0,
+        retain_handling: match bits >> 4 {
+            0 => RetainHandling::SendAlways,
+            1 => RetainHandling::SendIfNew,
+            2 => RetainHandling::DoNotSend,
+            _ => return Err(Malformed("a retain handling is unknown")),
+        },
+    })
+}
+
+fn flag(set: bool, bit: u8) -> u8 {
+    if set { bit } else { 0 }
+}
+
+/// A byte with no other bits than these.
+fn flags(reader: &mut Reader<'_>, known: u8) -> Result<u8, Malformed> {
+    let flags = reader.u8()?;
+    if flags & !known == 0 { Ok(flags) } else { Err(Malformed("a flag is unknown")) }
+}
+
+const KIND_APPEND: u8 = 1;
+const KIND_COMMIT: u8 = 2;
+const KIND_RETAIN: u8 = 3;
+const KIND_SETTINGS: u8 = 4;
+
+const OPEN: u8 = 1;
+const RESUME: u8 = 2;
+const LEAVE: u8 = 3;
+const SUBSCRIBE: u8 = 4;
+const UNSUBSCRIBE: u8 = 5;
+const DONE: u8 = 6;
+const END: u8 = 7;
+
+const QOS: u8 = 0b11;
+const RETAIN: u8 = 0b100;
+const EXPIRES: u8 = 0b1000;
+const NO_LOCAL: u8 = 0b100;
+const RETAIN_AS_PUBLISHED: u8 = 0b1000;
+
+/// A number, an incarnation, flags.
+const DELIVERY_BYTES_MIN: usize = 3;
+/// A tag.
+const OPERATION_BYTES_MIN: usize = 1;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn append() -> Record {
+        let message = Message::new(&MessageParts {
+            id: MessageId { start: 1, shard: 2, counter: 300 },
+            namespace: Namespace(0),
+            qos: QoS::ExactlyOnce,
+            retain: true,
+            expires_at: Some(Time(128)),
+            topic: TopicName::parse("a/b").expect("it has no wildcards"),
+            properties: &[9, 9],
+            payload: b"on",
+        });
+        let holder = Holder { number: 5, incarnation: 6 };
+        Record::Append(Append {
+            lane: Lane(7),
+            at: Time(8),
+            message: Arc::new(message),
+            holders: vec![Delivery { holder, qos: QoS::AtLeastOnce, retain: true }],
+        })
+    }
+
+    fn commit() -> Record {
+        let options = SubscribeOptions {
+            qos: QoS::AtLeastOnce,
+            no_local: true,
+            retain_as_published: false,
+            retain_handling: RetainHandling::DoNotSend,
+        };
+        Record::Commit(Commit {
+            holder: Holder { number: 5, incarnation: 6 },
+            epoch: 2,
+            at: Time(8),
+            operations: vec![
+                Operation::Subscribe { filter: "a/#".into(), options },
+                Operation::Done { position: Position(130) },
+                Operation::End,
+            ],
+        })
+    }
+
+    fn check(record: &Record, kind: u8, body: &[u8]) {
+        let mut out = Vec::new();
+        assert_eq!(encode(record, &mut out), kind);
+        assert_eq!(out, body);
+        assert_eq!(decode(kind, body).as_ref(), Ok(record));
+    }
+
+    #[test]
+    fn bodies_look_as_described() {
+        let append_body = [
+            &[7, 8, 0b1110, 1, 2, 0xAC, 2, 0, 0x80, 1, 3][..],
+            b"a/b\x02\x09\x09\x02on",
+            &[1, 5, 6, 0b101],
+        ];
+        check(&append(), 1, &append_body.concat());
+        let commit_body = [&[5, 6, 2, 8, 3, 4, 3][..], b"a/#", &[0x25, 6, 0x82, 1, 7]];
+        check(&commit(), 2, &commit_body.concat());
+        let settings = Settings { key: "k".into(), value: [1, 2].into() };
+        check(&Record::Settings(settings), 4, &[1, b'k', 2, 1, 2]);
+        let retain = Retain {
+            order: 1,
+            at: Time(2),
+            namespace: Namespace(3),
+            topic: "t".into(),
+            message: None,
+        };
+        check(&Record::Retain(retain), 3, &[1, 2, 3, 1, b't', 0]);
+    }
+
+    #[test]
+    fn other_bytes_give_an_error_or_another_record() {
+        for record in [append(), commit()] {
+            let mut body = Vec::new();
+            let kind = encode(&record, &mut body);
+            for len in 0..body.len() {
+                assert!(decode(kind, &body[..len]).is_err(), "cut to {len}");
+            }
+            for bit in 0..body.len() * 8 {
+                body[bit / 8] ^= 1 << (bit % 8);
+                assert_ne!(decode(kind, &body).as_ref(), Ok(&record), "bit {bit}");
+                body[bit / 8] ^= 1 << (bit % 8);
+            }
+            for other in [0, 5, 255] {
+                assert!(decode(other, &body).is_err());
+            }
+            body.push(0);
+            assert_eq!(decode(kind, &body), Err(Malformed("it is too long")));
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! What can go wrong with the log, said so that an operator can act on it.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+/// Why the log cannot be opened, written or synced.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// Something that is not a directory stands where the log should be.
+    NotADirectory {
+        /// The data directory as configured.
+        path: PathBuf,
+    },
+    /// Another process has the log open.
+    InUse {
+        /// The data directory as configured.
+        path: PathBuf,
+    },
+    /// The data directory does not exist and cannot be created.
+    NotCreatable {
+        /// The data directory as configured.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The data directory exists and cannot be written.
+    NotWritable {
+        /// The data directory as configured.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A segment was written by a version of Bellbird with another format.
+    UnknownVersion {
+        /// The segment.
+        path: PathBuf,
+        /// The format it says it has.
+        found: u32,
+        /// The format this program knows.
+        known: u32,
+    },
+    /// A segment's name and its header disagree about its first position.
+    Renamed {
+        /// The segment.
+        path: PathBuf,
+        /// The name that its header asks for.
+        right_name: String,
+    },
+    /// The system refused an operation on a file of the log.
+    Io {
+        /// What was tried, as a verb.
+        operation: &'static str,
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// An earlier write or sync failed: what the files hold is uncertain, so nothing is written
+    /// any more until the process starts anew and recovers.
+    Poisoned,
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotADirectory { path } => write!(
+                f,
+                "data directory {}: this is not a directory; name another one or move it away",
+                path.display()
+            ),
+            Self::InUse { path } => write!(
+                f,
+                "data directory {}: in use by another process; stop the other broker or name \
+                 another directory",
+                path.display()
+            ),
+            Self::NotCreatable { path, source } => write!(
+                f,
+                "data directory {}: cannot be created ({source}); create it, owned by the user \
+                 that runs the broker, or name another one",
+                path.display()
+            ),
+            Self::NotWritable { path, source } => write!(
+                f,
+                "data directory {}: cannot be written ({source}); give it to the user that runs \
+                 the broker, or name another one",
+                path.display()
+            ),
+            Self::UnknownVersion { path, found, known } => write!(
+                f,
+                "segment {}: format version {found}, this program knows version {known}; start \
+                 the version of bellbird that wrote it",
+                path.display()
+            ),
+            Self::Renamed { path, right_name } => write!(
+                f,
+                "segment {}: its header belongs to {right_name}; rename it back, or move it away \
+                 if it is a copy",
+                path.display()
+            ),
+            Self::Io { operation, path, source } => {
+                write!(f, "cannot {operation} {} ({source}); {}", path.display(), remedy(source))
+            }
+            Self::Poisoned => write!(
+                f,
+                "the log takes no more writes because an earlier write or sync failed; repair \
+                 the disk and restart the broker"
+            ),
+        }
+    }
+}
+
+impl Error for StoreError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::NotCreatable { source, .. }
+            | Self::NotWritable { source, .. }
+            | Self::Io { source, .. } => Some(source),
+            Self::NotADirectory { .. }
+            | Self::InUse { .. }
+            | Self::UnknownVersion { .. }
+            | Self::Renamed { .. }
+            | Self::Poisoned => None,
+        }
+    }
+}
+
+fn remedy(source: &io::Error) -> &'static str {
+    use io::ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+
+    if matches!(source.kind(), StorageFull | QuotaExceeded) {
+        "free space on its volume and restart the broker"
+    } else if matches!(source.kind(), PermissionDenied | ReadOnlyFilesystem) {
+        "make it readable and writable for the user that runs the broker, then restart"
+    } else {
+        "check the disk and the kernel log, then restart the broker"
+    }
+}

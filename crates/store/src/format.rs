@@ -1,0 +1,213 @@
+//! The bytes of a segment: its name and header, the headers of batches and records.
+//!
+//! `format.md` is the description; what a record says is in `body`.
+
+/// Positions beyond this are not ours: leaves room for sums without overflow.
+pub(crate) const POSITION_MAX: u64 = u64::MAX / 2;
+/// The format that this crate writes and reads.
+pub(crate) const VERSION: u32 = 1;
+/// Length of a segment's header.
+pub(crate) const SEGMENT_HEADER: usize = 40;
+/// Length of a batch's header.
+pub(crate) const BATCH_HEADER: usize = 36;
+/// Length of a record's header.
+pub(crate) const RECORD_HEADER: usize = 17;
+/// The name of a segment that is not complete yet.
+pub(crate) const UNFINISHED_NAME: &str = "next.tmp";
+
+const SEGMENT_MAGIC: [u8; 8] = *b"bellblog";
+/// As a record's length it would be above the limit, so the two are never confused.
+const BATCH_MAGIC: u32 = 0xFFB1_7C42;
+const BODY_BYTES_MAX: usize = 0x7FFF_FFFF;
+
+/// What a segment says of itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct SegmentHeader {
+    /// The log's key: all checksums behind the header start from it.
+    pub(crate) key: u64,
+    /// The lowest position the segment may hold. Records at or above it in older segments are
+    /// void.
+    pub(crate) first: u64,
+    /// The highest position that was on stable storage when the segment got its name; 0 if none.
+    pub(crate) synced: u64,
+}
+
+/// Why a segment's header cannot be used.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum HeaderError {
+    /// Not a header, or a damaged one.
+    Damaged,
+    /// An intact header of this other version.
+    Version(u32),
+}
+
+/// What stands before the records that were written together.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct BatchHeader {
+    /// How many records follow.
+    pub(crate) count: u32,
+    /// How many bytes they take.
+    pub(crate) bytes: u64,
+    /// The position of the first of them.
+    pub(crate) first: u64,
+    /// The highest position known to be on stable storage when it was written; 0 if none.
+    pub(crate) synced: u64,
+}
+
+/// An intact record as it stands in a segment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct RawRecord<'a> {
+    pub(crate) position: u64,
+    pub(crate) kind: u8,
+    pub(crate) body: &'a [u8],
+}
+
+impl SegmentHeader {
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        let start = out.len();
+        out.extend_from_slice(&SEGMENT_MAGIC);
+        out.extend_from_slice(&VERSION.to_le_bytes());
+        out.extend_from_slice(&self.key.to_le_bytes());
+        out.extend_from_slice(&self.first.to_le_bytes());
+        out.extend_from_slice(&self.synced.to_le_bytes());
+        let crc = crc32c::crc32c(&out[start..]);
+        out.extend_from_slice(&crc.to_le_bytes());
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, HeaderError> {
+        let bytes = bytes.get(..SEGMENT_HEADER).ok_or(HeaderError::Damaged)?;
+        let checksum = crc32c::crc32c(&bytes[..SEGMENT_HEADER - 4]);
+        if bytes[..8] != SEGMENT_MAGIC || u32_at(bytes, SEGMENT_HEADER - 4) != Some(checksum) {
+            return Err(HeaderError::Damaged);
+        }
+        let version = u32_at(bytes, 8).ok_or(HeaderError::Damaged)?;
+        if version != VERSION {
+            return Err(HeaderError::Version(version));
+        }
+        let field = |at| u64_at(bytes, at).ok_or(HeaderError::Damaged);
+        let header = Self { key: field(12)?, first: field(20)?, synced: field(28)? };
+        if header.first > POSITION_MAX || header.synced > POSITION_MAX {
+            return Err(HeaderError::Damaged);
+        }
+        Ok(header)
+    }
+}
+
+impl BatchHeader {
+    pub(crate) fn encode(&self, seed: u32, out: &mut Vec<u8>) {
+        let start = out.len();
+        out.extend_from_slice(&BATCH_MAGIC.to_le_bytes());
+        out.extend_from_slice(&self.count.to_le_bytes());
+        out.extend_from_slice(&self.bytes.to_le_bytes());
+        out.extend_from_slice(&self.first.to_le_bytes());
+        out.extend_from_slice(&self.synced.to_le_bytes());
+        let crc = crc32c::crc32c_append(seed, &out[start..]);
+        out.extend_from_slice(&crc.to_le_bytes());
+    }
+
+    /// The intact header at this place, if there is one.
+    pub(crate) fn decode(seed: u32, bytes: &[u8], at: usize) -> Option<Self> {
+        if u32_at(bytes, at)? != BATCH_MAGIC {
+            return None;
+        }
+        let checked = bytes.get(at..at.checked_add(BATCH_HEADER - 4)?)?;
+        if u32_at(bytes, at + BATCH_HEADER - 4)? != crc32c::crc32c_append(seed, checked) {
+            return None;
+        }
+        let header = Self {
+            count: u32_at(checked, 4)?,
+            bytes: u64_at(checked, 8)?,
+            first: u64_at(checked, 16)?,
+            synced: u64_at(checked, 24)?,
+        };
+        (header.first <= POSITION_MAX && header.synced < header.first).then_some(header)
+    }
+}
+
+impl<'a> RawRecord<'a> {
+    /// The record at this place if its position is at least `from` and below `to` and its
+    /// checksum holds. Adds the bytes it had to check to `checked_bytes`.
+    pub(crate) fn decode(
+        seed: u32,
+        bytes: &'a [u8],
+        at: usize,
+        (from, to): (u64, u64),
+        checked_bytes: &mut usize,
+    ) -> Option<Self> {
+        let position = u64_at(bytes, at.checked_add(8)?)?;
+        if position < from || position >= to {
+            return None;
+        }
+        let len = usize::try_from(u32_at(bytes, at)?).ok()?;
+        let body_at = at + RECORD_HEADER;
+        let end = body_at.checked_add(len)?;
+        let checked = bytes.get(at + 8..end)?;
+        *checked_bytes = checked_bytes.saturating_add(checked.len());
+        if u32_at(bytes, at + 4)? != crc32c::crc32c_append(seed, checked) {
+            return None;
+        }
+        Some(Self { position, kind: *bytes.get(at + 16)?, body: bytes.get(body_at..end)? })
+    }
+
+    /// How many bytes it takes in the segment.
+    pub(crate) fn stored_len(&self) -> usize {
+        RECORD_HEADER + self.body.len()
+    }
+}
+
+/// Writes length and kind into the header in front of a body that has just been encoded.
+///
+/// # Panics
+/// If the body is longer than [`BODY_BYTES_MAX`].
+pub(crate) fn begin_record(record: &mut [u8], kind: u8) {
+    let body_len = record.len() - RECORD_HEADER;
+    assert!(body_len <= BODY_BYTES_MAX, "a record is shorter than 2 GiB");
+    let body_len = u32::try_from(body_len).expect("checked just above");
+    record[..4].copy_from_slice(&body_len.to_le_bytes());
+    record[16] = kind;
+}
+
+/// Gives positions, counting up from `first`, and checksums to the records that lie one behind
+/// the other in `records`, as [`begin_record`] left them.
+pub(crate) fn finish_records(seed: u32, records: &mut [u8], first: u64) {
+    let mut rest = records;
+    let mut position = first;
+    while let Some(body_len) = u32_at(rest, 0) {
+        let (record, others) = rest.split_at_mut(RECORD_HEADER + body_len as usize);
+        record[8..16].copy_from_slice(&position.to_le_bytes());
+        let crc = crc32c::crc32c_append(seed, &record[8..]);
+        record[4..8].copy_from_slice(&crc.to_le_bytes());
+        position += 1;
+        rest = others;
+    }
+}
+
+/// The name of the segment that begins at this position.
+pub(crate) fn segment_name(first: u64) -> String {
+    format!("{first:020}.log")
+}
+
+/// The first position of the segment of this name, if it is one.
+pub(crate) fn parse_segment_name(name: &str) -> Option<u64> {
+    let digits = name.strip_suffix(".log")?;
+    if digits.len() != 20 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    digits.parse().ok().filter(|first| *first <= POSITION_MAX)
+}
+
+/// Where the checksums of a log begin. Clients do not know it, so they cannot put a record that
+/// passes for one of ours into a payload.
+pub(crate) fn seed(key: u64) -> u32 {
+    crc32c::crc32c(&key.to_le_bytes())
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+    let field = bytes.get(at..at.checked_add(4)?)?;
+    Some(u32::from_le_bytes(field.try_into().ok()?))
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
+    let field = bytes.get(at..at.checked_add(8)?)?;
+    Some(u64::from_le_bytes(field.try_into().ok()?))
+}

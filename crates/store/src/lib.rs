@@ -1,0 +1,26 @@
+//! The durable log: records in segment files, group commit, recovery by replay.
+//!
+//! A [`Log`] is owned by one committer. Shards encode their records into a [`Batch`], the
+//! committer appends the batches of all shards with one write, syncs once, and tells the shards
+//! that their records are stored. A start replays everything, in the order of the positions.
+//!
+//! The bytes are described in `format.md` beside this crate's manifest. Checkpoints and the
+//! removal of old segments are not here yet: a log only grows.
+
+mod batch;
+mod body;
+mod bytes;
+mod error;
+mod format;
+mod limits;
+mod log;
+pub mod medium;
+mod recovery;
+mod scan;
+
+pub use batch::Batch;
+pub use error::StoreError;
+pub use limits::DAMAGED_MAX;
+pub use log::{Log, Options};
+pub use medium::{Fault, Faulty, Files, Medium, MediumFile, SegmentFile};
+pub use recovery::{Damage, Reason, Recovery};

@@ -1,0 +1,246 @@
+//! The log as its committer sees it: append, sync, and never again after a failure.
+
+use std::io;
+
+use bellbird_core::identity::Position;
+use bellbird_core::record::Record;
+
+use crate::batch::Batch;
+use crate::error::StoreError;
+use crate::format::{self, BatchHeader, SEGMENT_HEADER, SegmentHeader, UNFINISHED_NAME};
+use crate::limits::{
+    BUFFER_BYTES_KEPT, RESERVE_BYTES, RESERVE_FOR_BYTES_MAX, SEGMENT_BYTES_DEFAULT,
+};
+use crate::medium::{Medium, MediumFile};
+use crate::recovery::{self, Recovery};
+
+/// The durable log. One committer owns it.
+///
+/// What was appended is stored once [`Log::sync`] has returned, not before. The first failure
+/// poisons the log: it does not know any more what the files hold, and a second sync of the same
+/// file may succeed without having written what the first one lost.
+#[derive(Debug)]
+pub struct Log<M: Medium> {
+    medium: M,
+    segment: M::File,
+    segment_name: String,
+    /// What is written of it, without reserved zeros.
+    segment_bytes: u64,
+    /// How long its file is.
+    reserved_bytes: u64,
+    segment_bytes_max: u64,
+    key: u64,
+    seed: u32,
+    next: u64,
+    synced: u64,
+    bytes_written: u64,
+    poisoned: bool,
+    /// What one append writes, put together; used again.
+    buffer: Vec<u8>,
+}
+
+/// What may be chosen about a log.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Options {
+    /// A segment that has reached this size is followed by a new one. Recovery holds one segment
+    /// in memory at a time.
+    pub segment_bytes: u64,
+}
+
+impl<M: Medium> Log<M> {
+    /// Replays every kept record in the order of the positions, then begins a new segment.
+    ///
+    /// All that was replayed is on stable storage when it returns, also what had been written but
+    /// not synced when the last process ended.
+    pub fn open(
+        mut medium: M,
+        options: Options,
+        replay: &mut dyn FnMut(Position, Record),
+    ) -> Result<(Self, Recovery), StoreError> {
+        let recovered = recovery::recover(&mut medium, replay)?;
+        let key = recovered.key.unwrap_or_else(|| medium.nonce());
+        let next = recovered.next;
+        let mut buffer = Vec::new();
+        let first = next - recovered.tail_records;
+        SegmentHeader { key, first, synced: next - 1 }.encode(&mut buffer);
+        if recovered.tail_records > 0 {
+            let count = u32::try_from(recovered.tail_records)
+                .expect("the records of one segment are fewer than 2³²");
+            let bytes = recovered.tail.len() as u64;
+            BatchHeader { count, bytes, first, synced: first - 1 }
+                .encode(format::seed(key), &mut buffer);
+            buffer.extend_from_slice(&recovered.tail);
+        }
+        let segment_name = format::segment_name(first);
+        let segment = begin_segment(&mut medium, &segment_name, &buffer)?;
+        let log = Self {
+            medium,
+            segment,
+            segment_name,
+            segment_bytes: buffer.len() as u64,
+            reserved_bytes: buffer.len() as u64,
+            segment_bytes_max: options.segment_bytes,
+            key,
+            seed: format::seed(key),
+            next,
+            synced: next - 1,
+            bytes_written: buffer.len() as u64,
+            poisoned: false,
+            buffer: Vec::new(),
+        };
+        Ok((log, recovered.recovery))
+    }
+
+    /// Adds the records of the batches behind everything before, with one write, and puts the
+    /// position of the first record of each batch into `firsts`, in order. (An empty batch has
+    /// the position that its first record would have had.)
+    ///
+    /// The records are written but not synced when it returns.
+    pub fn append(
+        &mut self,
+        batches: &[&Batch],
+        firsts: &mut Vec<Position>,
+    ) -> Result<(), StoreError> {
+        self.refuse_if_poisoned()?;
+        firsts.clear();
+        let records: u64 = batches.iter().map(|batch| batch.len() as u64).sum();
+        let bytes: usize = batches.iter().map(|batch| batch.bytes_len()).sum();
+        if records > 0 && self.segment_bytes >= self.segment_bytes_max && self.has_records() {
+            self.roll()?;
+        }
+        let mut next = self.next;
+        for batch in batches {
+            firsts.push(Position(next));
+            next += batch.len() as u64;
+        }
+        if records == 0 {
+            return Ok(());
+        }
+        let count = u32::try_from(records).expect("one write has fewer than 2³² records");
+        let header =
+            BatchHeader { count, bytes: bytes as u64, first: self.next, synced: self.synced };
+        self.buffer.clear();
+        header.encode(self.seed, &mut self.buffer);
+        let records_at = self.buffer.len();
+        for batch in batches {
+            self.buffer.extend_from_slice(batch.bytes());
+        }
+        format::finish_records(self.seed, &mut self.buffer[records_at..], self.next);
+        let written = self.write_buffer();
+        self.poison_on_error("append to", written)?;
+        self.next = next;
+        self.bytes_written += self.buffer.len() as u64;
+        if self.buffer.capacity() > BUFFER_BYTES_KEPT {
+            self.buffer = Vec::new();
+        }
+        Ok(())
+    }
+
+    /// Everything appended so far is on stable storage when it returns.
+    pub fn sync(&mut self) -> Result<(), StoreError> {
+        self.refuse_if_poisoned()?;
+        if self.synced + 1 == self.next {
+            return Ok(());
+        }
+        let synced = self.segment.sync();
+        self.poison_on_error("sync", synced)?;
+        self.synced = self.next - 1;
+        Ok(())
+    }
+
+    /// The position that the next record will have.
+    pub fn next_position(&self) -> Position {
+        Position(self.next)
+    }
+
+    /// All bytes written since the log was opened, headers included.
+    pub fn bytes_written(&self) -> u64 {
+        self.bytes_written
+    }
+
+    /// Ends the segment, synced, and begins the next one.
+    fn roll(&mut self) -> Result<(), StoreError> {
+        self.sync()?;
+        let header = SegmentHeader { key: self.key, first: self.next, synced: self.synced };
+        self.buffer.clear();
+        header.encode(&mut self.buffer);
+        let name = format::segment_name(self.next);
+        match begin_segment(&mut self.medium, &name, &self.buffer) {
+            Ok(segment) => self.segment = segment,
+            Err(error) => {
+                self.poisoned = true;
+                return Err(error);
+            }
+        }
+        self.segment_name = name;
+        self.segment_bytes = self.buffer.len() as u64;
+        self.reserved_bytes = self.segment_bytes;
+        self.bytes_written += self.segment_bytes;
+        Ok(())
+    }
+
+    /// Appends the buffer; if it is small and does not fit into the reserved zeros, after having
+    /// reserved more of them, so that the next small ones do.
+    fn write_buffer(&mut self) -> io::Result<()> {
+        let end = self.segment_bytes + self.buffer.len() as u64;
+        if end > self.reserved_bytes && self.buffer.len() <= RESERVE_FOR_BYTES_MAX {
+            let wanted = (end + RESERVE_BYTES).min(self.segment_bytes_max.max(end));
+            let missing = wanted - self.reserved_bytes;
+            self.segment.reserve(usize::try_from(missing).map_err(io::Error::other)?)?;
+            self.reserved_bytes = wanted;
+        }
+        self.segment.append(&self.buffer)?;
+        self.segment_bytes = end;
+        self.reserved_bytes = self.reserved_bytes.max(end);
+        Ok(())
+    }
+
+    fn poison_on_error(
+        &mut self,
+        operation: &'static str,
+        result: io::Result<()>,
+    ) -> Result<(), StoreError> {
+        result.map_err(|source| {
+            self.poisoned = true;
+            StoreError::Io { operation, path: self.medium.path(&self.segment_name), source }
+        })
+    }
+
+    fn refuse_if_poisoned(&self) -> Result<(), StoreError> {
+        if self.poisoned { Err(StoreError::Poisoned) } else { Ok(()) }
+    }
+
+    fn has_records(&self) -> bool {
+        self.segment_bytes > SEGMENT_HEADER as u64
+    }
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { segment_bytes: SEGMENT_BYTES_DEFAULT }
+    }
+}
+
+/// Makes a segment of this name that begins with these bytes. Name and bytes are on stable
+/// storage when it returns; until then there is no segment of this name, or the old one.
+fn begin_segment<M: Medium>(
+    medium: &mut M,
+    name: &str,
+    bytes: &[u8],
+) -> Result<M::File, StoreError> {
+    let failed = |medium: &M, operation, name: &str, source| StoreError::Io {
+        operation,
+        path: medium.path(name),
+        source,
+    };
+    let mut file = medium
+        .create(UNFINISHED_NAME)
+        .map_err(|source| failed(medium, "create", UNFINISHED_NAME, source))?;
+    file.append(bytes).map_err(|source| failed(medium, "append to", UNFINISHED_NAME, source))?;
+    file.sync().map_err(|source| failed(medium, "sync", UNFINISHED_NAME, source))?;
+    medium
+        .rename(UNFINISHED_NAME, name)
+        .map_err(|source| failed(medium, "rename a new segment to", name, source))?;
+    medium.sync_directory().map_err(|source| failed(medium, "sync", "", source))?;
+    Ok(file)
+}

@@ -1,0 +1,150 @@
+//! The medium on a real disk: one directory, locked against a second broker.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::hash::{BuildHasher, RandomState};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use crate::error::StoreError;
+use crate::medium::{Medium, MediumFile};
+
+/// A directory with the log's files.
+#[derive(Debug)]
+pub struct Files {
+    directory: PathBuf,
+    /// Holds the lock for as long as it is open.
+    _lock: File,
+}
+
+impl Files {
+    /// Opens the directory, creates it if need be, and locks it until this value is dropped or
+    /// the process ends.
+    pub fn open(directory: &Path) -> Result<Self, StoreError> {
+        let path = || directory.to_path_buf();
+        create_directory(directory)?;
+        let lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(directory.join(LOCK_NAME))
+            .map_err(|source| StoreError::NotWritable { path: path(), source })?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { directory: path(), _lock: lock }),
+            Err(TryLockError::WouldBlock) => Err(StoreError::InUse { path: path() }),
+            Err(TryLockError::Error(source)) => {
+                Err(StoreError::Io { operation: "lock", path: directory.join(LOCK_NAME), source })
+            }
+        }
+    }
+}
+
+impl Medium for Files {
+    type File = SegmentFile;
+
+    fn list(&self) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(&self.directory)? {
+            let entry = entry?;
+            // Names that are not UTF-8 are not ours.
+            if let (true, Ok(name)) =
+                (entry.file_type()?.is_file(), entry.file_name().into_string())
+            {
+                names.push(name);
+            }
+        }
+        Ok(names)
+    }
+
+    fn read(&self, name: &str) -> io::Result<Vec<u8>> {
+        fs::read(self.directory.join(name))
+    }
+
+    fn create(&mut self, name: &str) -> io::Result<SegmentFile> {
+        let path = self.directory.join(name);
+        let file = OpenOptions::new().create_new(true).write(true).open(path)?;
+        Ok(SegmentFile { file, end: 0, len: 0 })
+    }
+
+    fn rename(&mut self, from: &str, to: &str) -> io::Result<()> {
+        fs::rename(self.directory.join(from), self.directory.join(to))
+    }
+
+    fn remove(&mut self, name: &str) -> io::Result<()> {
+        fs::remove_file(self.directory.join(name))
+    }
+
+    fn sync_directory(&mut self) -> io::Result<()> {
+        sync_directory(&self.directory)
+    }
+
+    fn nonce(&mut self) -> u64 {
+        // The standard library seeds each of these states from the system's randomness.
+        RandomState::new().hash_one(&self.directory)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        if name.is_empty() { self.directory.clone() } else { self.directory.join(name) }
+    }
+}
+
+/// An open file of [`Files`].
+#[derive(Debug)]
+pub struct SegmentFile {
+    file: File,
+    /// Where the next append goes.
+    end: u64,
+    /// How long the file is, reserved zeros included.
+    len: u64,
+}
+
+impl MediumFile for SegmentFile {
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all_at(bytes, self.end)?;
+        self.end += bytes.len() as u64;
+        self.len = self.len.max(self.end);
+        Ok(())
+    }
+
+    fn reserve(&mut self, bytes: usize) -> io::Result<()> {
+        self.file.write_all_at(&vec![0; bytes], self.len)?;
+        self.len += bytes as u64;
+        Ok(())
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+}
+
+/// Creates the directory and whatever is missing above it, and syncs each parent it changed.
+fn create_directory(directory: &Path) -> Result<(), StoreError> {
+    match fs::metadata(directory) {
+        Ok(metadata) if metadata.is_dir() => return Ok(()),
+        Ok(_) => return Err(StoreError::NotADirectory { path: directory.to_path_buf() }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => {}
+        Err(source) => {
+            return Err(StoreError::NotWritable { path: directory.to_path_buf(), source });
+        }
+    }
+    let missing: Vec<&Path> = directory
+        .ancestors()
+        .take_while(|level| !level.as_os_str().is_empty() && !level.exists())
+        .collect();
+    let created = fs::create_dir_all(directory).and_then(|()| {
+        missing.iter().try_for_each(|level| match level.parent() {
+            Some(parent) if parent.as_os_str().is_empty() => sync_directory(Path::new(".")),
+            Some(parent) => sync_directory(parent),
+            None => Ok(()),
+        })
+    });
+    created.map_err(|source| StoreError::NotCreatable { path: directory.to_path_buf(), source })
+}
+
+fn sync_directory(directory: &Path) -> io::Result<()> {
+    File::open(directory)?.sync_all()
+}
+
+/// The file that carries the lock. It stays when the broker ends; the lock does not.
+const LOCK_NAME: &str = "lock";

@@ -1,0 +1,99 @@
+//! What a start found, for the operator.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use bellbird_core::identity::{Position, Time};
+
+/// What a start found.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Recovery {
+    /// Records replayed.
+    pub records: u64,
+    /// Segment files read.
+    pub segments: u64,
+    /// Bytes read.
+    pub bytes: u64,
+    /// Bytes at the end of the last segment that were cut: nothing in them was ever reported
+    /// stored.
+    pub torn_bytes: u64,
+    /// Where stored records are lost, in the order of the log; at most [`DAMAGED_MAX`](crate::DAMAGED_MAX) entries.
+    pub damaged: Vec<Damage>,
+    /// How many such places there are, listed or not.
+    pub damaged_places: u64,
+    /// How many stored records are lost.
+    pub damaged_records: u64,
+    /// The highest time in any replayed record: the clock never falls behind it.
+    pub last_time: Time,
+}
+
+/// A place in the log that was on stable storage and cannot be read any more. The file is kept.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Damage {
+    /// The segment file.
+    pub segment: PathBuf,
+    /// Where in it the damage begins.
+    pub offset: u64,
+    /// How many bytes make no sense.
+    pub bytes: u64,
+    /// The position of the first lost record.
+    pub first: Position,
+    /// How many records are lost with them; 0 if only a header was hit.
+    pub records: u64,
+    /// What is wrong.
+    pub reason: Reason,
+}
+
+/// What is wrong with a damaged place.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Reason {
+    /// The segment's header is damaged; its records are read as far as they can be.
+    Header,
+    /// A checksum does not hold, or the bytes are no records at all.
+    Checksum,
+    /// The file ends before the records that were in it, or a whole segment is gone.
+    Missing,
+    /// The checksum holds, and yet the bytes say something else than a record.
+    Body(&'static str),
+}
+
+impl fmt::Display for Recovery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { records, segments, bytes, torn_bytes, .. } = self;
+        write!(f, "recovered {records} records from {segments} segments ({bytes} bytes)")?;
+        if *torn_bytes > 0 {
+            write!(f, "; cut {torn_bytes} bytes that were being written when the broker ended")?;
+        }
+        if self.damaged_places > 0 {
+            let (lost, places) = (self.damaged_records, self.damaged_places);
+            write!(f, "; LOST {lost} stored records in {places} damaged places")?;
+        }
+        if let Some(damage) = self.damaged.first() {
+            write!(f, ", the first at {damage}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { segment, offset, bytes, first, records, reason } = self;
+        write!(f, "{} offset {offset}, {bytes} bytes: {reason}", segment.display())?;
+        if *records > 0 {
+            write!(f, "; lost {records} records from position {}", first.0)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Header => write!(f, "the segment's header is damaged"),
+            Self::Checksum => write!(f, "the checksum does not hold"),
+            Self::Missing => write!(f, "the file ends too early or the next one is gone"),
+            Self::Body(what) => write!(f, "the record cannot be understood: {what}"),
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! The medium on a real disk.
+
+// Helpers may fail as tests do.
+#![allow(clippy::unwrap_used, clippy::cast_possible_truncation)]
+
+mod support;
+
+use std::fs;
+use std::path::PathBuf;
+
+use bellbird_store::{Batch, Files, Log, Medium, MediumFile, Options, StoreError};
+
+use support::{every_kind, numbered};
+
+/// A directory of one test, gone when the test is.
+struct Directory(PathBuf);
+
+impl Directory {
+    fn new(test: &str) -> Self {
+        let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("store-{test}"));
+        drop(fs::remove_dir_all(&path));
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        drop(fs::remove_dir_all(&self.0));
+    }
+}
+
+#[test]
+fn a_log_in_files_comes_back() {
+    let directory = Directory::new("comes-back");
+    let data = directory.0.join("made/on/the/way");
+    let options = Options { segment_bytes: 400 };
+    let mut expected = Vec::new();
+    for start in 0..4 {
+        let mut replayed = Vec::new();
+        let files = Files::open(&data).unwrap();
+        let (mut log, recovery) =
+            Log::open(files, options, &mut |_, record| replayed.push(record)).unwrap();
+        assert_eq!(replayed, expected, "start {start}");
+        assert_eq!(recovery.damaged, []);
+        for record in every_kind() {
+            let mut batch = Batch::new();
+            batch.push(&record);
+            log.append(&[&batch], &mut Vec::new()).unwrap();
+            expected.push(record);
+        }
+        log.sync().unwrap();
+    }
+    assert!(fs::read_dir(&data).unwrap().count() > 20);
+}
+
+#[test]
+fn a_second_opener_is_told_so() {
+    let directory = Directory::new("second");
+    let files = Files::open(&directory.0).unwrap();
+    let error = Files::open(&directory.0).unwrap_err();
+    assert!(matches!(error, StoreError::InUse { .. }));
+    let text = error.to_string();
+    assert!(text.contains(directory.0.to_str().unwrap()), "{text}");
+    assert!(text.contains("in use by another process"), "{text}");
+    drop(files);
+    Files::open(&directory.0).unwrap();
+}
+
+#[test]
+fn a_file_is_not_a_directory() {
+    let directory = Directory::new("file");
+    let file = directory.0.join("file");
+    fs::write(&file, b"").unwrap();
+    assert!(matches!(Files::open(&file), Err(StoreError::NotADirectory { .. })));
+    let below = Files::open(&file.join("below")).unwrap_err();
+    assert!(matches!(below, StoreError::NotCreatable { .. }), "{below}");
+}
+
+#[test]
+fn a_lock_that_cannot_be_made_is_told() {
+    let directory = Directory::new("lock");
+    fs::create_dir(directory.0.join("lock")).unwrap();
+    let error = Files::open(&directory.0).unwrap_err();
+    assert!(matches!(error, StoreError::NotWritable { .. }), "{error}");
+}
+
+#[test]
+fn names_are_taken_once_and_foreign_files_are_left_alone() {
+    let directory = Directory::new("names");
+    fs::write(directory.0.join("notes.txt"), b"mine").unwrap();
+    let mut files = Files::open(&directory.0).unwrap();
+    let mut file = files.create("a").unwrap();
+    files.create("a").unwrap_err();
+    file.append(b"one").unwrap();
+    file.reserve(4).unwrap();
+    files.rename("a", "b").unwrap();
+    file.append(b"two").unwrap();
+    file.sync().unwrap();
+    files.sync_directory().unwrap();
+    assert_eq!(files.read("b").unwrap(), b"onetwo\0");
+    files.remove("b").unwrap();
+    assert_ne!(files.nonce(), files.nonce());
+
+    let (mut log, _) = Log::open(files, Options::default(), &mut |_, _| {}).unwrap();
+    let mut batch = Batch::new();
+    batch.push(&numbered(1));
+    log.append(&[&batch], &mut Vec::new()).unwrap();
+    log.sync().unwrap();
+    assert_eq!(fs::read(directory.0.join("notes.txt")).unwrap(), b"mine");
+}

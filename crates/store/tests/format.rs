@@ -1,0 +1,39 @@
+//! A log of each released format stays readable, and format 1 is written as it was.
+
+mod support;
+
+use bellbird_core::record::Record;
+use bellbird_store::Faulty;
+
+use support::{append, every_kind, numbered, open, read, segments};
+
+const NAME: &str = "00000000000000000001.log";
+const V1: &[u8] = include_bytes!("vectors/v1.log");
+
+fn records() -> Vec<Record> {
+    every_kind().into_iter().chain([numbered(1)]).collect()
+}
+
+#[test]
+fn format_1_is_read() {
+    let mut medium = Faulty::new(8);
+    medium.edit(NAME, |bytes| bytes.extend_from_slice(V1));
+    let opened = open(&medium, 1 << 20).expect("it opens");
+    let replayed: Vec<Record> = opened.replayed.into_iter().map(|(_, record)| record).collect();
+    assert_eq!(replayed, records());
+    assert_eq!(opened.recovery.damaged, []);
+}
+
+#[test]
+fn format_1_is_written() {
+    let medium = Faulty::new(1);
+    let mut opened = open(&medium, 1 << 20).expect("it opens");
+    append(&mut opened.log, &every_kind()).expect("it appends");
+    opened.log.sync().expect("it syncs");
+    append(&mut opened.log, &[numbered(1)]).expect("it appends");
+    assert_eq!(segments(&medium), [NAME]);
+    let written = read(&medium, NAME);
+    let (used, reserved) = written.split_at(V1.len());
+    assert!(used == V1, "the bytes of format 1 have changed");
+    assert!(reserved.iter().all(|byte| *byte == 0), "only reserved zeros follow");
+}
