@@ -147,7 +147,8 @@ impl Clients {
         }
         let connection = session.connection;
         let outbox = &mut self.outboxes[connection as usize];
-        if outbox.len() + frame.len() > self.config.outbox_bytes_max {
+        // One message always fits, however large: it is within the bound on packets.
+        if outbox.len() > 0 && outbox.len() + frame.len() > self.config.outbox_bytes_max {
             return self.drop(index, DropReason::OutboxFull, None);
         }
         outbox.unsent += 1;
@@ -275,7 +276,8 @@ impl Clients {
                 session.walks = None;
             }
         }
-        let goes_on = session.walks.is_some();
+        let goes_on = session.walks.is_some() && !session.is_walking;
+        session.is_walking |= goes_on;
         for message in found.drain(..) {
             self.deliver_retained(now, index, message, granted);
         }

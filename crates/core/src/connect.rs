@@ -15,7 +15,6 @@ use crate::release::StoredFor;
 use crate::session::Session;
 use crate::sessions::home_of;
 use crate::shard::Shard;
-use crate::timer::Timer;
 use crate::view::View;
 
 /// A CONNECT that the lobby accepted, on its way to the session's home.
@@ -152,7 +151,7 @@ impl Shard {
         });
         if connection.silence_ms_max > 0 {
             let deadline = Time(now.0 + u64::from(connection.silence_ms_max));
-            self.timers.insert(now, deadline, Timer::Connection(id));
+            self.look_at_connection(now, id, deadline);
         }
         if !durable {
             return None;

@@ -53,6 +53,8 @@ pub(crate) struct Connection {
     /// This publisher's queue of releases, or [`NONE`] while it has none.
     pub(crate) publisher: u32,
     pub(crate) last_seen: Time,
+    /// When the wheel looks at it; earlier looks are of insertions that this one replaced.
+    pub(crate) look_at: Time,
     pub(crate) waiting: Option<Box<Waiting>>,
 }
 
@@ -151,6 +153,7 @@ impl Connection {
             session: NONE,
             publisher: NONE,
             last_seen: now,
+            look_at: Time(0),
             waiting: None,
         }
     }

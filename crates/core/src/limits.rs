@@ -29,6 +29,9 @@ pub const RECEIVE_MAX: u16 = 100;
 /// Subscriptions of one session: a list that is kept sorted must stay movable.
 pub const SUBSCRIPTIONS_MAX: usize = 10_000;
 
+/// Levels of a topic that keeps a retained message: each level is a node of the tree.
+pub const TOPIC_LEVELS_MAX: usize = 128;
+
 /// Bytes of parcels between two shards that the receiver has not dealt with.
 pub const MAILBOX_BYTES_MAX: usize = 8 << 20;
 

@@ -9,6 +9,7 @@ use crate::clients::Addressing;
 use crate::connection::{AppliedFor, Cause, Parks, Retaining};
 use crate::contract::{Change, Flow, Output};
 use crate::identity::{ConnectionId, Holder, Lane, Time};
+use crate::limits::TOPIC_LEVELS_MAX;
 use crate::mail::{Parcel, Share};
 use crate::message::{Message, MessageParts};
 use crate::outgoing::{Outgoing, forwarded_properties};
@@ -55,6 +56,9 @@ impl Shard {
         }
         let Some(publisher) = self.publisher(id) else { return Flow::Continue };
         if packet.retain {
+            if topic.levels().count() > TOPIC_LEVELS_MAX {
+                return self.break_off(now, id, ReasonCode::TopicNameInvalid);
+            }
             return self.publish_retained(now, publisher, topic, packet, view);
         }
         self.publish_routed(now, publisher, topic, packet, None, view)

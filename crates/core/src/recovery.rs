@@ -17,7 +17,6 @@ use crate::record::{Append, Commit, Operation, Record, Retain, Settings};
 use crate::session::{NONE, Queued, Session};
 use crate::sessions::home_of;
 use crate::shard::Shard;
-use crate::timer::Timer;
 
 /// Gathers records until the log is read through.
 #[derive(Default)]
@@ -266,9 +265,9 @@ impl Shard {
         for session in sessions {
             debug_assert_eq!(session.owner, NONE);
             self.clients.ledger.routed += session.queue.len() as u64;
-            let (holder, deadline) = (session.holder, session.expires_at());
+            let deadline = session.expires_at();
             if let (Some(index), Some(deadline)) = (self.clients.sessions.add(session), deadline) {
-                self.timers.insert(now, deadline, Timer::Session(index, holder));
+                self.look_at_session(now, index, deadline);
             }
         }
     }

@@ -39,10 +39,14 @@ pub(crate) struct Session {
     pub(crate) expiry_secs: u32,
     /// When the last connection ended; says when it expires.
     pub(crate) left_at: Time,
+    /// When the wheel looks at its expiry; earlier looks are of insertions that this one replaced.
+    pub(crate) look_at: Time,
     pub(crate) namespace: Namespace,
     pub(crate) client_id: Box<str>,
     /// Sorted by filter.
     pub(crate) subscriptions: Vec<(Box<str>, SubscribeOptions)>,
+    /// Stands on the list of walks to go on with.
+    pub(crate) is_walking: bool,
     /// Retained messages that subscriptions asked for and that are still to be sent.
     #[allow(clippy::box_collection)] // most sessions have none: 8 bytes instead of 32
     pub(crate) walks: Option<Box<VecDeque<Walk>>>,
@@ -84,6 +88,8 @@ impl Session {
             epoch: 0,
             expiry_secs: 0,
             left_at: Time(0),
+            look_at: Time(0),
+            is_walking: false,
             namespace,
             client_id,
             subscriptions: Vec::new(),

@@ -103,6 +103,9 @@ impl Shard {
         }
         for _ in 0..self.clients.walking.len() {
             let Some(index) = self.clients.walking.pop_front() else { break };
+            if let Some(session) = self.clients.sessions.at(index) {
+                session.is_walking = false;
+            }
             self.clients.pump(now, index, view);
         }
     }
@@ -180,6 +183,26 @@ impl Shard {
         packet: &Packet<'_>,
         view: &dyn View,
     ) -> Flow {
+        let flow = self.take_packet(now, id, packet, view);
+        if flow != Flow::Again
+            && !self.clients.gate.is_open()
+            && let Some(connection) = self.clients.connections.live(id)
+            && let Some(waiting) = connection.waiting.as_mut()
+        {
+            // Answers speak of the packet that asked, not of the next.
+            waiting.answers.clear();
+            connection.forget_waiting_if_idle();
+        }
+        flow
+    }
+
+    fn take_packet(
+        &mut self,
+        now: Time,
+        id: ConnectionId,
+        packet: &Packet<'_>,
+        view: &dyn View,
+    ) -> Flow {
         let Some(connection) = self.clients.connections.live(id) else { return Flow::Park };
         connection.last_seen = now;
         match (connection.phase, packet) {
@@ -212,7 +235,7 @@ impl Shard {
     fn opened(&mut self, now: Time, id: ConnectionId) {
         self.opened_at_home(now, id);
         let deadline = now.plus_secs(u64::from(self.clients.config.handshake_secs));
-        self.timers.insert(now, deadline, Timer::Connection(id));
+        self.look_at_connection(now, id, deadline);
     }
 
     fn opened_at_home(&mut self, now: Time, id: ConnectionId) {
@@ -324,7 +347,7 @@ impl Shard {
         let operations = vec![Operation::Leave { expiry_secs }];
         self.commit(now, holder, epoch, operations, StoredFor::Nothing);
         if let Some(deadline) = expires_at {
-            self.timers.insert(now, deadline, Timer::Session(index, holder));
+            self.look_at_session(now, index, deadline);
         }
     }
 
@@ -421,6 +444,10 @@ impl Shard {
 
     fn check_silence(&mut self, now: Time, id: ConnectionId) {
         let Some(connection) = self.clients.connections.live(id) else { return };
+        if connection.look_at > now {
+            return;
+        }
+        connection.look_at = Time(0);
         let silence_ms_max = match connection.phase {
             Phase::Fresh => u64::from(self.clients.config.handshake_secs) * 1000,
             Phase::Opening | Phase::Open => u64::from(connection.silence_ms_max),
@@ -435,20 +462,37 @@ impl Shard {
         }
         let deadline = Time(connection.last_seen.0 + silence_ms_max);
         if deadline > now {
-            return self.timers.insert(now, deadline, Timer::Connection(id));
+            return self.look_at_connection(now, id, deadline);
         }
         self.disconnect(now, id, ReasonCode::KeepAliveTimeout, Cause::KeepAlive);
     }
 
+    pub(crate) fn look_at_connection(&mut self, now: Time, id: ConnectionId, deadline: Time) {
+        let Some(connection) = self.clients.connections.live(id) else { return };
+        connection.look_at = self.timers.insert(now, deadline, Timer::Connection(id));
+    }
+
+    pub(crate) fn look_at_session(&mut self, now: Time, index: u32, deadline: Time) {
+        let Some(session) = self.clients.sessions.at(index) else { return };
+        // A look that comes sooner anyway will find out; a client that comes and goes adds none.
+        if session.look_at > now && session.look_at <= deadline {
+            return;
+        }
+        let timer = Timer::Session(index, session.holder);
+        session.look_at = self.timers.insert(now, deadline, timer);
+    }
+
     fn check_expiry(&mut self, now: Time, index: u32, holder: Holder) {
         let Some(session) = self.clients.sessions.at(index) else { return };
-        if session.holder != holder || session.owner != NONE {
+        if session.holder != holder || session.look_at > now {
+            return;
+        }
+        session.look_at = Time(0);
+        if session.owner != NONE {
             return;
         }
         match session.expires_at() {
-            Some(deadline) if deadline > now => {
-                self.timers.insert(now, deadline, Timer::Session(index, holder));
-            }
+            Some(deadline) if deadline > now => self.look_at_session(now, index, deadline),
             Some(_) => {
                 self.end_session(now, index, None);
             }

@@ -29,7 +29,8 @@ impl Wheel {
     }
 
     /// Has `timer` looked at not before `deadline`, or at the wheel's horizon if that is sooner.
-    pub(crate) fn insert(&mut self, now: Time, deadline: Time, timer: Timer) {
+    /// Returns when: the owner keeps it, and takes an earlier look for one of an older insertion.
+    pub(crate) fn insert(&mut self, now: Time, deadline: Time, timer: Timer) -> Time {
         if self.entries == 0 {
             self.second = now.0 / 1000;
         }
@@ -38,6 +39,7 @@ impl Wheel {
         let second = due.clamp(self.second + 1, horizon);
         self.bucket(second).push(timer);
         self.entries += 1;
+        Time(second * 1000)
     }
 
     /// Moves what may be due into `due`.

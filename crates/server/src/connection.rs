@@ -19,7 +19,7 @@ pub(crate) struct Fed {
 }
 
 /// What a connection may use of a turn.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub(crate) struct Budget {
     /// [`Shard::appended_bytes`] at which the turn ends.
     pub(crate) appended_until: u64,

@@ -9,16 +9,37 @@ pub(crate) struct Socket {
     pub(crate) id: ConnectionId,
     /// Bytes read and not yet taken as packets: part of one, or packets that are parked.
     pub(crate) rest: Vec<u8>,
+    /// How many of `rest` were taken already.
+    pub(crate) taken: usize,
     /// Bytes that are needed before `rest` can be more than part of a packet.
     pub(crate) needed: usize,
     /// The kernel may have bytes that were not read.
     pub(crate) is_readable: bool,
+    /// The peer will send no more: what is there is read until the end shows, as no edge follows.
+    pub(crate) is_hung_up: bool,
     /// A send met a full buffer; the next writable edge goes on.
     pub(crate) is_blocked: bool,
-    /// Nothing is read any more.
-    pub(crate) is_closing: bool,
     /// Stands on the list of those to go on with in the next turn.
     pub(crate) is_listed: bool,
+}
+
+/// A token has 31 bits for the generation.
+const GENERATION_MASK: u32 = 0x7FFF_FFFF;
+
+impl Socket {
+    /// The bytes that were read and not taken.
+    pub(crate) fn untaken(&self) -> &[u8] {
+        &self.rest[self.taken..]
+    }
+
+    /// Keeps bytes behind those that wait.
+    pub(crate) fn keep(&mut self, bytes: &[u8]) {
+        if self.taken > 0 {
+            self.rest.drain(..self.taken);
+            self.taken = 0;
+        }
+        self.rest.extend_from_slice(bytes);
+    }
 }
 
 /// Slots of sockets. A freed slot rests until the turn ends: events of the same turn must not
@@ -44,10 +65,11 @@ impl Sockets {
             stream,
             id,
             rest,
+            taken: 0,
             needed: 0,
             is_readable: false,
+            is_hung_up: false,
             is_blocked: false,
-            is_closing: false,
             is_listed: false,
         });
         id
@@ -61,7 +83,7 @@ impl Sockets {
         self.get(id)?;
         self.freed.push(id.index);
         let generation = &mut self.generations[id.index as usize];
-        *generation = generation.wrapping_add(1);
+        *generation = generation.wrapping_add(1) & GENERATION_MASK;
         self.slots[id.index as usize].take()
     }
 

@@ -55,17 +55,18 @@ impl<'a> Scanner<'a> {
         self.next = self.next.max(position);
     }
 
-    /// The next place at or behind the current one where something intact stands.
+    /// The next place at or behind the current one where something intact stands. The bound has
+    /// no say in it: every start must find the same, whatever stands in younger segments.
     fn search(&mut self) -> Option<(usize, u64)> {
         for at in self.offset..self.bytes.len() {
             if let Some(header) = BatchHeader::decode(self.seed, self.bytes, at) {
-                if (self.next..self.bound).contains(&header.first) {
+                if header.first >= self.next {
                     return Some((at, header.first));
                 }
             } else if self.search_budget > 0 {
                 // No more records can be lost than had room before this place.
                 let lost_max = ((at - self.offset) / RECORD_HEADER) as u64;
-                let end = self.bound.min(self.next.saturating_add(lost_max).saturating_add(1));
+                let end = self.next.saturating_add(lost_max).saturating_add(1);
                 let mut checked = 0;
                 let window = (self.next, end);
                 let found = RawRecord::decode(self.seed, self.bytes, at, window, &mut checked);
@@ -102,6 +103,7 @@ impl<'a> Iterator for Scanner<'a> {
         }
         let (end, next) = self.search().unwrap_or((self.bytes.len(), first));
         self.offset = end;
+        let next = next.min(self.bound);
         self.next = next;
         Some(Step::Gap { offset, bytes: end - offset, first, next })
     }

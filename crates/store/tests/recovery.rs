@@ -314,7 +314,8 @@ fn mutate(bytes: &mut Vec<u8>, random: &mut Random) {
 
 #[test]
 fn random_damage_never_invents_nor_panics_nor_hides() {
-    for seed in 0..1500 {
+    // The last seed: a search that heeded the younger segments found another record later.
+    for seed in (0..1500).chain([19_980]) {
         let mut random = Random::new(seed);
         let mut medium = Faulty::new(seed);
         let mut opened = open(&medium, 700).unwrap();

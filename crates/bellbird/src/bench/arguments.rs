@@ -38,7 +38,8 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "N")]
     pub(super) outstanding: Option<usize>,
 
-    /// QoS 1: messages of a publisher that may be sent but not yet received by its subscribers
+    /// QoS 1: messages of a publisher that may be sent but not yet received by its subscribers; as
+    /// many as may be outstanding, unless you want to see queues grow
     #[arg(long, value_name = "N")]
     pub(super) backlog: Option<usize>,
 

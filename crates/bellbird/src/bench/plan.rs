@@ -224,7 +224,7 @@ fn load_work(arguments: &Arguments) -> Result<LoadWork, Failure> {
         publishers: within("--publishers", publishers, 1, CONNECTIONS_MAX)?,
         subscribers: within("--subscribers", subscribers, 1, CONNECTIONS_MAX)?,
         outstanding: within("--outstanding", outstanding, 1, OUTSTANDING_MAX)?,
-        backlog: arguments.backlog.unwrap_or(outstanding.saturating_mul(10)),
+        backlog: arguments.backlog.unwrap_or(outstanding),
         rate: arguments.rate,
         warmup: seconds("--warmup", arguments.warmup, 0.0)?,
         measured: seconds("--seconds", arguments.seconds, 0.1)?,

@@ -1,6 +1,6 @@
 //! Reconnects all sessions at once, collects and acknowledges what waited, and removes them.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{PERIOD, PHASE_MAX, SILENCE_MAX};
 use crate::bench::connect::{dial, forget};
@@ -33,9 +33,10 @@ pub(super) fn run(
         net.outbox(number).extend_from_slice(&connect(plan.version, &introduction));
     }
     let mut drain = Drain::new(plan, work);
-    drain.run(&mut net)?;
+    let silence = drain.run(&mut net)?;
     let counts = Counts { published: 0, acknowledged: 0, delivered: drain.delivered };
-    let usage = meter.finish(drain.delivered, net.traffic())?;
+    let mut usage = meter.finish(drain.delivered, net.traffic())?;
+    usage.seconds -= silence.as_secs_f64();
     let mut figures = Figures::new(counts, usage);
     drop(net);
     figures.trouble = Trouble {
@@ -76,7 +77,8 @@ impl Drain {
         }
     }
 
-    fn run(&mut self, net: &mut Net) -> Result<(), Failure> {
+    /// Returns how long nothing had come at the end.
+    fn run(&mut self, net: &mut Net) -> Result<Duration, Failure> {
         let mut progress = Progress::new();
         let end = Instant::now() + PHASE_MAX;
         let mut moved_at = Instant::now();
@@ -94,7 +96,8 @@ impl Drain {
             progress.tell("delivered", self.delivered);
         }
         progress.end();
-        net.flush()
+        net.flush()?;
+        Ok(moved_at.elapsed())
     }
 
     fn on_frame(
