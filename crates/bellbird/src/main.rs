@@ -32,7 +32,7 @@ fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("bellbird: {failure}");
+            eprintln!("error: {failure}");
             ExitCode::FAILURE
         }
     }

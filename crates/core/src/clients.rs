@@ -103,6 +103,14 @@ impl Clients {
             return self.drop(index, DropReason::NotPermitted, position);
         }
         if qos == QoS::AtMostOnce {
+            // What was published with QoS 1 keeps its order whatever QoS was granted.
+            if out.parts.qos != QoS::AtMostOnce
+                && session.connection != NONE
+                && !session.is_drained()
+            {
+                let message = out.share();
+                return self.enqueue(index, Queued { message, position, qos, retain });
+            }
             return self.deliver_at_most_once(now, index, retain, out);
         }
         let is_live = session.connection != NONE && session.is_drained() && session.has_quota();
@@ -219,6 +227,12 @@ impl Clients {
             self.ledger.expired += 1;
             return self.finish(index, delivery.position);
         }
+        if delivery.qos == QoS::AtMostOnce {
+            if !self.send_single(now, index, &delivery, None) {
+                self.drop(index, DropReason::TooLarge, None);
+            }
+            return;
+        }
         let Some(session) = self.sessions.at(index) else { return };
         let packet_id = session.next_packet_id();
         if !self.send_single(now, index, &delivery, Some((packet_id, false))) {
@@ -300,11 +314,7 @@ impl Clients {
         }
         let qos = message.qos.min(granted);
         let delivery = Queued { message, position: None, qos, retain: true };
-        if qos == QoS::AtMostOnce {
-            if !self.send_single(now, index, &delivery, None) {
-                self.drop(index, DropReason::TooLarge, None);
-            }
-        } else if session.is_drained() && session.has_quota() {
+        if qos == QoS::AtMostOnce || (session.is_drained() && session.has_quota()) {
             self.send_queued(now, index, delivery);
         } else {
             // A walk is exempt from the queue's limits; a slice is all it can add to them.

@@ -74,7 +74,6 @@ impl Shard {
 
     /// A connection whose home is this shard, CONNECT behind it.
     pub(crate) fn arrive(&mut self, now: Time, id: ConnectionId, hello: &Hello) {
-        let mut wait = None;
         let found = self.clients.sessions.find(hello.namespace, &hello.client_id);
         if let Some(owner) =
             found.and_then(|index| self.clients.sessions.at(index)).map(|s| s.owner)
@@ -90,7 +89,7 @@ impl Shard {
             (None, Some(old)) => {
                 let holder = self.clients.sessions.at(old).map_or(Holder::default(), |s| s.holder);
                 if hello.expiry_secs == 0 {
-                    wait = self.end_session(now, old, Some(StoredFor::Connack(id)));
+                    self.end_session(now, old);
                 } else {
                     // The Open of the new incarnation ends the old one in the log as well.
                     self.forget_session(old);
@@ -107,8 +106,9 @@ impl Shard {
             let _closing = self.refuse(now, id, ReasonCode::QuotaExceeded);
             return;
         };
-        let stored = self.claim(now, id, index, hello, kept.is_some());
-        if stored.is_none() && wait.is_none() {
+        let must_wait = self.claim(now, id, index, hello, kept.is_some()).is_some()
+            || self.endings.wait(hello.namespace, &hello.client_id, id);
+        if !must_wait {
             self.welcome_now(now, id);
         }
     }
@@ -241,20 +241,15 @@ impl Shard {
     }
 
     /// Ends a session for good: what it held is dropped, its subscriptions leave the view, and
-    /// the log is told if it knew it. Returns whether `waits` will be reported.
-    pub(crate) fn end_session(
-        &mut self,
-        now: Time,
-        index: u32,
-        waits: Option<StoredFor>,
-    ) -> Option<()> {
-        let session = self.forget_session(index)?;
-        if !session.durable {
-            return None;
+    /// the log is told if it knew it.
+    pub(crate) fn end_session(&mut self, now: Time, index: u32) {
+        let Some(session) = self.forget_session(index) else { return };
+        if session.durable {
+            let number = self.endings.begin(session.namespace, &session.client_id);
+            let operations = vec![Operation::End];
+            let waits = StoredFor::Ending(number);
+            self.commit(now, session.holder, session.epoch, operations, waits);
         }
-        let waits_for = waits.unwrap_or(StoredFor::Nothing);
-        self.commit(now, session.holder, session.epoch, vec![Operation::End], waits_for);
-        waits.map(|_| ())
     }
 
     fn forget_session(&mut self, index: u32) -> Option<Session> {

@@ -13,6 +13,7 @@ mod config;
 mod connect;
 mod connection;
 pub mod contract;
+mod ending;
 pub mod identity;
 pub mod ledger;
 pub mod limits;

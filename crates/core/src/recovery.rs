@@ -117,11 +117,10 @@ impl Recovery {
             .map(|_| ShardState { now, start: starts + 1, first_number, sessions: Vec::new() })
             .collect();
         let mut changes = Vec::new();
-        let last_time = self.last_time;
         for (holder, state) in self.take_living() {
             let Some((namespace, client_id)) = state.client.clone() else { continue };
             let home = home_of(namespace, &client_id, config.shards);
-            let session = state.into_session(holder, namespace, client_id, last_time);
+            let session = state.into_session(holder, namespace, client_id, now);
             found.sessions += 1;
             found.subscriptions += session.subscriptions.len();
             found.deliveries += session.queue.len();
@@ -244,14 +243,14 @@ impl HolderState {
         holder: Holder,
         namespace: Namespace,
         client_id: Box<str>,
-        last_time: Time,
+        now: Time,
     ) -> Session {
         let mut session = Session::new(holder, namespace, client_id);
         session.durable = true;
         session.epoch = self.epoch;
         session.expiry_secs = self.expiry_secs;
-        // Who was connected when the node stopped left at the last moment known.
-        session.left_at = self.left_at.unwrap_or(last_time);
+        // Who was connected when the node stopped may have been so until now: late, never early.
+        session.left_at = self.left_at.unwrap_or(now);
         session.subscriptions = self.subscriptions.into_iter().collect();
         session.queue_bytes = self.queue.values().map(|queued| queued.message.size_bytes()).sum();
         session.queue = self.queue.into_values().collect();

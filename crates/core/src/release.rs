@@ -46,6 +46,8 @@ pub(crate) enum StoredFor {
     Reply(ReplyRef),
     /// A CONNACK.
     Connack(ConnectionId),
+    /// The end of a session, by its number in [`crate::ending::Endings`].
+    Ending(u64),
 }
 
 /// All publishers of a shard that wait for something, and all tickets of its durable outputs.
@@ -149,7 +151,10 @@ impl Releases {
                 }
             }
             StoredFor::Beside { queue, number } => self.entry(queue, number).waiting -= 1,
-            StoredFor::Nothing | StoredFor::Reply(_) | StoredFor::Connack(_) => {}
+            StoredFor::Nothing
+            | StoredFor::Reply(_)
+            | StoredFor::Connack(_)
+            | StoredFor::Ending(_) => {}
         }
         waits
     }

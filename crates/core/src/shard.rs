@@ -8,6 +8,7 @@ use crate::clients::{Addressing, Clients};
 use crate::config::Config;
 use crate::connection::{AppliedFor, Cause, Changes, Parks, Phase};
 use crate::contract::{Event, Flow, Input, Output};
+use crate::ending::Endings;
 use crate::identity::{ConnectionId, Holder, MessageId, Position, ShardId, Ticket, Time};
 use crate::ledger::{DropReason, Ledger};
 use crate::limits::EXPIRIES_PER_TURN;
@@ -34,6 +35,7 @@ pub struct Shard {
     pub(crate) routes: Routes,
     pub(crate) releases: Releases,
     pub(crate) changes: Changes,
+    pub(crate) endings: Endings,
     pub(crate) post: Post,
     pub(crate) timers: Wheel,
     pub(crate) ids: MessageIds,
@@ -53,6 +55,7 @@ impl Shard {
             routes: Routes::new(id),
             releases: Releases::default(),
             changes: Changes::default(),
+            endings: Endings::default(),
             post,
             timers: Wheel::new(),
             ids: MessageIds { next },
@@ -341,7 +344,7 @@ impl Shard {
             self.event(|| Event::Disconnected { holder, client_id, cause });
         }
         if expiry_secs == 0 {
-            self.end_session(now, index, None);
+            self.end_session(now, index);
             return;
         }
         let operations = vec![Operation::Leave { expiry_secs }];
@@ -368,6 +371,11 @@ impl Shard {
                 }
                 StoredFor::Reply(reply) => self.reply_reported(now, reply, view),
                 StoredFor::Connack(id) => self.welcome(now, id, view),
+                StoredFor::Ending(number) => {
+                    if let Some(id) = self.endings.stored(number) {
+                        self.welcome(now, id, view);
+                    }
+                }
             }
         }
     }
@@ -493,9 +501,7 @@ impl Shard {
         }
         match session.expires_at() {
             Some(deadline) if deadline > now => self.look_at_session(now, index, deadline),
-            Some(_) => {
-                self.end_session(now, index, None);
-            }
+            Some(_) => self.end_session(now, index),
             None => {}
         }
     }

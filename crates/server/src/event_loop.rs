@@ -160,7 +160,8 @@ impl EventLoop {
             Output::Close(id) => self.desk.closing.push(id),
             Output::Move { connection, to, hello } => {
                 let Some(socket) = self.sockets.remove(connection) else { return };
-                let (mut stream, rest) = (socket.stream, socket.rest);
+                let rest = socket.untaken().to_vec();
+                let mut stream = socket.stream;
                 if self.poll.registry().deregister(&mut stream).is_ok() {
                     self.slits[to.index()].drop_in(Letter::Socket { stream, rest, hello });
                 }

@@ -44,6 +44,11 @@ impl SharedView {
         (tables.subscriptions(), tables.retained())
     }
 
+    /// Estimated bytes of memory, without the retained messages' bodies.
+    pub fn memory_bytes(&self) -> usize {
+        self.tables.read().unwrap_or_else(PoisonError::into_inner).memory_bytes()
+    }
+
     /// Moved while the write lock is held, so that a reader which sees the new generation finds
     /// the new tables.
     fn touch(&self, part: usize) {

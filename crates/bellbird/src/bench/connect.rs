@@ -1,7 +1,7 @@
 //! Opening and closing many connections: in blocking batches, so that a broker that stores
 //! sessions can store a batch at once.
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
@@ -115,8 +115,18 @@ fn send(stream: &mut TcpStream, name: &str, packet: &[u8]) -> Result<(), Failure
 }
 
 fn receive(version: Version, stream: &mut TcpStream, name: &str) -> Result<Vec<u8>, Failure> {
-    let attempt = format!("read {name} (did the broker close the connection? its log may say why)");
-    read_packet(version, stream).map_err(Failure::system(attempt))
+    read_packet(version, stream).map_err(|error| {
+        if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) {
+            let seconds = ANSWER_TIMEOUT.as_secs();
+            return Failure::Broker(format!("the broker sent no {name} within {seconds} seconds"));
+        }
+        if error.kind() == ErrorKind::UnexpectedEof {
+            return Failure::Broker(format!(
+                "the broker closed a connection instead of sending {name}: its log may say why"
+            ));
+        }
+        Failure::system(format!("read {name}"))(error)
+    })
 }
 
 impl Client {

@@ -39,6 +39,8 @@ pub(super) struct Figures {
     pub(super) published_per_s: f64,
     pub(super) acknowledged_per_s: f64,
     pub(super) delivered_per_s: f64,
+    /// Scenario `offline`: sessions the broker still had.
+    pub(super) resumed_sessions: Option<u64>,
     /// Over the whole run, warm-up included, like the rest of the trouble.
     #[serde(flatten)]
     pub(super) trouble: Trouble,
@@ -114,6 +116,7 @@ impl Figures {
             published_per_s: per_second(counts.published),
             acknowledged_per_s: per_second(counts.acknowledged),
             delivered_per_s: per_second(counts.delivered),
+            resumed_sessions: None,
             trouble: Trouble::default(),
             latency: None,
             ack_latency: None,
@@ -192,6 +195,9 @@ impl fmt::Display for Figures {
         writeln!(f, "  published    {published:>10}  {:>9}/s", self.published_per_s)?;
         writeln!(f, "  acknowledged {acknowledged:>10}  {:>9}/s", self.acknowledged_per_s)?;
         writeln!(f, "  delivered    {delivered:>10}  {:>9}/s", self.delivered_per_s)?;
+        if let Some(resumed) = self.resumed_sessions {
+            writeln!(f, "  sessions resumed {resumed}")?;
+        }
         let Trouble { lost, duplicates, overtaken, refused, foreign, stalls } = self.trouble;
         writeln!(
             f,

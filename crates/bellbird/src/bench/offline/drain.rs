@@ -39,6 +39,7 @@ pub(super) fn run(
     usage.seconds -= silence.as_secs_f64();
     let mut figures = Figures::new(counts, usage);
     drop(net);
+    figures.resumed_sessions = Some(drain.resumed);
     figures.trouble = Trouble {
         lost: drain.ledger.lost(|_| work.messages),
         duplicates: drain.ledger.duplicates(),
@@ -59,6 +60,7 @@ struct Drain {
     delivered: u64,
     foreign: u64,
     answered: usize,
+    resumed: u64,
     sessions: usize,
 }
 
@@ -73,6 +75,7 @@ impl Drain {
             delivered: 0,
             foreign: 0,
             answered: 0,
+            resumed: 0,
             sessions: work.clients,
         }
     }
@@ -114,7 +117,8 @@ impl Drain {
                 self.receive(link, payload);
                 Ok(())
             }
-            Frame::ConnAck { code: 0, .. } => {
+            Frame::ConnAck { code: 0, session_present } => {
+                self.resumed += u64::from(session_present);
                 self.answered += 1;
                 Ok(())
             }

@@ -1,0 +1,475 @@
+//! A node without threads: outputs are carried out at once, unless a test holds them back.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bellbird_codec::{
+    Connect, Decoded, Disconnect, Packet, PacketId, Properties, PropertyBuffer, PublishParts, QoS,
+    ReasonCode, RetainHandling, SubscribeBuffer, SubscribeOptions, Version, decode,
+    decode_from_server, encode_puback, encode_publish,
+};
+use bellbird_core::permit::{Gate, Question, Verdict};
+use bellbird_core::record::Record;
+use bellbird_core::recovery::Recovery;
+use bellbird_core::{
+    Config, ConnectionId, Flow, Input, Ledger, Output, OwnView, Position, Shard, ShardId, Ticket,
+    Time,
+};
+
+/// What a client sees, one line a packet: easy to compare in a test.
+pub(crate) type Seen = String;
+
+/// A node of some shards that share a view and a log in memory.
+pub(crate) struct Node {
+    pub(crate) now: Time,
+    shards: Vec<Shard>,
+    view: OwnView,
+    clients: Vec<ClientState>,
+    /// All records in the order they became stored.
+    pub(crate) log: Vec<Record>,
+    unstored: VecDeque<(ShardId, Ticket, Record)>,
+    unapplied: VecDeque<(ShardId, Ticket, u64)>,
+    pub(crate) questions: Vec<(ShardId, ConnectionId, Question)>,
+    /// Whether records wait for [`Node::store`].
+    pub(crate) hold_log: bool,
+    /// Whether reports of applied changes wait for [`Node::report_applied`].
+    pub(crate) hold_applied: bool,
+}
+
+/// A client of the node, by its number.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Client(usize);
+
+struct ClientState {
+    shard: ShardId,
+    id: ConnectionId,
+    version: Version,
+    unread: Vec<u8>,
+    seen: Vec<Seen>,
+    is_open: bool,
+}
+
+impl Node {
+    pub(crate) fn new(shards: u8) -> Self {
+        Self::with(Config { shards, ..Config::default() }, Gate::default(), &[])
+    }
+
+    /// A node that starts from these records.
+    pub(crate) fn with(config: Config, gate: Gate, log: &[Record]) -> Self {
+        Self::start(config, gate, log, Time(1_000_000))
+    }
+
+    pub(crate) fn start(config: Config, gate: Gate, log: &[Record], now: Time) -> Self {
+        let mut recovery = Recovery::new();
+        for (position, record) in (1..).map(Position).zip(log) {
+            recovery.replay(position, record.clone());
+        }
+        let recovered = recovery.finish(now, &config);
+        let mut view = OwnView::new(recovered.last_order);
+        view.apply(&recovered.changes);
+        let config = Arc::new(config);
+        let shards = (0..)
+            .map(ShardId)
+            .zip(recovered.shards)
+            .map(|(id, state)| Shard::new(id, config.clone(), gate.clone(), state))
+            .collect();
+        let mut log = log.to_vec();
+        log.push(recovered.first_record);
+        Self {
+            now,
+            shards,
+            view,
+            clients: Vec::new(),
+            log,
+            unstored: VecDeque::new(),
+            unapplied: VecDeque::new(),
+            questions: Vec::new(),
+            hold_log: false,
+            hold_applied: false,
+        }
+    }
+
+    /// A new connection to the first shard.
+    pub(crate) fn open(&mut self, version: Version) -> Client {
+        let client = Client(self.clients.len());
+        let index = u32::try_from(client.0).unwrap();
+        let id = ConnectionId { index, generation: 0 };
+        let state = ClientState {
+            shard: ShardId(0),
+            id,
+            version,
+            unread: Vec::new(),
+            seen: Vec::new(),
+            is_open: true,
+        };
+        self.clients.push(state);
+        self.input(ShardId(0), Input::Opened { connection: id });
+        client
+    }
+
+    /// A client that has said CONNECT and read what came of it.
+    pub(crate) fn connect(&mut self, name: &str, version: Version, clean: bool) -> Client {
+        let client = self.open(version);
+        self.send(client, &connect(name, version, clean, if clean { 0 } else { 3600 }));
+        client
+    }
+
+    /// Bytes from a client.
+    pub(crate) fn send(&mut self, client: Client, bytes: &[u8]) {
+        self.clients[client.0].unread.extend_from_slice(bytes);
+        self.read(client);
+        self.settle();
+    }
+
+    pub(crate) fn subscribe(&mut self, client: Client, filter: &str, qos: QoS) {
+        let bytes = subscribe(self.clients[client.0].version, 1, filter, options(qos));
+        self.send(client, &bytes);
+    }
+
+    pub(crate) fn publish(&mut self, client: Client, publish: &Publish<'_>) {
+        let bytes = publish.bytes(self.clients[client.0].version);
+        self.send(client, &bytes);
+    }
+
+    pub(crate) fn puback(&mut self, client: Client, id: u16) {
+        let mut bytes = Vec::new();
+        let version = self.clients[client.0].version;
+        encode_puback(&mut bytes, version, PacketId::new(id).unwrap(), ReasonCode::Success);
+        self.send(client, &bytes);
+    }
+
+    /// DISCONNECT without a reason.
+    pub(crate) fn leave(&mut self, client: Client) {
+        let mut bytes = Vec::new();
+        let version = self.clients[client.0].version;
+        let (reason, properties) = (ReasonCode::Success, Properties::default());
+        Packet::Disconnect(Disconnect { reason, properties }).encode(version, &mut bytes);
+        self.send(client, &bytes);
+    }
+
+    /// The network goes away.
+    pub(crate) fn cut(&mut self, client: Client) {
+        let state = &mut self.clients[client.0];
+        if std::mem::take(&mut state.is_open) {
+            let (shard, connection) = (state.shard, state.id);
+            self.input(shard, Input::Closed { connection });
+            self.settle();
+        }
+    }
+
+    /// What the client was sent since the last call.
+    #[track_caller]
+    pub(crate) fn expect(&mut self, client: Client, expected: &[&str]) {
+        let seen = std::mem::take(&mut self.clients[client.0].seen);
+        assert_eq!(seen, expected);
+    }
+
+    pub(crate) fn forget(&mut self, client: Client) {
+        self.clients[client.0].seen.clear();
+    }
+
+    pub(crate) fn is_open(&self, client: Client) -> bool {
+        self.clients[client.0].is_open
+    }
+
+    /// Time goes on, and what is due happens.
+    pub(crate) fn wait(&mut self, secs: u64) {
+        for _ in 0..secs {
+            self.now = self.now.plus_secs(1);
+            for shard in &mut self.shards {
+                shard.handle_timeout(self.now, &self.view);
+            }
+            self.settle();
+        }
+    }
+
+    /// Reports the oldest `count` records that are held back as stored.
+    pub(crate) fn store(&mut self, count: usize) {
+        for _ in 0..count {
+            let Some((shard, ticket, record)) = self.unstored.pop_front() else { break };
+            self.log.push(record);
+            let position = Position(self.log.len() as u64);
+            self.input(shard, Input::Stored { first: ticket, count: 1, position });
+        }
+        self.settle();
+    }
+
+    pub(crate) fn unstored(&self) -> usize {
+        self.unstored.len()
+    }
+
+    pub(crate) fn report_applied(&mut self) {
+        while let Some((shard, ticket, order)) = self.unapplied.pop_front() {
+            self.input(shard, Input::Applied { ticket, order });
+        }
+        self.settle();
+    }
+
+    pub(crate) fn decide(&mut self, verdict: Verdict) {
+        for (shard, connection, _) in std::mem::take(&mut self.questions) {
+            self.input(shard, Input::Decided { connection, verdict });
+        }
+        self.settle();
+    }
+
+    pub(crate) fn ledger(&self) -> Ledger {
+        let mut sum = Ledger::default();
+        self.shards.iter().for_each(|shard| sum.add(shard.ledger()));
+        sum
+    }
+
+    /// `routed = done + inflight + queued + expired + dropped`, over all shards.
+    #[track_caller]
+    pub(crate) fn check_ledger(&self) {
+        let ledger = self.ledger();
+        let waiting: u64 = self.shards.iter().map(Shard::waiting).sum();
+        let told = ledger.done + ledger.expired + ledger.dropped_in_all() + waiting;
+        assert_eq!(ledger.routed, told, "{ledger:?}, waiting {waiting}");
+    }
+
+    /// Carries out outputs until there are none.
+    pub(crate) fn settle(&mut self) {
+        loop {
+            let mut is_quiet = true;
+            for index in 0..self.shards.len() {
+                while let Some(output) = self.shards[index].poll(self.now) {
+                    is_quiet = false;
+                    self.carry_out(ShardId(u8::try_from(index).unwrap()), output);
+                }
+                while self.shards[index].poll_timeout() == Some(Time(0)) {
+                    is_quiet = false;
+                    self.shards[index].handle_timeout(self.now, &self.view);
+                }
+            }
+            if is_quiet {
+                return;
+            }
+        }
+    }
+
+    fn carry_out(&mut self, shard: ShardId, output: Output) {
+        match output {
+            Output::Send(id) => self.flush(shard, id),
+            Output::Close(id) => {
+                self.flush(shard, id);
+                if let Some(client) = self.client_of(shard, id) {
+                    self.clients[client.0].is_open = false;
+                }
+                self.input(shard, Input::Closed { connection: id });
+            }
+            Output::Resume(id) => {
+                if let Some(client) = self.client_of(shard, id) {
+                    self.read(client);
+                }
+            }
+            Output::Move { connection, to, hello } => {
+                let client = self.client_of(shard, connection).unwrap();
+                self.clients[client.0].shard = to;
+                self.input(to, Input::Arrived { connection, hello });
+                self.read(client);
+            }
+            Output::Mail { to, mail } => self.input(to, Input::Mail { from: shard, mail }),
+            Output::Change { ticket, changes } => {
+                let order = self.view.apply(&changes);
+                self.unapplied.push_back((shard, ticket, order));
+                if !self.hold_applied {
+                    self.report_applied();
+                }
+            }
+            Output::Store { ticket, record } => {
+                self.unstored.push_back((shard, ticket, record));
+                if !self.hold_log {
+                    self.store(1);
+                }
+            }
+            Output::Ask { connection, question } => {
+                self.questions.push((shard, connection, question));
+            }
+            Output::Event(_) => {}
+        }
+    }
+
+    fn read(&mut self, client: Client) {
+        loop {
+            let state = &mut self.clients[client.0];
+            let (shard, id) = (state.shard, state.id);
+            let core = &mut self.shards[shard.index()];
+            if !state.is_open || core.is_parked(id) {
+                return;
+            }
+            let bytes = std::mem::take(&mut state.unread);
+            let taken = match decode(&bytes, core.version(id), 1 << 20) {
+                Ok(Decoded::Packet { packet, len }) => {
+                    let input = Input::Packet { connection: id, packet: &packet };
+                    match core.handle(self.now, input, &self.view) {
+                        Flow::Again => 0,
+                        Flow::Continue | Flow::Park => len,
+                    }
+                }
+                Ok(Decoded::Incomplete { .. }) => 0,
+                Err(error) => {
+                    let input = Input::Malformed { connection: id, error };
+                    let _flow = core.handle(self.now, input, &self.view);
+                    bytes.len()
+                }
+            };
+            let rest = &bytes[taken..];
+            self.clients[client.0].unread = rest.to_vec();
+            if taken == 0 {
+                return;
+            }
+        }
+    }
+
+    fn flush(&mut self, shard: ShardId, id: ConnectionId) {
+        let Some(client) = self.client_of(shard, id) else { return };
+        let bytes = self.shards[shard.index()].outbox(id).to_vec();
+        let state = &mut self.clients[client.0];
+        let mut rest = &bytes[..];
+        while !rest.is_empty() {
+            match decode_from_server(rest, state.version, u32::MAX).unwrap() {
+                Decoded::Packet { packet, len } => {
+                    state.seen.push(show(&packet));
+                    rest = &rest[len..];
+                }
+                Decoded::Incomplete { .. } => panic!("the core writes whole packets"),
+            }
+        }
+        self.input(shard, Input::Sent { connection: id, bytes: bytes.len() });
+    }
+
+    fn client_of(&self, shard: ShardId, id: ConnectionId) -> Option<Client> {
+        let is_it = |state: &ClientState| state.is_open && state.shard == shard && state.id == id;
+        self.clients.iter().position(is_it).map(Client)
+    }
+
+    fn input(&mut self, shard: ShardId, input: Input<'_>) {
+        let _flow = self.shards[shard.index()].handle(self.now, input, &self.view);
+    }
+}
+
+/// A PUBLISH of a client.
+#[derive(Clone, Copy)]
+pub(crate) struct Publish<'a> {
+    pub(crate) topic: &'a str,
+    pub(crate) payload: &'a str,
+    pub(crate) qos: QoS,
+    pub(crate) retain: bool,
+    pub(crate) id: u16,
+    pub(crate) properties: Properties<'a>,
+}
+
+impl<'a> Publish<'a> {
+    pub(crate) fn new(topic: &'a str, payload: &'a str) -> Self {
+        let properties = Properties::default();
+        Self { topic, payload, qos: QoS::AtMostOnce, retain: false, id: 0, properties }
+    }
+
+    pub(crate) fn qos1(self, id: u16) -> Self {
+        Self { qos: QoS::AtLeastOnce, id, ..self }
+    }
+
+    pub(crate) fn retained(self) -> Self {
+        Self { retain: true, ..self }
+    }
+
+    pub(crate) fn bytes(&self, version: Version) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let parts = PublishParts {
+            dup: false,
+            qos: self.qos,
+            retain: self.retain,
+            topic: self.topic,
+            packet_id: self.id,
+            properties: self.properties.raw(),
+            payload: self.payload.as_bytes(),
+        };
+        encode_publish(&parts, version, &mut bytes);
+        bytes
+    }
+}
+
+pub(crate) fn connect(
+    name: &str,
+    version: Version,
+    clean_start: bool,
+    expiry_secs: u32,
+) -> Vec<u8> {
+    let mut properties = PropertyBuffer::new();
+    if version == Version::V5 && expiry_secs > 0 {
+        properties.push(bellbird_codec::Property::SessionExpiryInterval(expiry_secs));
+    }
+    connect_with(name, version, clean_start, 0, &properties)
+}
+
+pub(crate) fn connect_with(
+    name: &str,
+    version: Version,
+    clean_start: bool,
+    keep_alive_secs: u16,
+    properties: &PropertyBuffer,
+) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let packet = Packet::Connect(Connect {
+        version,
+        clean_start,
+        keep_alive_secs,
+        client_id: name,
+        will: None,
+        user_name: None,
+        password: None,
+        properties: properties.as_properties(),
+    });
+    packet.encode(version, &mut bytes);
+    bytes
+}
+
+pub(crate) fn options(qos: QoS) -> SubscribeOptions {
+    let retain_handling = RetainHandling::SendAlways;
+    SubscribeOptions { qos, no_local: false, retain_as_published: false, retain_handling }
+}
+
+pub(crate) fn subscribe(
+    version: Version,
+    id: u16,
+    filter: &str,
+    options: SubscribeOptions,
+) -> Vec<u8> {
+    let mut filters = SubscribeBuffer::new();
+    filters.push(filter, options);
+    let packet = Packet::Subscribe(bellbird_codec::Subscribe {
+        packet_id: PacketId::new(id).unwrap(),
+        properties: Properties::default(),
+        filters: filters.as_filters(),
+    });
+    let mut bytes = Vec::new();
+    packet.encode(version, &mut bytes);
+    bytes
+}
+
+/// The packet in the words of the tests.
+fn show(packet: &Packet<'_>) -> Seen {
+    match packet {
+        Packet::Connack(connack) => {
+            format!("connack present={} code={}", connack.session_present, connack.code)
+        }
+        Packet::Publish(publish) => {
+            let topic = publish.topic.map_or("", |topic| topic.as_str());
+            let payload = String::from_utf8_lossy(publish.payload);
+            let id = publish.packet_id.map_or(String::new(), |id| format!(" id={}", id.value()));
+            let dup = if publish.dup { " dup" } else { "" };
+            let retain = if publish.retain { " retain" } else { "" };
+            let expiry = publish
+                .properties
+                .message_expiry_interval()
+                .map_or(String::new(), |secs| format!(" expiry={secs}"));
+            format!("{topic}={payload}{id}{dup}{retain}{expiry}")
+        }
+        Packet::Puback(ack) => format!("puback {} {}", ack.packet_id.value(), ack.reason.value()),
+        Packet::Suback(ack) => format!("suback {} {:?}", ack.packet_id.value(), ack.codes),
+        Packet::Unsuback(ack) => format!("unsuback {} {:?}", ack.packet_id.value(), ack.codes),
+        Packet::Disconnect(disconnect) => format!("disconnect {:#x}", disconnect.reason.value()),
+        Packet::Pingresp => "pingresp".into(),
+        other => format!("{other:?}"),
+    }
+}

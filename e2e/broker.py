@@ -1,0 +1,131 @@
+"""Brokers under test, as processes: Bellbird, and Debian's mosquitto to compare with."""
+
+import os
+import signal
+import socket
+from pathlib import Path
+
+from process import Process
+
+ROOT = Path(__file__).resolve().parent.parent
+SCRATCH = ROOT / "target" / "e2e" / "tmp"
+"""Where the scripts put data directories: on the disk of the tree, since a RAM disk never syncs."""
+
+
+def bellbird_binary() -> str:
+    """The program under test: BELLBIRD_BIN, or else the release build."""
+    return os.environ.get("BELLBIRD_BIN") or str(ROOT / "target" / "release" / "bellbird")
+
+
+class Broker:
+    """A broker that keeps its data directory and its port from one start to the next."""
+
+    kind = "bellbird"
+
+    def __init__(self, directory: Path, shards: int = 1, wrapper: list[str] | None = None):
+        self.directory = directory
+        self.shards = shards
+        self.wrapper = wrapper or []
+        self.arguments: list[str] = []
+        self.port = 0
+        self.process: Process | None = None
+        self.past_output = ""
+
+    def __enter__(self) -> "Broker":
+        self.start()
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.kill()
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Where clients connect to."""
+        return "127.0.0.1", self.port
+
+    @property
+    def pid(self) -> int:
+        """The broker's process id, which under a wrapper is that of its child."""
+        pid = self.process.child.pid
+        if not self.wrapper:
+            return pid
+        return int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
+
+    def start(self) -> None:
+        """Starts the broker and waits until it is ready."""
+        self.process = Process(self.wrapper + self._command())
+        self._wait_until_ready()
+
+    def stop(self, number: int = signal.SIGTERM) -> None:
+        """Ends the broker with a signal and expects status 0."""
+        os.kill(self.pid, number)
+        status = self.process.finish()
+        log = self._retire()
+        assert status == 0, f"status {status} after signal {number}; its output:\n{log}"
+
+    def kill(self) -> None:
+        """Kills the broker, if it runs, before it can write anything more."""
+        if self.process is None:
+            return
+        if self.process.child.poll() is None:
+            os.kill(self.pid, signal.SIGKILL)
+            self.process.child.wait()
+        self.process.kill()
+        self._retire()
+
+    def log(self) -> str:
+        """The output of all starts so far."""
+        return self.past_output + (self.process.output() if self.process else "")
+
+    def _retire(self) -> str:
+        log = self.process.output()
+        self.past_output += log + "\n--- end of the process ---\n"
+        self.process = None
+        return log
+
+    def _command(self) -> list[str]:
+        return [
+            bellbird_binary(),
+            "start",
+            f"--listen=127.0.0.1:{self.port}",
+            f"--data={self.directory}",
+            f"--shards={self.shards}",
+            *self.arguments,
+        ]
+
+    def _wait_until_ready(self) -> None:
+        found = self.process.expect(r"^listening on 127\.0\.0\.1:(\d+) \(mqtt, tcp\)$")
+        self.port = int(found[1])
+        self.process.expect("^ready$")
+
+
+class Mosquitto(Broker):
+    """Debian's mosquitto with persistence on and everything else at its defaults."""
+
+    kind = "mosquitto"
+
+    def _command(self) -> list[str]:
+        self.port = self.port or _free_port()
+        self.directory.mkdir(parents=True, exist_ok=True)
+        settings = self.directory / "mosquitto.conf"
+        settings.write_text(
+            f"listener {self.port} 127.0.0.1\n"
+            "allow_anonymous true\n"
+            "persistence true\n"
+            f"persistence_location {self.directory.resolve()}/\n"
+            "log_dest stderr\n"
+            "user root\n"
+        )
+        return ["/usr/sbin/mosquitto", "-c", str(settings)]
+
+    def _wait_until_ready(self) -> None:
+        self.process.expect(r"mosquitto version \S+ running")
+
+
+KINDS = {broker.kind: broker for broker in (Broker, Mosquitto)}
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]

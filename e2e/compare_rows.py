@@ -1,0 +1,88 @@
+"""The rows that e2e/compare measures: scenarios, the figures in them, and what is aimed at."""
+
+import shlex
+
+
+class Figure:
+    """One row of the table: a number of a run's JSON."""
+
+    def __init__(self, title, path, unit, aim="", limit=None, more_is_better=False):
+        self.title, self.path, self.unit, self.aim = title, path, unit, aim
+        self.limit, self.more_is_better = limit, more_is_better
+
+    def read(self, result):
+        """The number in a result; None if the run did not give it."""
+        for key in self.path.split("."):
+            result = result.get(key) if isinstance(result, dict) else None
+        return result
+
+    def verdict(self, value):
+        """Whether the aim is met, where it is a plain number."""
+        if self.limit is None or value is None:
+            return ""
+        met = value >= self.limit if self.more_is_better else value <= self.limit
+        return "yes" if met else "no"
+
+
+class Run:
+    """A scenario, carried out once per broker and repetition."""
+
+    def __init__(self, name, arguments, figures, durable=False, shards=1, timed=True):
+        self.name, self.arguments, self.figures = name, shlex.split(arguments), figures
+        self.durable, self.shards, self.timed = durable, shards, timed
+
+    @property
+    def is_pinned(self):
+        """More shards than one need more CPUs than one."""
+        return self.shards == 1
+
+
+CPU = "load.broker.us_per_message"
+MICROS = "µs CPU per delivery"
+RUNS = [
+    Run("qos0", "--scenario pair --payload 16",
+        [Figure("1:1 QoS 0, 16 B", CPU, MICROS, "≤ 0.25", 0.25)]),
+    Run("qos0-256", "--scenario pair --payload 256",
+        [Figure("1:1 QoS 0, 256 B", CPU, MICROS, "≤ 0.25", 0.25)]),
+    Run("fan-in", "--scenario fan-in --payload 16",
+        [Figure("fan-in 50:1 QoS 0, 16 B", CPU, MICROS, "≤ 0.25", 0.25)]),
+    Run("fan-out", "--scenario fan-out --payload 64",
+        [Figure("fan-out 1:100 QoS 0, 64 B", CPU, MICROS, "≤ 0.2", 0.2)]),
+    Run("qos1", "--scenario pair --qos 1 --payload 64",
+        [Figure("1:1 QoS 1, 64 B, clean sessions", CPU, MICROS, "≤ 1.2", 1.2)]),
+    Run("durable", "--scenario durable --payload 64",
+        [Figure("durable QoS 1, 100 × 100 outstanding", "load.acknowledged_per_s",
+                "acknowledged per second", "≥ 100,000 or the disk's ceiling", 100_000, True),
+         Figure("durable QoS 1, acknowledgement p50", "load.ack_latency.p50_us", "µs"),
+         Figure("durable QoS 1, acknowledgement p99", "load.ack_latency.p99_us", "µs"),
+         Figure("durable QoS 1, CPU", CPU, MICROS)], durable=True),
+    Run("durable-paced", "--scenario durable --payload 64 --rate 20000",
+        [Figure("durable QoS 1, 20,000/s paced, acknowledgement p50", "load.ack_latency.p50_us",
+                "µs"),
+         Figure("durable QoS 1, 20,000/s paced, acknowledgement p99", "load.ack_latency.p99_us",
+                "µs", "≤ 3 × the disk's p99")], durable=True),
+    Run("offline", "--scenario offline --payload 64 --clients 1000 --messages 20",
+        [Figure("offline 1,000 × 20: fill", "fill.broker.us_per_message", "µs CPU per message",
+                "≤ 3", 3),
+         Figure("offline 1,000 × 20: drain", "drain.broker.us_per_message", MICROS,
+                "≤ 1.5", 1.5),
+         Figure("offline 1,000 × 20: lost", "drain.lost", "messages", "0", 0)],
+        durable=True, timed=False),
+    Run("idle", "--idle 10000",
+        [Figure("10,000 idle connections", "idle.resident_bytes_each", "resident bytes each",
+                "≤ 500", 500)], timed=False),
+    Run("paced0", "--scenario pair --rate 5000",
+        [Figure("5,000/s paced QoS 0, CPU", CPU, MICROS, "≤ 0.9 × the best peer"),
+         Figure("5,000/s paced QoS 0, latency p50", "load.latency.p50_us", "µs",
+                "≤ 1.05 × the best peer"),
+         Figure("5,000/s paced QoS 0, latency p99", "load.latency.p99_us", "µs")]),
+    Run("paced1", "--scenario pair --qos 1 --rate 5000",
+        [Figure("5,000/s paced QoS 1, CPU", CPU, MICROS, "≤ 0.95 × the best peer"),
+         Figure("5,000/s paced QoS 1, latency p50", "load.latency.p50_us", "µs",
+                "≤ 1.05 × the best peer"),
+         Figure("5,000/s paced QoS 1, latency p99", "load.latency.p99_us", "µs")]),
+    Run("two-shards", "--scenario pair --payload 16",
+        [Figure("two shards, not pinned: 1:1 QoS 0, 16 B", CPU, MICROS)], shards=2),
+    Run("two-shards-fan-out", "--scenario fan-out --payload 64",
+        [Figure("two shards, not pinned: fan-out 1:100, 64 B", CPU, MICROS)], shards=2),
+]

@@ -1,0 +1,80 @@
+"""A child process whose lines of output can be waited for."""
+
+import re
+import subprocess
+import threading
+import time
+
+
+class Process:
+    """Runs a command and collects the lines of its stdout and stderr as they come."""
+
+    def __init__(self, command: list[str], env: dict | None = None):
+        self.name = command[0].rsplit("/", 1)[-1]
+        self.lines: list[str] = []
+        self.unread: list[str] = []
+        self.ended = False
+        self.changed = threading.Condition()
+        self.child = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            env=env,
+        )
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
+
+    def expect(self, pattern: str, patience_secs: float = 15.0) -> re.Match:
+        """Waits for a line that matches and takes it; other lines wait for their own turn."""
+        deadline = time.monotonic() + patience_secs
+        with self.changed:
+            while True:
+                for at, line in enumerate(self.unread):
+                    if found := re.search(pattern, line):
+                        del self.unread[at]
+                        return found
+                if self.ended:
+                    raise AssertionError(self._complaint(f"ended without {pattern!r}"))
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    raise AssertionError(self._complaint(f"no {pattern!r} in {patience_secs} s"))
+                self.changed.wait(left)
+
+    def finish(self, patience_secs: float = 15.0) -> int:
+        """Waits for the process to end by itself and returns its status."""
+        try:
+            status = self.child.wait(patience_secs)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise AssertionError(self._complaint(f"still running after {patience_secs} s")) from None
+        self.reader.join(patience_secs)
+        return status
+
+    def kill(self) -> None:
+        """Ends the process at once, if it still runs, and waits for its end."""
+        if self.child.poll() is None:
+            self.child.kill()
+        self.child.wait()
+        self.reader.join()
+
+    def output(self) -> str:
+        """All that the process has written so far."""
+        with self.changed:
+            return "\n".join(self.lines)
+
+    def _read(self) -> None:
+        for line in self.child.stdout:
+            with self.changed:
+                self.lines.append(line.rstrip("\n"))
+                self.unread.append(self.lines[-1])
+                self.changed.notify_all()
+        self.child.stdout.close()
+        with self.changed:
+            self.ended = True
+            self.changed.notify_all()
+
+    def _complaint(self, what: str) -> str:
+        return f"{self.name}: {what}; its output:\n" + "\n".join(self.lines)

@@ -1,0 +1,118 @@
+"""The program itself: what it prints, how it ends, and how it names what is wrong."""
+
+import signal
+import socket
+
+import pytest
+from broker import Broker, bellbird_binary
+from mqtt import Client
+from process import Process
+
+pytestmark = pytest.mark.bellbird
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_ends_with_status_0(broker, client, number):
+    """With a connected client, which finds its connection closed."""
+    connected = client("s")
+    broker.stop(number)
+    assert connected.expect_closed() is None
+
+
+def test_configuration_file(tmp_path):
+    settings = tmp_path / "bellbird.toml"
+    settings.write_text(
+        f'listen = ["127.0.0.1:0", "127.0.0.1:0"]\ndata = "{tmp_path / "data"}"\n'
+        'shards = 2\ndurability = "written"\n'
+    )
+    process = Process([bellbird_binary(), "start", f"--config={settings}"])
+    try:
+        ports = [int(process.expect(r"^listening on 127\.0\.0\.1:(\d+) ")[1]) for _ in range(2)]
+        process.expect("^ready$")
+        assert len(set(ports)) == 2
+        for number, port in enumerate(ports):
+            with Client(("127.0.0.1", port)) as client:
+                client.connect(f"s{number}")
+        assert (tmp_path / "data").is_dir()
+        process.child.terminate()
+        assert process.finish() == 0
+    finally:
+        process.kill()
+
+
+@pytest.mark.parametrize("durability", ["synced", "written", "memory"])
+def test_durabilities(tmp_path, durability):
+    settings = tmp_path / "bellbird.toml"
+    settings.write_text(f'durability = "{durability}"\n')
+    broker = Broker(tmp_path / "data")
+    broker.arguments = [f"--config={settings}"]
+    with broker, Client(broker.address) as subscriber, Client(broker.address) as publisher:
+        subscriber.connect("s", clean=False)
+        subscriber.subscribe(("t", 1))
+        publisher.connect("p")
+        publisher.publish("t", b"x")
+        subscriber.expect_message(b"x")
+        broker.stop()
+
+
+def test_taken_port(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as occupant:
+        address = f"127.0.0.1:{occupant.getsockname()[1]}"
+        complaint = fail(f"--listen={address}", f"--data={tmp_path / 'data'}")
+    assert address in complaint
+    assert "listen" in complaint, "the remedy should name the setting"
+
+
+def test_unwritable_data_directory(tmp_path):
+    """Below a regular file, where not even root can make a directory."""
+    (tmp_path / "file").write_text("in the way")
+    directory = tmp_path / "file" / "data"
+    assert str(directory) in fail("--listen=127.0.0.1:0", f"--data={directory}")
+
+
+def test_data_directory_in_use(broker, client):
+    complaint = fail("--listen=127.0.0.1:0", f"--data={broker.directory}")
+    assert str(broker.directory) in complaint
+    assert "in use" in complaint
+    client("s").ping()
+
+
+def test_a_killed_broker_leaves_no_lock(broker):
+    broker.kill()
+    broker.start()
+    broker.stop()
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "line"),
+    [
+        ('listen = ["127.0.0.1:0"]\ndurabilty = "synced"\n', "durabilty", 2),
+        ('# comment\n\ndurability = "sync"\n', "durability", 3),
+        ('shards = "two"\n', "shards", 1),
+        ('data = "d"\nlisten = ["nowhere"]\n', "listen", 2),
+    ],
+    ids=["unknown key", "unknown value", "wrong type", "no address"],
+)
+def test_bad_configuration(tmp_path, text, key, line):
+    settings = tmp_path / "bellbird.toml"
+    settings.write_text(text)
+    complaint = fail(f"--config={settings}", f"--data={tmp_path / 'data'}")
+    assert str(settings) in complaint
+    assert key in complaint
+    assert f"line {line}" in complaint or f"{settings}:{line}" in complaint
+
+
+def test_missing_configuration_file(tmp_path):
+    settings = tmp_path / "absent.toml"
+    assert str(settings) in fail(f"--config={settings}")
+
+
+def fail(*arguments: str) -> str:
+    """Starts the broker with arguments that it must refuse, and returns its complaint."""
+    process = Process([bellbird_binary(), "start", *arguments])
+    status = process.finish()
+    complaint = process.output()
+    assert status == 1, f"status {status}:\n{complaint}"
+    assert "error: " in complaint
+    assert "panicked" not in complaint
+    return complaint
