@@ -5,8 +5,9 @@
 //! drives it with real ones, the simulation with delayed and faulty ones.
 //!
 //! Modules in the order of a PUBLISH: `shard` takes the packet, `permit` lets it pass, `publish`
-//! and `route` find the holders, `clients` delivers to those that need not wait, `release` keeps
-//! the rest until it is stored, `post` carries to other shards, `outbox` waits for the socket.
+//! and `route` find the holders, `clients` delivers to those that need not wait, `storing` sends
+//! the rest to the log and `release` keeps it until it is stored, `post` carries to other shards,
+//! `outbox` waits for the socket, and `pump` sends what a client could not take at once.
 
 mod clients;
 mod config;
@@ -15,15 +16,18 @@ mod connection;
 pub mod contract;
 mod ending;
 pub mod identity;
+mod leaving;
 pub mod ledger;
 pub mod limits;
 pub mod mail;
 pub mod message;
 mod outbox;
 mod outgoing;
+mod parking;
 pub mod permit;
 mod post;
 mod publish;
+mod pump;
 pub mod record;
 pub mod recovery;
 mod release;
@@ -31,6 +35,7 @@ mod route;
 mod session;
 mod sessions;
 mod shard;
+mod storing;
 mod subscribe;
 mod timer;
 pub mod view;

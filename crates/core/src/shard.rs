@@ -2,19 +2,19 @@
 
 use std::sync::Arc;
 
-use bellbird_codec::{Disconnect, PINGRESP, Packet, Properties, ReasonCode, Version};
+use bellbird_codec::{PINGRESP, Packet, ReasonCode, Version};
 
 use crate::clients::{Addressing, Clients};
 use crate::config::Config;
-use crate::connection::{AppliedFor, Cause, Changes, Parks, Phase};
+use crate::connection::{AppliedFor, Changes, Parks, Phase};
 use crate::contract::{Event, Flow, Input, Output};
 use crate::ending::Endings;
-use crate::identity::{ConnectionId, Holder, MessageId, Position, ShardId, Ticket, Time};
-use crate::ledger::{DropReason, Ledger};
+use crate::identity::{ConnectionId, MessageId, Position, ShardId, Ticket, Time};
+use crate::ledger::Ledger;
 use crate::limits::EXPIRIES_PER_TURN;
 use crate::mail::{Mail, Parcel, Share};
 use crate::outgoing::{Frames, MessageIds, Outgoing};
-use crate::permit::{Action, Gate, Question, Verdict};
+use crate::permit::Gate;
 use crate::post::Post;
 use crate::record::Operation;
 use crate::recovery::ShardState;
@@ -249,111 +249,6 @@ impl Shard {
         }
     }
 
-    fn malformed(&mut self, now: Time, id: ConnectionId, reason: ReasonCode) {
-        let Some(connection) = self.clients.connections.live(id) else { return };
-        match connection.phase {
-            Phase::Fresh => {
-                let _refused = self.refuse(now, id, reason);
-            }
-            Phase::Opening | Phase::Open => self.disconnect(now, id, reason, Cause::Protocol),
-            Phase::Closing => {}
-        }
-    }
-
-    fn client_disconnects(&mut self, now: Time, id: ConnectionId, packet: &Disconnect<'_>) -> Flow {
-        if let Some(asked) = packet.properties.session_expiry_interval()
-            && let Some((index, _)) = self.session_of(id)
-            && let Some(session) = self.clients.sessions.at(index)
-        {
-            if session.expiry_secs == 0 && asked != 0 {
-                return self.break_off(now, id, ReasonCode::ProtocolError);
-            }
-            session.expiry_secs = asked.min(self.clients.config.session_expiry_secs_max);
-        }
-        self.detach(now, id, Cause::Client);
-        self.close(id);
-        Flow::Park
-    }
-
-    /// Ends a connection from our side, with a DISCONNECT where the version has one.
-    pub(crate) fn disconnect(
-        &mut self,
-        now: Time,
-        id: ConnectionId,
-        reason: ReasonCode,
-        cause: Cause,
-    ) {
-        let Some(connection) = self.clients.connections.live(id) else { return };
-        let (phase, version) = (connection.phase, connection.version);
-        if phase == Phase::Closing {
-            return;
-        }
-        // No DISCONNECT before CONNACK [MQTT-3.14.0-1].
-        if phase == Phase::Open && version == Version::V5 {
-            let packet =
-                Packet::Disconnect(Disconnect { reason, properties: Properties::default() });
-            self.clients.write(id.index, |out| packet.encode(version, out));
-        }
-        self.detach(now, id, cause);
-        self.close(id);
-    }
-
-    fn close(&mut self, id: ConnectionId) {
-        if let Some(connection) = self.clients.connections.live(id) {
-            connection.phase = Phase::Closing;
-            self.clients.outputs.push_back(Output::Close(id));
-        }
-    }
-
-    fn stop(&mut self, now: Time) {
-        for id in self.clients.connections.ids() {
-            self.disconnect(now, id, ReasonCode::ServerShuttingDown, Cause::Stopped);
-        }
-    }
-
-    fn closed(&mut self, now: Time, id: ConnectionId) {
-        self.detach(now, id, Cause::Lost);
-        if self.clients.connections.close(id).is_none() {
-            return;
-        }
-        if let Some(outbox) = self.clients.outboxes.get_mut(id.index as usize) {
-            let outbox = std::mem::take(outbox);
-            self.clients.ledger.drop(DropReason::ConnectionLost, u64::from(outbox.unsent));
-        }
-    }
-
-    /// Takes the connection from its session, and ends the session if nothing keeps it.
-    fn detach(&mut self, now: Time, id: ConnectionId, cause: Cause) {
-        let Some(connection) = self.clients.connections.live(id) else { return };
-        let publisher = std::mem::replace(&mut connection.publisher, NONE);
-        let index = std::mem::replace(&mut connection.session, NONE);
-        connection.waiting = None;
-        if publisher != NONE {
-            self.releases.orphan(publisher);
-        }
-        let Some(session) = self.clients.sessions.at(index) else { return };
-        let was_welcome = session.connection != NONE;
-        session.connection = NONE;
-        session.owner = NONE;
-        session.sent = 0;
-        session.left_at = now;
-        let (holder, epoch, expiry_secs) = (session.holder, session.epoch, session.expiry_secs);
-        let expires_at = session.expires_at();
-        if was_welcome {
-            let client_id = session.client_id.clone();
-            self.event(|| Event::Disconnected { holder, client_id, cause });
-        }
-        if expiry_secs == 0 {
-            self.end_session(now, index);
-            return;
-        }
-        let operations = vec![Operation::Leave { expiry_secs }];
-        self.commit(now, holder, epoch, operations, StoredFor::Nothing);
-        if let Some(deadline) = expires_at {
-            self.look_at_session(now, index, deadline);
-        }
-    }
-
     fn stored(
         &mut self,
         now: Time,
@@ -448,125 +343,6 @@ impl Shard {
         }
         done.clear();
         self.clients.done = done;
-    }
-
-    fn check_silence(&mut self, now: Time, id: ConnectionId) {
-        let Some(connection) = self.clients.connections.live(id) else { return };
-        if connection.look_at > now {
-            return;
-        }
-        connection.look_at = Time(0);
-        let silence_ms_max = match connection.phase {
-            Phase::Fresh => u64::from(self.clients.config.handshake_secs) * 1000,
-            Phase::Opening | Phase::Open => u64::from(connection.silence_ms_max),
-            Phase::Closing => 0,
-        };
-        if silence_ms_max == 0 {
-            return;
-        }
-        // A parked client cannot be heard; that is not its fault.
-        if !connection.parks.is_empty() {
-            connection.last_seen = now;
-        }
-        let deadline = Time(connection.last_seen.0 + silence_ms_max);
-        if deadline > now {
-            return self.look_at_connection(now, id, deadline);
-        }
-        self.disconnect(now, id, ReasonCode::KeepAliveTimeout, Cause::KeepAlive);
-    }
-
-    pub(crate) fn look_at_connection(&mut self, now: Time, id: ConnectionId, deadline: Time) {
-        let Some(connection) = self.clients.connections.live(id) else { return };
-        connection.look_at = self.timers.insert(now, deadline, Timer::Connection(id));
-    }
-
-    pub(crate) fn look_at_session(&mut self, now: Time, index: u32, deadline: Time) {
-        let Some(session) = self.clients.sessions.at(index) else { return };
-        // A look that comes sooner anyway will find out; a client that comes and goes adds none.
-        if session.look_at > now && session.look_at <= deadline {
-            return;
-        }
-        let timer = Timer::Session(index, session.holder);
-        session.look_at = self.timers.insert(now, deadline, timer);
-    }
-
-    fn check_expiry(&mut self, now: Time, index: u32, holder: Holder) {
-        let Some(session) = self.clients.sessions.at(index) else { return };
-        if session.holder != holder || session.look_at > now {
-            return;
-        }
-        session.look_at = Time(0);
-        if session.owner != NONE {
-            return;
-        }
-        match session.expires_at() {
-            Some(deadline) if deadline > now => self.look_at_session(now, index, deadline),
-            Some(_) => self.end_session(now, index),
-            None => {}
-        }
-    }
-
-    fn decided(&mut self, id: ConnectionId, verdict: Verdict) {
-        let Some(connection) = self.clients.connections.live(id) else { return };
-        if let Some(waiting) = connection.waiting.as_mut()
-            && let Some((action, subject)) = waiting.asked.take()
-        {
-            waiting.answers.push((action, subject, verdict));
-        }
-        self.resume(id, Parks::ASK);
-    }
-
-    /// Whether this connection's client may do it; none if somebody outside was asked and its
-    /// packet has to be handed in again.
-    pub(crate) fn permit(
-        &mut self,
-        id: ConnectionId,
-        action: Action,
-        subject: &str,
-    ) -> Option<bool> {
-        if self.clients.gate.is_open() {
-            return Some(true);
-        }
-        let (index, _) = self.session_of(id)?;
-        let client_id = self.clients.sessions.at(index)?.client_id.clone();
-        self.permit_as(id, &client_id, action, subject)
-    }
-
-    /// [`Shard::permit`] for a client that has no session yet.
-    pub(crate) fn permit_as(
-        &mut self,
-        id: ConnectionId,
-        client_id: &str,
-        action: Action,
-        subject: &str,
-    ) -> Option<bool> {
-        let verdict = self.clients.gate.permit(client_id, action, subject);
-        let connection = self.clients.connections.live(id)?;
-        match (verdict, connection.answer(action, subject)) {
-            (Verdict::Yes, _) => Some(true),
-            (Verdict::No, _) => Some(false),
-            (Verdict::Ask, Some(answer)) => Some(answer == Verdict::Yes),
-            (Verdict::Ask, None) => {
-                connection.waiting().asked = Some((action, subject.into()));
-                connection.parks.add(Parks::ASK);
-                let question =
-                    Question { client_id: client_id.into(), action, subject: subject.into() };
-                self.clients.outputs.push_back(Output::Ask { connection: id, question });
-                None
-            }
-        }
-    }
-
-    /// Takes a reason to wait from a connection, and lets it go on if it was the last.
-    pub(crate) fn resume(&mut self, id: ConnectionId, park: Parks) {
-        let Some(connection) = self.clients.connections.live(id) else { return };
-        if !connection.parks.contains(park) {
-            return;
-        }
-        connection.parks.remove(park);
-        if connection.parks.is_empty() {
-            self.clients.outputs.push_back(Output::Resume(id));
-        }
     }
 
     pub(crate) fn session_of(&mut self, id: ConnectionId) -> Option<(u32, Version)> {

@@ -10,7 +10,18 @@ use bellbird_core::{Position, ShardId, Ticket};
 use bellbird_store::{Batch, Log, Medium, StoreError};
 
 use crate::mailbox::{Letter, Slit};
-use crate::node::Durability;
+
+/// What an acknowledgement of something durable waits for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Durability {
+    /// Stable storage: it survives the loss of power.
+    #[default]
+    Synced,
+    /// The operating system: it survives the end of the process.
+    Written,
+    /// Nothing: the log follows behind.
+    Memory,
+}
 
 /// Records of one shard's turn.
 pub(crate) struct Order {

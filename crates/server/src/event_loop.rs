@@ -2,7 +2,6 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bellbird_core::permit::Verdict;
@@ -12,11 +11,11 @@ use mio::event::Event as Readiness;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
 
+use crate::census::Census;
 use crate::clock::Clock;
 use crate::committer::{Order, Orders};
 use crate::connection::{Budget, Got, Put, feed, read, send};
 use crate::mailbox::{Letter, Mailbox, Slit};
-use crate::node::Census;
 use crate::sockets::Sockets;
 use crate::view::SharedView;
 
@@ -114,7 +113,7 @@ impl EventLoop {
         self.core.handle_timeout(now, &*self.view);
         self.settle(now);
         self.sockets.end_turn();
-        self.census.publish(self.id, &self.core);
+        self.census.publish(self.id, self.core.ledger());
     }
 
     /// Carries out outputs until there are none: what carrying out one leads to is part of it.
@@ -382,22 +381,6 @@ impl EventLoop {
         Some(Duration::from_millis(millis))
     }
 }
-
-/// Counters of all shards, published at the end of each turn for whoever asks.
-impl Census {
-    fn publish(&self, shard: ShardId, core: &Shard) {
-        let Some(slot) = self.shards.get(shard.index()) else { return };
-        let ledger = core.ledger();
-        let values =
-            [ledger.received, ledger.unmatched, ledger.routed, ledger.done, ledger.expired];
-        for (counter, value) in slot.iter().zip(values.into_iter().chain(ledger.dropped)) {
-            counter.store(value, Ordering::Relaxed);
-        }
-    }
-}
-
-/// One shard's published counters.
-pub(crate) type Counters = [AtomicU64; 5 + bellbird_core::DropReason::ALL.len()];
 
 fn token_of(id: ConnectionId) -> Token {
     // A generation of 31 bits leaves the top for listeners and waker.

@@ -3,6 +3,7 @@
 //! One thread per shard runs an event loop; one thread commits to the log. The only things that
 //! shards share are the view (`view`), their mailboxes (`mailbox`) and the committer's queue.
 
+mod census;
 mod clock;
 mod committer;
 mod connection;
@@ -13,6 +14,7 @@ mod node;
 mod sockets;
 mod view;
 
+pub use committer::Durability;
 pub use listen::{ListenError, Listener};
-pub use node::{Durability, Node, NodeError, Settings, StartReport, Summary};
+pub use node::{Node, NodeError, Settings, StartReport, Summary};
 pub use view::SharedView;

@@ -5,7 +5,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 
@@ -15,25 +14,14 @@ use bellbird_core::{Config, DropReason, Ledger, Shard, ShardId, Time};
 use bellbird_store::{Batch, Files, Log, Options, StoreError};
 use mio::{Poll, Waker};
 
+use crate::census::Census;
 use crate::clock::Clock;
-use crate::committer::Committer;
-use crate::event_loop::{Counters, Desk, EventLoop, waker_token};
+use crate::committer::{Committer, Durability};
+use crate::event_loop::{Desk, EventLoop, waker_token};
 use crate::listen::Listener;
 use crate::mailbox::{Letter, Mailbox, Slit, mailbox};
 use crate::sockets::Sockets;
 use crate::view::SharedView;
-
-/// What an acknowledgement of something durable waits for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Durability {
-    /// Stable storage: it survives the loss of power.
-    #[default]
-    Synced,
-    /// The operating system: it survives the end of the process.
-    Written,
-    /// Nothing: the log follows behind.
-    Memory,
-}
 
 /// What a node is started with.
 #[derive(Clone, Debug)]
@@ -75,11 +63,6 @@ pub struct Summary {
     pub subscriptions: usize,
     /// Topics with a retained message.
     pub retained: usize,
-}
-
-/// Where the shards publish their counters.
-pub(crate) struct Census {
-    pub(crate) shards: Vec<Counters>,
 }
 
 impl Node {
@@ -188,28 +171,6 @@ fn event_poll() -> io::Result<(Poll, Slit, Mailbox)> {
 fn guard<T>(run: impl FnOnce() -> T) -> T {
     let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run));
     result.unwrap_or_else(|_| std::process::abort())
-}
-
-impl Census {
-    fn new(shards: usize) -> Self {
-        Self { shards: std::iter::repeat_with(Counters::default).take(shards).collect() }
-    }
-
-    fn ledger(&self) -> Ledger {
-        let mut sum = Ledger::default();
-        for shard in &self.shards {
-            let read = |index: usize| shard[index].load(Ordering::Relaxed);
-            sum.add(&Ledger {
-                received: read(0),
-                unmatched: read(1),
-                routed: read(2),
-                done: read(3),
-                expired: read(4),
-                dropped: std::array::from_fn(|reason| read(5 + reason)),
-            });
-        }
-        sum
-    }
 }
 
 impl fmt::Display for Summary {

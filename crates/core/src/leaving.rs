@@ -1,0 +1,181 @@
+//! How connections end, and sessions after them: by the client, by us, by silence, by expiry.
+
+use bellbird_codec::{Disconnect, Packet, Properties, ReasonCode, Version};
+
+use crate::connection::{Cause, Phase};
+use crate::contract::{Event, Flow, Output};
+use crate::identity::{ConnectionId, Holder, Time};
+use crate::ledger::DropReason;
+use crate::record::Operation;
+use crate::release::StoredFor;
+use crate::session::NONE;
+use crate::shard::Shard;
+use crate::timer::Timer;
+
+impl Shard {
+    pub(crate) fn client_disconnects(
+        &mut self,
+        now: Time,
+        id: ConnectionId,
+        packet: &Disconnect<'_>,
+    ) -> Flow {
+        if let Some(asked) = packet.properties.session_expiry_interval()
+            && let Some((index, _)) = self.session_of(id)
+            && let Some(session) = self.clients.sessions.at(index)
+        {
+            if session.expiry_secs == 0 && asked != 0 {
+                return self.break_off(now, id, ReasonCode::ProtocolError);
+            }
+            session.expiry_secs = asked.min(self.clients.config.session_expiry_secs_max);
+        }
+        self.detach(now, id, Cause::Client);
+        self.close(id);
+        Flow::Park
+    }
+
+    pub(crate) fn malformed(&mut self, now: Time, id: ConnectionId, reason: ReasonCode) {
+        let Some(connection) = self.clients.connections.live(id) else { return };
+        match connection.phase {
+            Phase::Fresh => {
+                let _refused = self.refuse(now, id, reason);
+            }
+            Phase::Opening | Phase::Open => self.disconnect(now, id, reason, Cause::Protocol),
+            Phase::Closing => {}
+        }
+    }
+
+    /// Ends a connection from our side, with a DISCONNECT where the version has one.
+    pub(crate) fn disconnect(
+        &mut self,
+        now: Time,
+        id: ConnectionId,
+        reason: ReasonCode,
+        cause: Cause,
+    ) {
+        let Some(connection) = self.clients.connections.live(id) else { return };
+        let (phase, version) = (connection.phase, connection.version);
+        if phase == Phase::Closing {
+            return;
+        }
+        // No DISCONNECT before CONNACK [MQTT-3.14.0-1].
+        if phase == Phase::Open && version == Version::V5 {
+            let packet =
+                Packet::Disconnect(Disconnect { reason, properties: Properties::default() });
+            self.clients.write(id.index, |out| packet.encode(version, out));
+        }
+        self.detach(now, id, cause);
+        self.close(id);
+    }
+
+    fn close(&mut self, id: ConnectionId) {
+        if let Some(connection) = self.clients.connections.live(id) {
+            connection.phase = Phase::Closing;
+            self.clients.outputs.push_back(Output::Close(id));
+        }
+    }
+
+    pub(crate) fn stop(&mut self, now: Time) {
+        for id in self.clients.connections.ids() {
+            self.disconnect(now, id, ReasonCode::ServerShuttingDown, Cause::Stopped);
+        }
+    }
+
+    pub(crate) fn closed(&mut self, now: Time, id: ConnectionId) {
+        self.detach(now, id, Cause::Lost);
+        if self.clients.connections.close(id).is_none() {
+            return;
+        }
+        if let Some(outbox) = self.clients.outboxes.get_mut(id.index as usize) {
+            let outbox = std::mem::take(outbox);
+            self.clients.ledger.drop(DropReason::ConnectionLost, u64::from(outbox.unsent));
+        }
+    }
+
+    /// Takes the connection from its session, and ends the session if nothing keeps it.
+    fn detach(&mut self, now: Time, id: ConnectionId, cause: Cause) {
+        let Some(connection) = self.clients.connections.live(id) else { return };
+        let publisher = std::mem::replace(&mut connection.publisher, NONE);
+        let index = std::mem::replace(&mut connection.session, NONE);
+        connection.waiting = None;
+        if publisher != NONE {
+            self.releases.orphan(publisher);
+        }
+        let Some(session) = self.clients.sessions.at(index) else { return };
+        let was_welcome = session.connection != NONE;
+        session.connection = NONE;
+        session.owner = NONE;
+        session.sent = 0;
+        session.left_at = now;
+        let (holder, epoch, expiry_secs) = (session.holder, session.epoch, session.expiry_secs);
+        let expires_at = session.expires_at();
+        if was_welcome {
+            let client_id = session.client_id.clone();
+            self.event(|| Event::Disconnected { holder, client_id, cause });
+        }
+        if expiry_secs == 0 {
+            self.end_session(now, index);
+            return;
+        }
+        let operations = vec![Operation::Leave { expiry_secs }];
+        self.commit(now, holder, epoch, operations, StoredFor::Nothing);
+        if let Some(deadline) = expires_at {
+            self.look_at_session(now, index, deadline);
+        }
+    }
+
+    pub(crate) fn check_silence(&mut self, now: Time, id: ConnectionId) {
+        let Some(connection) = self.clients.connections.live(id) else { return };
+        if connection.look_at > now {
+            return;
+        }
+        connection.look_at = Time(0);
+        let silence_ms_max = match connection.phase {
+            Phase::Fresh => u64::from(self.clients.config.handshake_secs) * 1000,
+            Phase::Opening | Phase::Open => u64::from(connection.silence_ms_max),
+            Phase::Closing => 0,
+        };
+        if silence_ms_max == 0 {
+            return;
+        }
+        // A parked client cannot be heard; that is not its fault.
+        if !connection.parks.is_empty() {
+            connection.last_seen = now;
+        }
+        let deadline = Time(connection.last_seen.0 + silence_ms_max);
+        if deadline > now {
+            return self.look_at_connection(now, id, deadline);
+        }
+        self.disconnect(now, id, ReasonCode::KeepAliveTimeout, Cause::KeepAlive);
+    }
+
+    pub(crate) fn check_expiry(&mut self, now: Time, index: u32, holder: Holder) {
+        let Some(session) = self.clients.sessions.at(index) else { return };
+        if session.holder != holder || session.look_at > now {
+            return;
+        }
+        session.look_at = Time(0);
+        if session.owner != NONE {
+            return;
+        }
+        match session.expires_at() {
+            Some(deadline) if deadline > now => self.look_at_session(now, index, deadline),
+            Some(_) => self.end_session(now, index),
+            None => {}
+        }
+    }
+
+    pub(crate) fn look_at_connection(&mut self, now: Time, id: ConnectionId, deadline: Time) {
+        let Some(connection) = self.clients.connections.live(id) else { return };
+        connection.look_at = self.timers.insert(now, deadline, Timer::Connection(id));
+    }
+
+    pub(crate) fn look_at_session(&mut self, now: Time, index: u32, deadline: Time) {
+        let Some(session) = self.clients.sessions.at(index) else { return };
+        // A look that comes sooner anyway will find out; a client that comes and goes adds none.
+        if session.look_at > now && session.look_at <= deadline {
+            return;
+        }
+        let timer = Timer::Session(index, session.holder);
+        session.look_at = self.timers.insert(now, deadline, timer);
+    }
+}

@@ -1,0 +1,72 @@
+//! Input that has to wait: for an answer from outside, and for whatever else a connection is parked.
+
+use crate::connection::Parks;
+use crate::contract::Output;
+use crate::identity::ConnectionId;
+use crate::permit::{Action, Question, Verdict};
+use crate::shard::Shard;
+
+impl Shard {
+    /// Whether this connection's client may do it; none if somebody outside was asked and its
+    /// packet has to be handed in again.
+    pub(crate) fn permit(
+        &mut self,
+        id: ConnectionId,
+        action: Action,
+        subject: &str,
+    ) -> Option<bool> {
+        if self.clients.gate.is_open() {
+            return Some(true);
+        }
+        let (index, _) = self.session_of(id)?;
+        let client_id = self.clients.sessions.at(index)?.client_id.clone();
+        self.permit_as(id, &client_id, action, subject)
+    }
+
+    /// [`Shard::permit`] for a client that has no session yet.
+    pub(crate) fn permit_as(
+        &mut self,
+        id: ConnectionId,
+        client_id: &str,
+        action: Action,
+        subject: &str,
+    ) -> Option<bool> {
+        let verdict = self.clients.gate.permit(client_id, action, subject);
+        let connection = self.clients.connections.live(id)?;
+        match (verdict, connection.answer(action, subject)) {
+            (Verdict::Yes, _) => Some(true),
+            (Verdict::No, _) => Some(false),
+            (Verdict::Ask, Some(answer)) => Some(answer == Verdict::Yes),
+            (Verdict::Ask, None) => {
+                connection.waiting().asked = Some((action, subject.into()));
+                connection.parks.add(Parks::ASK);
+                let question =
+                    Question { client_id: client_id.into(), action, subject: subject.into() };
+                self.clients.outputs.push_back(Output::Ask { connection: id, question });
+                None
+            }
+        }
+    }
+
+    pub(crate) fn decided(&mut self, id: ConnectionId, verdict: Verdict) {
+        let Some(connection) = self.clients.connections.live(id) else { return };
+        if let Some(waiting) = connection.waiting.as_mut()
+            && let Some((action, subject)) = waiting.asked.take()
+        {
+            waiting.answers.push((action, subject, verdict));
+        }
+        self.resume(id, Parks::ASK);
+    }
+
+    /// Takes a reason to wait from a connection, and lets it go on if it was the last.
+    pub(crate) fn resume(&mut self, id: ConnectionId, park: Parks) {
+        let Some(connection) = self.clients.connections.live(id) else { return };
+        if !connection.parks.contains(park) {
+            return;
+        }
+        connection.parks.remove(park);
+        if connection.parks.is_empty() {
+            self.clients.outputs.push_back(Output::Resume(id));
+        }
+    }
+}
