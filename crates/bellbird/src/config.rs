@@ -130,6 +130,16 @@ impl Default for Limits {
     }
 }
 
+impl DurabilityName {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Synced => "synced",
+            Self::Written => "written",
+            Self::Memory => "memory",
+        }
+    }
+}
+
 impl From<DurabilityName> for Durability {
     fn from(name: DurabilityName) -> Self {
         match name {

@@ -111,8 +111,8 @@ fn greet(node: &Node, configuration: &Configuration) -> std::io::Result<()> {
     for address in node.addresses() {
         writeln!(out, "listening on {address} (mqtt, tcp)")?;
     }
-    let durability = configuration.durability;
-    writeln!(out, "{} shards, acknowledged means {durability:?}", configuration.shards)?;
+    let (shards, durability) = (configuration.shards, configuration.durability.name());
+    writeln!(out, "{shards} shards, durability: {durability}")?;
     if let Some(address) = node.addresses().first() {
         let (host, port) = (address.ip(), address.port());
         writeln!(out, "try it, in two other terminals:")?;

@@ -6,12 +6,11 @@ use std::sync::Arc;
 use bellbird_codec::{PacketId, QoS};
 
 use crate::config::Config;
-use crate::connection::Connections;
+use crate::connection::{Connections, Parks};
 use crate::contract::{Event, Output, Subscriber};
 use crate::identity::{ConnectionId, Holder, Position, Time};
 use crate::ledger::{DropReason, Ledger};
 use crate::mail::{Share, Target};
-use crate::message::Message;
 use crate::outbox::{Outbox, Pool};
 use crate::outgoing::Outgoing;
 use crate::permit::{Action, Gate, Verdict};
@@ -34,8 +33,8 @@ pub(crate) struct Clients {
     /// Sessions whose walk of retained messages goes on in the next turn.
     pub(crate) walking: VecDeque<u32>,
     pub(crate) appended_bytes: u64,
-    /// Scratch memory of a walk.
-    pub(crate) found: Vec<Arc<Message>>,
+    /// An answer filled an outbox: its connection is parked.
+    pub(crate) has_pressed: bool,
 }
 
 /// Whom a message is for and where it comes from.
@@ -62,12 +61,13 @@ impl Clients {
             done: Vec::new(),
             walking: VecDeque::new(),
             appended_bytes: 0,
-            found: Vec::new(),
+            has_pressed: false,
         }
     }
 
     /// Delivers a message to those of the targets that its share takes.
     pub(crate) fn deliver(&mut self, now: Time, to: Addressing<'_>, out: &mut Outgoing<'_>) {
+        let is_expired = out.parts.expires_at.is_some_and(|deadline| deadline <= now);
         for target in to.targets {
             let grant = target.grant;
             if to.share.is_some_and(|share| !share.takes(grant)) {
@@ -80,6 +80,10 @@ impl Clients {
             let retain = out.parts.retain && grant.options.retain_as_published;
             self.ledger.routed += 1;
             let position = if qos == QoS::AtMostOnce { None } else { to.position };
+            if is_expired {
+                self.expire(target.subscriber, position);
+                continue;
+            }
             self.deliver_one(now, target.subscriber, qos, retain, position, out);
         }
     }
@@ -135,6 +139,14 @@ impl Clients {
         buffer.extend_from_slice(frame);
         buffer[at..at + 2].copy_from_slice(&packet_id.value().to_be_bytes());
         self.announce(connection);
+    }
+
+    /// The message waited for log or mail longer than it is good for [MQTT-3.3.2-5].
+    fn expire(&mut self, subscriber: Subscriber, position: Option<Position>) {
+        self.ledger.expired += 1;
+        if let Some((index, _)) = self.sessions.of(subscriber) {
+            self.finish(index, position);
+        }
     }
 
     fn deliver_at_most_once(
@@ -201,18 +213,26 @@ impl Clients {
         }
     }
 
-    /// The shell wrote bytes of an outbox.
-    pub(crate) fn sent(&mut self, now: Time, id: ConnectionId, bytes: usize, view: &dyn View) {
-        let Some(connection) = self.connections.live(id) else { return };
+    /// The shell wrote bytes of an outbox. Returns whether there is room again.
+    pub(crate) fn sent(
+        &mut self,
+        now: Time,
+        id: ConnectionId,
+        bytes: usize,
+        view: &dyn View,
+    ) -> bool {
+        let Some(connection) = self.connections.live(id) else { return false };
         let session = connection.session;
-        let Some(outbox) = self.outboxes.get_mut(id.index as usize) else { return };
+        let Some(outbox) = self.outboxes.get_mut(id.index as usize) else { return false };
         if outbox.consume(bytes, &mut self.pool) {
             outbox.announced = false;
             self.ledger.done += u64::from(std::mem::take(&mut outbox.unsent));
         }
-        if outbox.hungry && outbox.len() < self.config.outbox_bytes_max / 2 {
+        let has_room = outbox.len() < self.config.outbox_bytes_max / 2;
+        if outbox.hungry && has_room {
             self.pump(now, session, view);
         }
+        has_room
     }
 
     /// Tells the shell that a connection has something to send.
@@ -227,9 +247,18 @@ impl Clients {
         }
     }
 
-    /// The buffer of a connection that something other than a PUBLISH is written to.
+    /// Writes something other than a PUBLISH. A client that asks and asks and never reads is not
+    /// heard any more until it does.
     pub(crate) fn write(&mut self, connection: u32, write: impl FnOnce(&mut Vec<u8>)) {
-        write(self.outboxes[connection as usize].buffer(&mut self.pool));
+        let outbox = &mut self.outboxes[connection as usize];
+        write(outbox.buffer(&mut self.pool));
+        if outbox.len() >= self.config.outbox_bytes_max
+            && let Some(id) = self.connections.id_at(connection)
+            && let Some(found) = self.connections.live(id)
+        {
+            found.parks.add(Parks::OUTBOX);
+            self.has_pressed = true;
+        }
         self.announce(connection);
     }
 

@@ -74,6 +74,9 @@ impl Shard {
 
     /// A connection whose home is this shard, CONNECT behind it.
     pub(crate) fn arrive(&mut self, now: Time, id: ConnectionId, hello: &Hello) {
+        if let Some(connection) = self.clients.connections.live(id) {
+            connection.version = hello.version;
+        }
         let found = self.clients.sessions.find(hello.namespace, &hello.client_id);
         if let Some(owner) =
             found.and_then(|index| self.clients.sessions.at(index)).map(|s| s.owner)

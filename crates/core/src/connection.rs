@@ -1,13 +1,12 @@
 //! A socket as the core sees it: its phase, its parked input, its unanswered requests.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use bellbird_codec::{PacketId, Version};
 
 use crate::identity::{ConnectionId, Ticket, Time};
-use crate::message::Message;
 use crate::permit::{Action, Verdict};
+use crate::publish::Retaining;
 use crate::session::NONE;
 use crate::walk::Walk;
 
@@ -73,6 +72,8 @@ impl Parks {
     pub(crate) const STORE: Self = Self(8);
     /// The mailbox to another shard is full.
     pub(crate) const MAIL: Self = Self(16);
+    /// The client does not read what it is sent.
+    pub(crate) const OUTBOX: Self = Self(32);
 
     pub(crate) fn add(&mut self, park: Self) {
         self.0 |= park.0;
@@ -84,6 +85,11 @@ impl Parks {
 
     pub(crate) fn contains(self, park: Self) -> bool {
         self.0 & park.0 != 0
+    }
+
+    /// Whether it is parked for another reason than that it does not read.
+    pub(crate) fn is_not_its_fault(self) -> bool {
+        self.0 & !Self::OUTBOX.0 != 0
     }
 
     pub(crate) fn is_empty(self) -> bool {
@@ -101,8 +107,6 @@ pub(crate) struct Waiting {
     pub(crate) answers: Vec<(Action, Box<str>, Verdict)>,
     /// What was asked last and is not answered.
     pub(crate) asked: Option<(Action, Box<str>)>,
-    /// A retained message whose change of the view is under way or done.
-    pub(crate) retaining: Option<Retaining>,
     /// The outcome of CONNECT, until CONNACK is out.
     pub(crate) opening: Option<Opening>,
 }
@@ -114,14 +118,6 @@ pub(crate) struct Opening {
     pub(crate) assigned_client_id: bool,
     /// Says what to announce as Session Expiry Interval if it is not what the client asked for.
     pub(crate) expiry_secs: Option<u32>,
-}
-
-/// The retained message of the PUBLISH at the front of the connection's input.
-#[derive(Debug)]
-pub(crate) struct Retaining {
-    pub(crate) message: Arc<Message>,
-    /// Its place among retained messages, once the view has it.
-    pub(crate) order: Option<u64>,
 }
 
 /// A SUBACK or UNSUBACK that waits for the view, and for the log if the session is durable.
@@ -168,7 +164,6 @@ impl Connection {
             waiting.replies.is_empty()
                 && waiting.answers.is_empty()
                 && waiting.asked.is_none()
-                && waiting.retaining.is_none()
                 && waiting.opening.is_none()
         });
         if idle {
@@ -237,10 +232,10 @@ pub(crate) struct ReplyRef {
 }
 
 /// What a change of the view is waited for by.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Debug)]
 pub(crate) enum AppliedFor {
     Reply(ReplyRef),
-    Retaining(ConnectionId),
+    Retaining(Box<Retaining>),
 }
 
 /// Changes of the view under way.

@@ -28,7 +28,7 @@ pub struct ConnectionId {
 
 /// Whatever owns a queue: a session today; groups, connectors and rules later.
 ///
-/// `number` is never used again; `incarnation` grows when the same client begins anew, so that a
+/// `number` is never given to another client while any record names it; `incarnation` grows when the same client begins anew, so that a
 /// record written for the old life is not read as one for the new.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct Holder {
@@ -46,7 +46,7 @@ pub struct Position(pub u64);
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct Ticket(pub u64);
 
-/// The publisher's lane: hash of namespace and publisher key. The log keeps the order within one.
+/// The publisher's lane: hash of namespace and client identifier. The log keeps the order within one.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct Lane(pub u32);
 

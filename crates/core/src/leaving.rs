@@ -138,7 +138,7 @@ impl Shard {
             return;
         }
         // A parked client cannot be heard; that is not its fault.
-        if !connection.parks.is_empty() {
+        if connection.parks.is_not_its_fault() {
             connection.last_seen = now;
         }
         let deadline = Time(connection.last_seen.0 + silence_ms_max);

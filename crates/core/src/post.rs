@@ -32,14 +32,9 @@ impl Post {
         Self { lanes, bytes_max }
     }
 
-    fn is_full(&self, to: ShardId) -> bool {
+    /// Whether durable parcels for that shard have to wait just now.
+    pub(crate) fn is_full(&self, to: ShardId) -> bool {
         self.lanes[to.index()].uncredited >= self.bytes_max
-    }
-
-    /// Some shard whose mailbox is full.
-    pub(crate) fn full(&self) -> Option<ShardId> {
-        let full = self.lanes.iter().position(|lane| lane.uncredited >= self.bytes_max)?;
-        u8::try_from(full).ok().map(ShardId)
     }
 
     /// Has the connection reported by [`Post::credited`] when there is room again.

@@ -6,7 +6,7 @@ use bellbird_codec::{PacketId, PropertyBuffer, Publish, QoS, ReasonCode, Version
 use bellbird_topics::{Namespace, TopicName};
 
 use crate::clients::Addressing;
-use crate::connection::{AppliedFor, Cause, Parks, Retaining};
+use crate::connection::{AppliedFor, Cause, Parks};
 use crate::contract::{Change, Flow, Output};
 use crate::identity::{ConnectionId, Holder, Lane, Time};
 use crate::limits::TOPIC_LEVELS_MAX;
@@ -18,13 +18,21 @@ use crate::shard::Shard;
 use crate::view::View;
 
 /// Who publishes: what routing needs to know of the connection.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Publisher {
     pub(crate) id: ConnectionId,
     pub(crate) version: Version,
     pub(crate) namespace: Namespace,
     pub(crate) origin: Holder,
     pub(crate) lane: Lane,
+}
+
+/// A retained message whose change of the view is under way.
+#[derive(Debug)]
+pub(crate) struct Retaining {
+    publisher: Publisher,
+    packet_id: Option<PacketId>,
+    message: Arc<Message>,
 }
 
 impl Shard {
@@ -55,81 +63,60 @@ impl Shard {
             if topic.levels().count() > TOPIC_LEVELS_MAX {
                 return self.break_off(now, id, ReasonCode::TopicNameInvalid);
             }
-            return self.publish_retained(now, publisher, topic, packet, view);
+            return self.publish_retained(now, publisher, topic, packet);
         }
-        self.publish_routed(now, publisher, topic, packet, None, view)
+        let mut scratch = PropertyBuffer::new();
+        let mut frames = std::mem::take(&mut self.frames);
+        let parts = self.parts(now, publisher, topic, packet, &mut scratch);
+        let is_as_sent = packet.qos == QoS::AtMostOnce && parts.expires_at.is_none();
+        let original = is_as_sent.then_some((publisher.version, packet.frame));
+        let mut out = Outgoing::from_packet(parts, original, &mut frames);
+        let flow = self.route_out(now, publisher, packet.packet_id, &mut out, None, view);
+        self.frames = frames;
+        flow
     }
 
     /// The retained message is set before the match: who subscribes in between either is matched
-    /// or finds it.
+    /// or finds it. From here on it is ours, whatever becomes of the connection.
     fn publish_retained(
         &mut self,
         now: Time,
         publisher: Publisher,
         topic: TopicName<'_>,
         packet: &Publish<'_>,
-        view: &dyn View,
     ) -> Flow {
-        let Some(connection) = self.clients.connections.live(publisher.id) else {
-            return Flow::Continue;
-        };
-        let ready = connection
-            .waiting
-            .as_mut()
-            .and_then(|waiting| waiting.retaining.take_if(|retaining| retaining.order.is_some()));
-        if let Some(Retaining { message, order: Some(order) }) = ready {
-            return self.publish_routed(
-                now,
-                publisher,
-                topic,
-                packet,
-                Some((message, order)),
-                view,
-            );
-        }
         let mut scratch = PropertyBuffer::new();
         let parts = self.parts(now, publisher, topic, packet, &mut scratch);
         let message = Arc::new(Message::new(&parts));
-        let kept = (!packet.payload.is_empty()).then(|| message.clone());
-        let Some(connection) = self.clients.connections.live(publisher.id) else {
-            return Flow::Continue;
-        };
-        connection.waiting().retaining = Some(Retaining { message, order: None });
-        connection.parks.add(Parks::APPLY);
-        let ticket = self.changes.ticket(Some(AppliedFor::Retaining(publisher.id)));
         let change = Change::Retain {
             namespace: publisher.namespace,
             topic: topic.as_str().into(),
-            message: kept,
+            message: (!packet.payload.is_empty()).then(|| message.clone()),
         };
+        let retaining = Box::new(Retaining { publisher, packet_id: packet.packet_id, message });
+        let ticket = self.changes.ticket(Some(AppliedFor::Retaining(retaining)));
         self.clients.outputs.push_back(Output::Change { ticket, changes: vec![change] });
-        Flow::Again
+        if let Some(connection) = self.clients.connections.live(publisher.id) {
+            connection.parks.add(Parks::APPLY);
+        }
+        Flow::Park
     }
 
-    fn publish_routed(
+    /// The view has a retained message: now it goes the way of every other.
+    pub(crate) fn retained_is_set(
         &mut self,
         now: Time,
-        publisher: Publisher,
-        topic: TopicName<'_>,
-        packet: &Publish<'_>,
-        retained: Option<(Arc<Message>, u64)>,
+        retaining: Retaining,
+        order: u64,
         view: &dyn View,
-    ) -> Flow {
-        let mut scratch = PropertyBuffer::new();
+    ) {
+        let Retaining { publisher, packet_id, message } = retaining;
         let mut frames = std::mem::take(&mut self.frames);
-        let message = retained.as_ref().map(|(message, _)| message.clone());
-        let mut out = match &message {
-            Some(message) => Outgoing::from_message(message, &mut frames),
-            None => {
-                let parts = self.parts(now, publisher, topic, packet, &mut scratch);
-                let is_as_sent = packet.qos == QoS::AtMostOnce && parts.expires_at.is_none();
-                let original = is_as_sent.then_some((publisher.version, packet.frame));
-                Outgoing::from_packet(parts, original, &mut frames)
-            }
-        };
-        let flow = self.route_out(now, publisher, packet.packet_id, &mut out, retained, view);
+        let mut out = Outgoing::from_message(&message, &mut frames);
+        let retained = Some((message.clone(), order));
+        let _flow = self.route_out(now, publisher, packet_id, &mut out, retained, view);
         self.frames = frames;
-        flow
+        self.resume(publisher.id, Parks::APPLY);
     }
 
     /// Matches once, serves who need not wait, and stores for those who do.
@@ -194,8 +181,7 @@ impl Shard {
         let index = connection.session;
         let session = self.clients.sessions.at(index)?;
         let origin = session.holder;
-        let lane = Lane(u32::try_from(origin.number & 0xFFFF_FFFF).unwrap_or(0));
-        Some(Publisher { id, version, namespace: session.namespace, origin, lane })
+        Some(Publisher { id, version, namespace: session.namespace, origin, lane: session.lane })
     }
 
     fn parts<'a>(

@@ -37,8 +37,8 @@ impl Clients {
             } else if let Some(delivery) = session.queue.pop_front() {
                 session.queue_bytes -= delivery.message.size_bytes();
                 self.send_queued(now, index, delivery);
-            } else {
-                return self.walk_on(now, index, view);
+            } else if !self.walk_on(now, index, view) {
+                return;
             }
         }
     }
@@ -47,18 +47,26 @@ impl Clients {
     /// out once does not expire any more.
     fn send_again(&mut self, now: Time, index: u32, inflight: &Inflight) {
         let Some(delivery) = &inflight.delivery else { return };
-        if !self.send_single(now, index, delivery, Some((inflight.packet_id, true))) {
-            if let Some(session) = self.sessions.at(index) {
-                session.acknowledge(inflight.packet_id);
-            }
-            self.drop(index, DropReason::TooLarge, delivery.position);
+        let reason = if !self.may_receive(index, delivery) {
+            DropReason::NotPermitted
+        } else if !self.send_single(now, index, delivery, Some((inflight.packet_id, true))) {
+            DropReason::TooLarge
+        } else {
+            return;
+        };
+        if let Some(session) = self.sessions.at(index) {
+            session.acknowledge(inflight.packet_id);
         }
+        self.drop(index, reason, delivery.position);
     }
 
     fn send_queued(&mut self, now: Time, index: u32, delivery: Queued) {
         if delivery.message.is_expired(now) {
             self.ledger.expired += 1;
             return self.finish(index, delivery.position);
+        }
+        if !self.may_receive(index, &delivery) {
+            return self.drop(index, DropReason::NotPermitted, delivery.position);
         }
         if delivery.qos == QoS::AtMostOnce {
             if !self.send_single(now, index, &delivery, None) {
@@ -75,6 +83,18 @@ impl Clients {
         let delivery = session.durable.then_some(delivery);
         session.inflight.push_back(Inflight { packet_id, delivery });
         session.sent += 1;
+    }
+
+    /// What waited is asked for again: permissions may have changed since.
+    fn may_receive(&mut self, index: u32, delivery: &Queued) -> bool {
+        if self.gate.is_open() {
+            return true;
+        }
+        let topic = delivery.message.topic();
+        self.sessions.at(index).is_some_and(|session| {
+            let verdict = self.gate.permit(&session.client_id, Action::Receive, topic.as_str());
+            verdict == Verdict::Yes
+        })
     }
 
     /// Appends one packet to the session's outbox. Returns whether it fits the client.
@@ -96,7 +116,9 @@ impl Clients {
         let connection = session.connection;
         let outbox = &mut self.outboxes[connection as usize];
         let buffer = outbox.buffer(&mut self.pool);
+        let before = buffer.len();
         let fits = single.encode(now, session.version, session.max_packet_bytes, buffer);
+        self.appended_bytes += (buffer.len() - before) as u64;
         if fits && delivery.qos == QoS::AtMostOnce {
             outbox.unsent += 1;
         }
@@ -104,55 +126,44 @@ impl Clients {
         fits
     }
 
-    /// One slice of the retained messages that the session's subscriptions asked for.
-    fn walk_on(&mut self, now: Time, index: u32, view: &dyn View) {
-        let Some(session) = self.sessions.at(index) else { return };
-        let Some(walk) = session.walks.as_mut().and_then(|walks| walks.front_mut()) else {
-            return;
-        };
-        let Ok(filter) = Filter::parse(&walk.filter) else { return };
-        let mut found = std::mem::take(&mut self.found);
-        let granted = walk.granted;
-        let progress =
-            view.walk(session.namespace, filter, &mut walk.cursor, WALK_NODES, &mut found);
-        if progress == Progress::Done
-            && let Some(walks) = &mut session.walks
-        {
+    /// The next retained message of the session's walks, or a slice that looks for some. Returns
+    /// whether there was one to send.
+    fn walk_on(&mut self, now: Time, index: u32, view: &dyn View) -> bool {
+        let Some(session) = self.sessions.at(index) else { return false };
+        let namespace = session.namespace;
+        let Some(walks) = &mut session.walks else { return false };
+        let Some(walk) = walks.front_mut() else { return false };
+        if let Some(message) = walk.found.pop_front() {
+            let granted = walk.granted;
+            self.deliver_retained(now, index, message, granted);
+            return true;
+        }
+        if walk.is_done {
             walks.pop_front();
             if walks.is_empty() {
                 session.walks = None;
             }
+            return true;
         }
-        let goes_on = session.walks.is_some() && !session.is_walking;
-        session.is_walking |= goes_on;
-        for message in found.drain(..) {
-            self.deliver_retained(now, index, message, granted);
+        if session.is_walking {
+            // One slice a turn: the others have their turn as well.
+            return false;
         }
-        self.found = found;
-        if goes_on {
+        let Ok(filter) = Filter::parse(&walk.filter) else { return false };
+        let mut found = Vec::new();
+        let progress = view.walk(namespace, filter, &mut walk.cursor, WALK_NODES, &mut found);
+        walk.found.extend(found);
+        walk.is_done = progress == Progress::Done;
+        if !walk.is_done {
+            session.is_walking = true;
             self.walking.push_back(index);
         }
+        true
     }
 
     fn deliver_retained(&mut self, now: Time, index: u32, message: Arc<Message>, granted: QoS) {
-        if message.is_expired(now) {
-            return;
-        }
         self.ledger.routed += 1;
-        let topic = message.topic();
-        let Some(session) = self.sessions.at(index) else { return };
-        let verdict = self.gate.permit(&session.client_id, Action::Receive, topic.as_str());
-        if verdict != Verdict::Yes {
-            return self.drop(index, DropReason::NotPermitted, None);
-        }
         let qos = message.qos.min(granted);
-        let delivery = Queued { message, position: None, qos, retain: true };
-        if qos == QoS::AtMostOnce || (session.is_drained() && session.has_quota()) {
-            self.send_queued(now, index, delivery);
-        } else {
-            // A walk is exempt from the queue's limits; a slice is all it can add to them.
-            session.queue_bytes += delivery.message.size_bytes();
-            session.queue.push_back(delivery);
-        }
+        self.send_queued(now, index, Queued { message, position: None, qos, retain: true });
     }
 }

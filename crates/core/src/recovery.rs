@@ -14,6 +14,7 @@ use crate::contract::{Change, Grant};
 use crate::identity::{Holder, Position, ShardId, Time};
 use crate::message::Message;
 use crate::record::{Append, Commit, Operation, Record, Retain, Settings};
+use crate::release::StoredFor;
 use crate::session::{NONE, Queued, Session};
 use crate::sessions::home_of;
 use crate::shard::Shard;
@@ -66,7 +67,8 @@ pub struct ShardState {
     pub(crate) now: Time,
     pub(crate) start: u32,
     pub(crate) first_number: u64,
-    pub(crate) sessions: Vec<Session>,
+    /// Each with whether it was connected when the node stopped.
+    pub(crate) sessions: Vec<(Session, bool)>,
 }
 
 /// One incarnation of a holder.
@@ -120,17 +122,18 @@ impl Recovery {
         for (holder, state) in self.take_living() {
             let Some((namespace, client_id)) = state.client.clone() else { continue };
             let home = home_of(namespace, &client_id, config.shards);
+            let was_connected = state.left_at.is_none();
             let session = state.into_session(holder, namespace, client_id, now);
             found.sessions += 1;
             found.subscriptions += session.subscriptions.len();
             found.deliveries += session.queue.len();
-            shards[home.index()].sessions.push(session);
+            shards[home.index()].sessions.push((session, was_connected));
         }
         for (home, shard) in (0..).map(ShardId).zip(&shards) {
             subscribe_all(home, &shard.sessions, &mut changes);
         }
         for ((namespace, topic), (_, message)) in std::mem::take(&mut self.retained) {
-            if message.is_some() {
+            if message.as_ref().is_some_and(|message| !message.is_expired(now)) {
                 found.retained += 1;
                 changes.push(Change::Retain { namespace, topic, message });
             }
@@ -144,6 +147,7 @@ impl Recovery {
     fn append(&mut self, position: Position, append: Append) {
         self.last_time = self.last_time.max(append.at);
         for delivery in append.holders {
+            self.last_number = self.last_number.max(delivery.holder.number);
             let state = self.holders.entry(delivery.holder).or_default();
             if state.ended || state.done.remove(&position) {
                 continue;
@@ -260,8 +264,16 @@ impl HolderState {
 
 impl Shard {
     /// Takes in the sessions that recovery found, in the places their subscribers name.
-    pub(crate) fn restore(&mut self, now: Time, sessions: Vec<Session>) {
-        for session in sessions {
+    ///
+    /// Who was connected when the node stopped leaves now, and the log is told: else its expiry
+    /// would begin anew at each start.
+    pub(crate) fn restore(&mut self, now: Time, sessions: Vec<(Session, bool)>) {
+        for (session, was_connected) in sessions {
+            if was_connected {
+                let (holder, epoch) = (session.holder, session.epoch);
+                let operations = vec![Operation::Leave { expiry_secs: session.expiry_secs }];
+                self.commit(now, holder, epoch, operations, StoredFor::Nothing);
+            }
             debug_assert_eq!(session.owner, NONE);
             self.clients.ledger.routed += session.queue.len() as u64;
             let deadline = session.expires_at();
@@ -272,8 +284,8 @@ impl Shard {
     }
 }
 
-fn subscribe_all(home: ShardId, sessions: &[Session], changes: &mut Vec<Change>) {
-    for (index, session) in (0..).zip(sessions) {
+fn subscribe_all(home: ShardId, sessions: &[(Session, bool)], changes: &mut Vec<Change>) {
+    for (index, (session, _)) in (0..).zip(sessions) {
         let Some(slot) = crate::contract::Slot::new(home, index) else { return };
         let subscriber = crate::contract::Subscriber { slot, holder: session.holder };
         for (filter, options) in &session.subscriptions {

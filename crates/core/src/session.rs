@@ -6,8 +6,9 @@ use std::sync::Arc;
 use bellbird_codec::{PacketId, QoS, SubscribeOptions, Version};
 use bellbird_topics::Namespace;
 
-use crate::identity::{Holder, Position, Time};
+use crate::identity::{Holder, Lane, Position, Time};
 use crate::message::Message;
+use crate::sessions::lane_of;
 use crate::walk::Walk;
 
 /// No connection, in place of a connection's index.
@@ -41,6 +42,8 @@ pub(crate) struct Session {
     pub(crate) left_at: Time,
     /// When the wheel looks at its expiry; earlier looks are of insertions that this one replaced.
     pub(crate) look_at: Time,
+    /// The lane of what its client publishes.
+    pub(crate) lane: Lane,
     pub(crate) namespace: Namespace,
     pub(crate) client_id: Box<str>,
     /// Sorted by filter.
@@ -90,6 +93,7 @@ impl Session {
             left_at: Time(0),
             look_at: Time(0),
             is_walking: false,
+            lane: lane_of(namespace, &client_id),
             namespace,
             client_id,
             subscriptions: Vec::new(),

@@ -7,7 +7,7 @@ use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 
 use crate::contract::{Slot, Subscriber};
-use crate::identity::{Holder, ShardId};
+use crate::identity::{Holder, Lane, ShardId};
 use crate::session::Session;
 
 /// The sessions whose home is this shard.
@@ -19,6 +19,12 @@ pub(crate) struct Sessions {
     hasher: FixedState,
     next_number: u64,
     shards: u64,
+}
+
+/// The lane of a publisher: the same over reconnections and restarts.
+pub(crate) fn lane_of(namespace: Namespace, client_id: &str) -> Lane {
+    let hash = hash_of(&FixedState::with_seed(HOME_SEED), namespace, client_id);
+    Lane(u32::try_from(hash & 0xFFFF_FFFF).expect("masked to 32 bits"))
 }
 
 /// The home of a session.

@@ -73,7 +73,11 @@ impl Shard {
             Input::Packet { connection, packet } => {
                 return self.packet(now, connection, packet, view);
             }
-            Input::Sent { connection, bytes } => self.clients.sent(now, connection, bytes, view),
+            Input::Sent { connection, bytes } => {
+                if self.clients.sent(now, connection, bytes, view) {
+                    self.resume(connection, Parks::OUTBOX);
+                }
+            }
             Input::Stored { first, count, position } => {
                 self.stored(now, first, count, position, view);
             }
@@ -196,6 +200,9 @@ impl Shard {
             waiting.answers.clear();
             connection.forget_waiting_if_idle();
         }
+        if flow == Flow::Continue && std::mem::take(&mut self.clients.has_pressed) {
+            return Flow::Park;
+        }
         flow
     }
 
@@ -281,14 +288,8 @@ impl Shard {
                 self.reply_reported(now, reply, view);
                 self.resume(reply.connection, Parks::APPLY);
             }
-            Some(AppliedFor::Retaining(id)) => {
-                if let Some(connection) = self.clients.connections.live(id)
-                    && let Some(waiting) = connection.waiting.as_mut()
-                    && let Some(retaining) = waiting.retaining.as_mut()
-                {
-                    retaining.order = Some(order);
-                }
-                self.resume(id, Parks::APPLY);
+            Some(AppliedFor::Retaining(retaining)) => {
+                self.retained_is_set(now, *retaining, order, view);
             }
             None => {}
         }

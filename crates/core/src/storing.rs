@@ -5,9 +5,9 @@ use std::sync::Arc;
 use bellbird_codec::{PacketId, ReasonCode, encode_puback};
 
 use crate::clients::Addressing;
-use crate::connection::Parks;
+use crate::connection::{Parks, Phase};
 use crate::contract::{Flow, Output};
-use crate::identity::{ConnectionId, Time};
+use crate::identity::{ConnectionId, ShardId, Time};
 use crate::mail::{Parcel, Share};
 use crate::message::Message;
 use crate::outgoing::Outgoing;
@@ -46,24 +46,24 @@ impl Shard {
         acknowledgement: Option<(PacketId, ReasonCode)>,
         retained: Option<(Arc<Message>, u64)>,
     ) -> Flow {
-        let Some(connection) = self.clients.connections.live(publisher.id) else {
-            return Flow::Continue;
+        let connection = self.clients.connections.live(publisher.id);
+        let connection = connection.filter(|connection| connection.phase == Phase::Open);
+        let is_connected = connection.is_some();
+        let queue = match connection {
+            Some(connection) if connection.publisher != NONE => connection.publisher,
+            Some(connection) => {
+                connection.publisher = self.releases.open(publisher.id);
+                connection.publisher
+            }
+            None => self.releases.open(publisher.id),
         };
-        if connection.publisher == NONE {
-            connection.publisher = self.releases.open(publisher.id);
-        }
-        let queue = connection.publisher;
+        let route_back = route.clone();
         let number = self.releases.next_number(queue);
         let mut waiting = 0;
         if let Some((message, order)) = retained {
-            // QoS 0 is retained without waiting, as nobody is told.
-            let waits = if acknowledgement.is_some() {
-                waiting += 1;
-                StoredFor::Beside { queue, number }
-            } else {
-                StoredFor::Nothing
-            };
-            self.store_retained(now, message, order, waits);
+            // At QoS 0 nobody is told; it waits all the same, which bounds what is under way.
+            waiting += 1;
+            self.store_retained(now, message, order, StoredFor::Beside { queue, number });
         }
         let stored = route.map(|route| {
             let message = out.share();
@@ -73,12 +73,25 @@ impl Shard {
             }
             StoredDelivery { message, route, origin: publisher.origin, position: None }
         });
-        if acknowledgement.is_none() && stored.is_none() {
-            return Flow::Continue;
-        }
         self.releases.push(queue, Release { waiting, acknowledgement, stored });
         self.release(now, queue);
+        if !is_connected {
+            self.releases.orphan(queue);
+            return Flow::Park;
+        }
+        if let Some(shard) = self.full_shard(route_back.as_deref())
+            && let Some(connection) = self.clients.connections.live(publisher.id)
+        {
+            connection.parks.add(Parks::MAIL);
+            self.post.park(shard, publisher.id);
+        }
         self.bound_releases(publisher.id, queue)
+    }
+
+    /// A shard that this message has durable holders on, and whose mailbox is full.
+    fn full_shard(&self, route: Option<&Route>) -> Option<ShardId> {
+        let mut shards = route?.remote.iter().map(|(shard, _)| *shard);
+        shards.find(|shard| self.post.is_full(*shard))
     }
 
     fn store_message(
@@ -167,18 +180,12 @@ impl Shard {
         }
     }
 
-    /// A publisher with as many messages under way as Receive Maximum allows has to wait; so has
-    /// one whose durable deliveries find a full mailbox.
+    /// A publisher with as many messages under way as Receive Maximum allows has to wait.
     fn bound_releases(&mut self, id: ConnectionId, queue: u32) -> Flow {
         let is_full = self.releases.len(queue) >= usize::from(self.clients.config.receive_max);
-        let full_shard = self.post.full();
         let Some(connection) = self.clients.connections.live(id) else { return Flow::Continue };
         if is_full {
             connection.parks.add(Parks::STORE);
-        }
-        if let Some(shard) = full_shard {
-            connection.parks.add(Parks::MAIL);
-            self.post.park(shard, id);
         }
         if connection.parks.is_empty() { Flow::Continue } else { Flow::Park }
     }

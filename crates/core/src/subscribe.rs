@@ -67,6 +67,7 @@ impl Shard {
     ) -> Flow {
         let Some((index, _)) = self.session_of(id) else { return Flow::Continue };
         let mut outcome = Outcome::default();
+        let mut stopped = Vec::new();
         for (text, _) in packet.filters.iter() {
             let Some((session, subscriber)) = self.session_and_subscriber(index) else { break };
             if !session.unsubscribe(text) {
@@ -76,6 +77,7 @@ impl Shard {
             if let Some(walks) = &mut session.walks {
                 walks.retain(|walk| *walk.filter != *text);
             }
+            stopped.push(text);
             let namespace = session.namespace;
             outcome.codes.push(ReasonCode::Success.value());
             outcome.changes.push(Change::Unsubscribe {
@@ -86,7 +88,17 @@ impl Shard {
             outcome.operations.push(Operation::Unsubscribe { filter: text.into() });
             self.event(|| Event::Unsubscribed { holder: subscriber.holder, filter: text.into() });
         }
+        self.stop_walks(id, &stopped);
         self.answer(now, id, ReplyKind::Unsuback, packet.packet_id, outcome, view)
+    }
+
+    /// Walks that wait for their SUBACK are not begun any more.
+    fn stop_walks(&mut self, id: ConnectionId, filters: &[&str]) {
+        let connection = self.clients.connections.live(id);
+        let Some(waiting) = connection.and_then(|found| found.waiting.as_mut()) else { return };
+        for reply in &mut waiting.replies {
+            reply.walks.retain(|walk| !filters.contains(&&*walk.filter));
+        }
     }
 
     /// Grants one filter of a SUBSCRIBE, or says why not.
@@ -203,7 +215,9 @@ impl Shard {
             if let Some(session) = self.clients.sessions.at(index)
                 && !reply.walks.is_empty()
             {
-                session.walks.get_or_insert_default().extend(reply.walks);
+                for walk in reply.walks {
+                    crate::walk::begin(&mut session.walks, walk);
+                }
                 self.clients.pump(now, index, view);
             }
         }

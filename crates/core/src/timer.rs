@@ -21,11 +21,13 @@ pub(crate) struct Wheel {
     /// The last second that was looked at.
     second: u64,
     entries: usize,
+    /// The next second that has entries, or one before it.
+    next: u64,
 }
 
 impl Wheel {
     pub(crate) fn new() -> Self {
-        Self { buckets: vec![Vec::new(); BUCKETS], second: 0, entries: 0 }
+        Self { buckets: vec![Vec::new(); BUCKETS], second: 0, entries: 0, next: u64::MAX }
     }
 
     /// Has `timer` looked at not before `deadline`, or at the wheel's horizon if that is sooner.
@@ -39,6 +41,7 @@ impl Wheel {
         let second = due.clamp(self.second + 1, horizon);
         self.bucket(second).push(timer);
         self.entries += 1;
+        self.next = self.next.min(second);
         Time(second * 1000)
     }
 
@@ -52,11 +55,16 @@ impl Wheel {
             self.entries -= bucket.len();
             due.extend(bucket);
         }
+        if self.next <= self.second {
+            let ahead = self.second + 1..self.second + BUCKETS as u64;
+            let next = ahead.clone().find(|second| !self.bucket(*second).is_empty());
+            self.next = next.unwrap_or(u64::MAX);
+        }
     }
 
     /// When to call [`Wheel::advance`] next.
     pub(crate) fn next(&self) -> Option<Time> {
-        (self.entries > 0).then(|| Time((self.second + 1) * 1000))
+        (self.entries > 0).then(|| Time(self.next * 1000))
     }
 
     fn bucket(&mut self, second: u64) -> &mut Vec<Timer> {
@@ -89,7 +97,7 @@ mod tests {
         check(&mut wheel, 1_000_999, &[]);
         check(&mut wheel, 1_001_000, &[0, 1]);
         check(&mut wheel, 1_002_000, &[2]);
-        assert_eq!(wheel.next(), Some(Time(1_003_000)));
+        assert_eq!(wheel.next(), Some(Time(1_004_000)));
         check(&mut wheel, 1_004_000, &[3]);
         // The far one comes up at the horizon, to be put in again by its owner.
         check(&mut wheel, 1_000_000 + 511_000, &[4]);

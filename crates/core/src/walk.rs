@@ -1,7 +1,12 @@
 //! Retained messages on their way to a new subscription: a cursor, not a list.
 
+use std::collections::VecDeque;
+use std::sync::Arc;
+
 use bellbird_codec::QoS;
 use bellbird_topics::Cursor;
+
+use crate::message::Message;
 
 /// A walk through the retained messages that one subscription asked for. It is exempt from the
 /// queue's limit and goes on only as far as the client keeps up.
@@ -10,10 +15,27 @@ pub(crate) struct Walk {
     pub(crate) filter: Box<str>,
     pub(crate) granted: QoS,
     pub(crate) cursor: Cursor,
+    /// What the last slice found and is still to be sent.
+    pub(crate) found: VecDeque<Arc<Message>>,
+    /// Nothing is left to be found.
+    pub(crate) is_done: bool,
 }
 
 impl Walk {
     pub(crate) fn new(filter: &str, granted: QoS) -> Self {
-        Self { filter: filter.into(), granted, cursor: Cursor::new() }
+        Self {
+            filter: filter.into(),
+            granted,
+            cursor: Cursor::new(),
+            found: VecDeque::new(),
+            is_done: false,
+        }
     }
+}
+
+/// Adds a walk; one through the same filter that has not finished begins anew with it.
+pub(crate) fn begin(walks: &mut Option<Box<VecDeque<Walk>>>, walk: Walk) {
+    let walks = walks.get_or_insert_default();
+    walks.retain(|waiting| waiting.filter != walk.filter);
+    walks.push_back(walk);
 }

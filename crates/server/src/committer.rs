@@ -9,6 +9,7 @@ use std::thread::{self, JoinHandle};
 use bellbird_core::{Position, ShardId, Ticket};
 use bellbird_store::{Batch, Log, Medium, StoreError};
 
+use crate::guard::guard;
 use crate::mailbox::{Letter, Slit};
 
 /// What an acknowledgement of something durable waits for.
@@ -55,7 +56,7 @@ impl Committer {
         let failed = Arc::new(AtomicBool::new(false));
         let flag = failed.clone();
         let run = move || {
-            let result = commit_all(log, durability, &orders, &slits);
+            let result = guard(|| commit_all(log, durability, &orders, &slits));
             if result.is_err() {
                 flag.store(true, Ordering::Release);
                 on_failure();
@@ -90,8 +91,14 @@ fn commit_all<M: Medium>(
     let mut waiting: Vec<Order> = Vec::new();
     let mut positions = Vec::new();
     while let Ok(order) = orders.recv() {
+        let mut bytes = order.batch.bytes_len();
         waiting.push(order);
-        waiting.extend(orders.try_iter().take(ORDERS_PER_COMMIT));
+        while bytes < COMMIT_BYTES
+            && let Ok(order) = orders.try_recv()
+        {
+            bytes += order.batch.bytes_len();
+            waiting.push(order);
+        }
         if durability == Durability::Memory {
             let batches: Vec<Batch> = waiting.iter().map(|order| order.batch.clone()).collect();
             let mut next = log.next_position();
@@ -123,5 +130,5 @@ fn report(waiting: &mut Vec<Order>, positions: &[Position], slits: &[Slit]) {
     }
 }
 
-/// Orders in one commit: bounds what one write puts together.
-const ORDERS_PER_COMMIT: usize = 1024;
+/// Bytes of one commit, or one order if that is larger: what one write puts together.
+const COMMIT_BYTES: usize = 16 << 20;

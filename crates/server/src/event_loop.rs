@@ -23,7 +23,7 @@ use crate::view::SharedView;
 pub(crate) struct EventLoop {
     pub(crate) id: ShardId,
     pub(crate) core: Shard,
-    pub(crate) view: Arc<SharedView>,
+    pub(crate) view: SharedView,
     pub(crate) poll: Poll,
     pub(crate) listeners: Vec<TcpListener>,
     pub(crate) mailbox: Mailbox,
@@ -52,6 +52,8 @@ pub(crate) struct Desk {
     spare: Vec<Batch>,
     budget: Budget,
     must_accept: bool,
+    /// The system refused to accept: tried again after a while.
+    has_refused: bool,
     is_stopping: bool,
 }
 
@@ -110,7 +112,7 @@ impl EventLoop {
             self.accept(now);
         }
         self.read_mail(now);
-        self.core.handle_timeout(now, &*self.view);
+        self.core.handle_timeout(now, &self.view);
         self.settle(now);
         self.sockets.end_turn();
         self.census.publish(self.id, self.core.ledger());
@@ -226,7 +228,7 @@ impl EventLoop {
             socket.keep(bytes);
             return self.take_rest(now, id);
         }
-        let fed = feed(&mut self.core, now, &*self.view, id, bytes, self.desk.budget);
+        let fed = feed(&mut self.core, now, &self.view, id, bytes, self.desk.budget);
         let Some(socket) = self.sockets.get(id) else { return };
         socket.keep(&bytes[fed.taken..]);
         socket.needed = fed.needed;
@@ -239,8 +241,7 @@ impl EventLoop {
     fn take_rest(&mut self, now: Time, id: ConnectionId) {
         let Some(socket) = self.sockets.get(id) else { return };
         if !socket.rest.is_empty() && socket.untaken().len() >= socket.needed {
-            let fed =
-                feed(&mut self.core, now, &*self.view, id, socket.untaken(), self.desk.budget);
+            let fed = feed(&mut self.core, now, &self.view, id, socket.untaken(), self.desk.budget);
             socket.taken += fed.taken;
             socket.needed = fed.needed;
             if socket.taken == socket.rest.len() {
@@ -297,6 +298,7 @@ impl EventLoop {
 
     fn accept(&mut self, now: Time) {
         self.desk.must_accept = false;
+        self.desk.has_refused = false;
         for index in 0..self.listeners.len() {
             for accepted in 1..=ACCEPTS_PER_TURN {
                 self.desk.must_accept |= accepted == ACCEPTS_PER_TURN;
@@ -310,6 +312,7 @@ impl EventLoop {
                     // Out of descriptors, or a peer that gave up: try again in the next turn.
                     Err(_) => {
                         self.desk.must_accept = true;
+                        self.desk.has_refused = true;
                         break;
                     }
                 }
@@ -363,7 +366,7 @@ impl EventLoop {
     }
 
     fn input(&mut self, now: Time, input: Input<'_>) {
-        let _flow = self.core.handle(now, input, &*self.view);
+        let _flow = self.core.handle(now, input, &self.view);
     }
 
     /// Whether this turn has filled as many outboxes as it may.
@@ -376,7 +379,8 @@ impl EventLoop {
             return Some(Duration::ZERO);
         }
         let due = self.core.poll_timeout().map(|due| due.millis_since(self.clock.now()));
-        let retry = self.desk.must_accept.then_some(ACCEPT_RETRY_MS);
+        let pause = if self.desk.has_refused { ACCEPT_RETRY_MS } else { 0 };
+        let retry = self.desk.must_accept.then_some(pause);
         let millis = [due, retry].into_iter().flatten().min()?;
         Some(Duration::from_millis(millis))
     }

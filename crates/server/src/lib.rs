@@ -8,6 +8,7 @@ mod clock;
 mod committer;
 mod connection;
 mod event_loop;
+mod guard;
 mod listen;
 mod mailbox;
 mod node;

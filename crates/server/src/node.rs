@@ -18,6 +18,7 @@ use crate::census::Census;
 use crate::clock::Clock;
 use crate::committer::{Committer, Durability};
 use crate::event_loop::{Desk, EventLoop, waker_token};
+use crate::guard::{guard, or_abort};
 use crate::listen::Listener;
 use crate::mailbox::{Letter, Mailbox, Slit, mailbox};
 use crate::sockets::Sockets;
@@ -36,11 +37,11 @@ pub struct Settings {
 
 /// A running broker.
 pub struct Node {
-    threads: Vec<JoinHandle<io::Result<()>>>,
+    threads: Vec<JoinHandle<()>>,
     slits: Vec<Slit>,
     committer: Committer,
     census: Arc<Census>,
-    view: Arc<SharedView>,
+    view: SharedView,
     addresses: Vec<SocketAddr>,
     report: StartReport,
 }
@@ -85,7 +86,7 @@ impl Node {
         first.push(&recovered.first_record);
         log.append(&[&first], &mut Vec::new())?;
         log.sync()?;
-        let view = Arc::new(SharedView::new(recovered.last_order));
+        let view = SharedView::new(recovered.last_order);
         view.apply(&recovered.changes);
 
         let mut polls = Vec::new();
@@ -119,7 +120,7 @@ impl Node {
                 sockets: Sockets::default(),
                 desk: Desk::default(),
             };
-            let run = move || guard(|| event_loop.run());
+            let run = move || guard(|| or_abort("an event loop", event_loop.run()));
             threads.push(thread::Builder::new().name(format!("shard-{index}")).spawn(run)?);
         }
         let addresses = listeners.iter().map(Listener::address).collect();
@@ -133,9 +134,8 @@ impl Node {
             slit.drop_in(Letter::Stop);
         }
         for thread in self.threads {
-            match thread.join() {
-                Ok(result) => result?,
-                Err(panic) => std::panic::resume_unwind(panic),
+            if let Err(panic) = thread.join() {
+                std::panic::resume_unwind(panic);
             }
         }
         self.committer.join()?;
@@ -164,13 +164,6 @@ fn event_poll() -> io::Result<(Poll, Slit, Mailbox)> {
     let waker = Waker::new(poll.registry(), waker_token())?;
     let (slit, letters) = mailbox(waker);
     Ok((poll, slit, letters))
-}
-
-/// A panic in the core ends the process: half-changed state must not go on. Recovery is the
-/// restart.
-fn guard<T>(run: impl FnOnce() -> T) -> T {
-    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run));
-    result.unwrap_or_else(|_| std::process::abort())
 }
 
 impl fmt::Display for Summary {
