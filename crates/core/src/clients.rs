@@ -33,7 +33,7 @@ pub(crate) struct Clients {
     /// Sessions whose walk of retained messages goes on in the next turn.
     pub(crate) walking: VecDeque<u32>,
     pub(crate) appended_bytes: u64,
-    /// An answer filled an outbox: its connection is parked.
+    /// An answer filled some outbox: its connection is parked.
     pub(crate) has_pressed: bool,
 }
 
@@ -223,6 +223,10 @@ impl Clients {
     ) -> bool {
         let Some(connection) = self.connections.live(id) else { return false };
         let session = connection.session;
+        if connection.parks.contains(Parks::OUTBOX) && bytes > 0 {
+            // It reads, if slowly, and cannot be heard meanwhile.
+            connection.last_seen = now;
+        }
         let Some(outbox) = self.outboxes.get_mut(id.index as usize) else { return false };
         if outbox.consume(bytes, &mut self.pool) {
             outbox.announced = false;

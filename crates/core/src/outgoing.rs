@@ -23,11 +23,13 @@ pub(crate) struct Outgoing<'a> {
 #[derive(Default, Debug)]
 pub(crate) struct Frames {
     bytes: Vec<u8>,
-    layouts: [Option<Frame>; LAYOUTS],
+    layouts: [Frame; LAYOUTS],
+    /// One bit for each layout that is encoded.
+    filled: u8,
 }
 
 /// One encoded layout of the message at hand.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Default, Debug)]
 pub(crate) struct Frame {
     start: usize,
     end: usize,
@@ -80,14 +82,11 @@ impl<'a> Outgoing<'a> {
         let layout = usize::from(version == Version::V5) << 2
             | usize::from(qos != QoS::AtMostOnce) << 1
             | usize::from(retain);
-        let frame = match self.frames.layouts[layout] {
-            Some(frame) => frame,
-            None => {
-                let frame = self.encode(now, version, qos, retain);
-                self.frames.layouts[layout] = Some(frame);
-                frame
-            }
-        };
+        if self.frames.filled & 1 << layout == 0 {
+            self.frames.layouts[layout] = self.encode(now, version, qos, retain);
+            self.frames.filled |= 1 << layout;
+        }
+        let frame = self.frames.layouts[layout];
         (&self.frames.bytes[frame.start..frame.end], frame.packet_id_at)
     }
 
@@ -112,7 +111,7 @@ impl<'a> Outgoing<'a> {
 impl Frames {
     fn clear(&mut self) {
         self.bytes.clear();
-        self.layouts = [None; LAYOUTS];
+        self.filled = 0;
     }
 }
 

@@ -200,7 +200,11 @@ impl Shard {
             waiting.answers.clear();
             connection.forget_waiting_if_idle();
         }
-        if flow == Flow::Continue && std::mem::take(&mut self.clients.has_pressed) {
+        // Any write since the last packet may have set it, also one to another connection.
+        if std::mem::take(&mut self.clients.has_pressed)
+            && flow == Flow::Continue
+            && self.is_parked(id)
+        {
             return Flow::Park;
         }
         flow

@@ -456,3 +456,47 @@ fn what_breaks_the_protocol_ends_that_connection_only() {
         node.expect(witness, &["pingresp"]);
     });
 }
+
+/// A client that asks and never reads is not heard any more, and holds up nobody else.
+#[test]
+fn who_does_not_read_is_not_heard() {
+    let config = Config { outbox_bytes_max: 1024, ..Config::default() };
+    let mut node = Node::with(config, Gate::default(), &[]);
+    let deaf = node.connect("deaf", V5, true);
+    let other = node.connect("other", V5, true);
+    node.forget(deaf);
+    node.forget(other);
+    node.stop_reading(deaf);
+    for _ in 0..2000 {
+        node.send(deaf, &[0xC0, 0]);
+    }
+    assert!(node.unsent_bytes(deaf) <= 1024 + 2);
+    node.send(other, &[0xC0, 0]);
+    node.send(other, &[0xC0, 0]);
+    node.expect(other, &["pingresp", "pingresp"]);
+    node.read_again(deaf);
+    assert_eq!(node.seen(deaf), 2000);
+}
+
+/// A retained message is in view and log alike, whatever becomes of its publisher meanwhile.
+#[test]
+fn a_retained_message_outlives_its_publishers_connection() {
+    on_each(|shards| {
+        let mut node = Node::new(shards);
+        let publisher = node.connect("p", V5, true);
+        let reader = node.connect("r", V5, true);
+        node.subscribe(reader, "#", AtMostOnce);
+        node.forget(reader);
+        node.hold_applied = true;
+        node.publish(publisher, &Publish::new("r", "x").qos1(1).retained());
+        node.cut(publisher);
+        node.report_applied();
+        node.expect(reader, &["r=x"]);
+        let config = Config { shards, ..Config::default() };
+        let mut node = Node::with(config, Gate::default(), &node.log);
+        let late = node.connect("late", V5, true);
+        node.forget(late);
+        node.subscribe(late, "#", AtMostOnce);
+        node.expect(late, &["suback 1 [0]", "r=x retain"]);
+    });
+}

@@ -47,6 +47,7 @@ struct ClientState {
     unread: Vec<u8>,
     seen: Vec<Seen>,
     is_open: bool,
+    is_deaf: bool,
 }
 
 impl Node {
@@ -101,6 +102,7 @@ impl Node {
             unread: Vec::new(),
             seen: Vec::new(),
             is_open: true,
+            is_deaf: false,
         };
         self.clients.push(state);
         self.input(ShardId(0), Input::Opened { connection: id });
@@ -166,6 +168,28 @@ impl Node {
 
     pub(crate) fn forget(&mut self, client: Client) {
         self.clients[client.0].seen.clear();
+    }
+
+    /// What the client is sent stays in its outbox.
+    pub(crate) fn stop_reading(&mut self, client: Client) {
+        self.clients[client.0].is_deaf = true;
+    }
+
+    pub(crate) fn read_again(&mut self, client: Client) {
+        let state = &mut self.clients[client.0];
+        state.is_deaf = false;
+        let (shard, id) = (state.shard, state.id);
+        self.flush(shard, id);
+        self.settle();
+    }
+
+    pub(crate) fn unsent_bytes(&self, client: Client) -> usize {
+        let state = &self.clients[client.0];
+        self.shards[state.shard.index()].outbox(state.id).len()
+    }
+
+    pub(crate) fn seen(&self, client: Client) -> usize {
+        self.clients[client.0].seen.len()
     }
 
     pub(crate) fn is_open(&self, client: Client) -> bool {
@@ -323,6 +347,9 @@ impl Node {
 
     fn flush(&mut self, shard: ShardId, id: ConnectionId) {
         let Some(client) = self.client_of(shard, id) else { return };
+        if self.clients[client.0].is_deaf {
+            return;
+        }
         let bytes = self.shards[shard.index()].outbox(id).to_vec();
         let state = &mut self.clients[client.0];
         let mut rest = &bytes[..];
