@@ -14,7 +14,9 @@ use crate::mail::{Parcel, Share};
 use crate::message::{Message, MessageParts};
 use crate::outgoing::{Outgoing, forwarded_properties};
 use crate::permit::Action;
+use crate::release::Place;
 use crate::shard::Shard;
+use crate::storing::Storing;
 use crate::view::View;
 
 /// Who publishes: what routing needs to know of the connection.
@@ -33,6 +35,7 @@ pub(crate) struct Retaining {
     publisher: Publisher,
     packet_id: Option<PacketId>,
     message: Arc<Message>,
+    place: Place,
 }
 
 impl Shard {
@@ -93,7 +96,9 @@ impl Shard {
             topic: topic.as_str().into(),
             message: (!packet.payload.is_empty()).then(|| message.clone()),
         };
-        let retaining = Box::new(Retaining { publisher, packet_id: packet.packet_id, message });
+        let Some(place) = self.take_place(publisher.id) else { return Flow::Continue };
+        let packet_id = packet.packet_id;
+        let retaining = Box::new(Retaining { publisher, packet_id, message, place });
         let ticket = self.changes.ticket(Some(AppliedFor::Retaining(retaining)));
         self.clients.outputs.push_back(Output::Change { ticket, changes: vec![change] });
         if let Some(connection) = self.clients.connections.live(publisher.id) {
@@ -110,10 +115,10 @@ impl Shard {
         order: u64,
         view: &dyn View,
     ) {
-        let Retaining { publisher, packet_id, message } = retaining;
+        let Retaining { publisher, packet_id, message, place } = retaining;
         let mut frames = std::mem::take(&mut self.frames);
         let mut out = Outgoing::from_message(&message, &mut frames);
-        let retained = Some((message.clone(), order));
+        let retained = Some((message.clone(), order, place));
         let _flow = self.route_out(now, publisher, packet_id, &mut out, retained, view);
         self.frames = frames;
         self.resume(publisher.id, Parks::APPLY);
@@ -126,7 +131,7 @@ impl Shard {
         publisher: Publisher,
         packet_id: Option<PacketId>,
         out: &mut Outgoing<'_>,
-        retained: Option<(Arc<Message>, u64)>,
+        retained: Option<(Arc<Message>, u64, Place)>,
         view: &dyn View,
     ) -> Flow {
         let route = self.routes.find(publisher.namespace, out.parts.topic, view);
@@ -160,7 +165,13 @@ impl Shard {
             return self.acknowledge_in_order(publisher.id, acknowledgement);
         }
         let route = (!is_live_only).then(|| route.clone());
-        self.store(now, publisher, out, route, acknowledgement, retained)
+        let (retained, place) = match retained {
+            Some((message, order, place)) => (Some((message, order)), Some(place)),
+            None => (None, self.take_place(publisher.id)),
+        };
+        let Some(place) = place else { return Flow::Continue };
+        let storing = Storing { route, acknowledgement, retained };
+        self.store(now, publisher, out, place, storing)
     }
 
     fn refuse_publish(&mut self, now: Time, id: ConnectionId, packet: &Publish<'_>) -> Flow {

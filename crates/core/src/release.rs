@@ -33,15 +33,22 @@ pub(crate) struct StoredDelivery {
     pub(crate) position: Option<Position>,
 }
 
+/// Where a message stands among those of its publisher.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Place {
+    pub(crate) queue: u32,
+    number: u64,
+}
+
 /// What a report of the log is waited for by.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum StoredFor {
     /// Nobody.
     Nothing,
     /// A message's own record, which says its position.
-    Message { queue: u32, number: u64 },
+    Message(Place),
     /// Another record that the acknowledgement of a message speaks for.
-    Beside { queue: u32, number: u64 },
+    Beside(Place),
     /// A SUBACK or UNSUBACK.
     Reply(ReplyRef),
     /// A CONNACK.
@@ -92,14 +99,16 @@ impl Releases {
         }
     }
 
-    /// The number of the next entry of this queue.
-    pub(crate) fn next_number(&self, queue: u32) -> u64 {
-        let queue = &self.queues[queue as usize];
-        queue.first + queue.entries.len() as u64
+    /// A place at the end of this queue, which holds up what comes after it until it is filled.
+    pub(crate) fn take_place(&mut self, queue: u32) -> Place {
+        let entries = &mut self.queues[queue as usize];
+        entries.entries.push_back(Release { waiting: 1, acknowledgement: None, stored: None });
+        let number = entries.first + entries.entries.len() as u64 - 1;
+        Place { queue, number }
     }
 
-    pub(crate) fn push(&mut self, queue: u32, release: Release) {
-        self.queues[queue as usize].entries.push_back(release);
+    pub(crate) fn fill(&mut self, place: Place, release: Release) {
+        *self.entry(place) = release;
     }
 
     pub(crate) fn len(&self, queue: u32) -> usize {
@@ -143,14 +152,14 @@ impl Releases {
             self.first_ticket += 1;
         }
         match waits {
-            StoredFor::Message { queue, number } => {
-                let release = self.entry(queue, number);
+            StoredFor::Message(place) => {
+                let release = self.entry(place);
                 release.waiting -= 1;
                 if let Some(stored) = &mut release.stored {
                     stored.position = Some(position);
                 }
             }
-            StoredFor::Beside { queue, number } => self.entry(queue, number).waiting -= 1,
+            StoredFor::Beside(place) => self.entry(place).waiting -= 1,
             StoredFor::Nothing
             | StoredFor::Reply(_)
             | StoredFor::Connack(_)
@@ -164,9 +173,9 @@ impl Releases {
         self.tickets.len()
     }
 
-    fn entry(&mut self, queue: u32, number: u64) -> &mut Release {
-        let queue = &mut self.queues[queue as usize];
-        let index = usize::try_from(number - queue.first).expect("entries in memory");
+    fn entry(&mut self, place: Place) -> &mut Release {
+        let queue = &mut self.queues[place.queue as usize];
+        let index = usize::try_from(place.number - queue.first).expect("entries in memory");
         queue.entries.get_mut(index).expect("a release stays until its reports have come")
     }
 }
@@ -181,13 +190,12 @@ mod tests {
         let queue = releases.open(ConnectionId { index: 1, generation: 1 });
         let tickets: Vec<Ticket> = (0..3)
             .map(|_| {
-                let number = releases.next_number(queue);
-                let waits = Release { waiting: 1, acknowledgement: None, stored: None };
-                releases.push(queue, waits);
-                releases.ticket(StoredFor::Message { queue, number })
+                let place = releases.take_place(queue);
+                releases.ticket(StoredFor::Message(place))
             })
             .collect();
-        releases.push(queue, Release { waiting: 0, acknowledgement: None, stored: None });
+        let place = releases.take_place(queue);
+        releases.fill(place, Release { waiting: 0, acknowledgement: None, stored: None });
         releases.stored(tickets[2], Position(9));
         assert!(releases.pop_ready(queue).is_none());
         releases.stored(tickets[0], Position(7));

@@ -272,8 +272,8 @@ impl Shard {
             let ticket = Ticket(first.0 + offset);
             match self.releases.stored(ticket, Position(position.0 + offset)) {
                 StoredFor::Nothing => {}
-                StoredFor::Message { queue, .. } | StoredFor::Beside { queue, .. } => {
-                    self.release(now, queue);
+                StoredFor::Message(place) | StoredFor::Beside(place) => {
+                    self.release(now, place.queue);
                 }
                 StoredFor::Reply(reply) => self.reply_reported(now, reply, view),
                 StoredFor::Connack(id) => self.welcome(now, id, view),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bellbird_codec::{PacketId, ReasonCode, encode_puback};
 
 use crate::clients::Addressing;
-use crate::connection::{Parks, Phase};
+use crate::connection::Parks;
 use crate::contract::{Flow, Output};
 use crate::identity::{ConnectionId, ShardId, Time};
 use crate::mail::{Parcel, Share};
@@ -13,10 +13,19 @@ use crate::message::Message;
 use crate::outgoing::Outgoing;
 use crate::publish::Publisher;
 use crate::record::{Append, Delivery, Record, Retain};
-use crate::release::{Release, StoredDelivery, StoredFor};
+use crate::release::{Place, Release, StoredDelivery, StoredFor};
 use crate::route::Route;
 use crate::session::NONE;
 use crate::shard::Shard;
+
+/// What of a message must be stored, and what waits for it.
+pub(crate) struct Storing {
+    /// The holders, if any of them is durable.
+    pub(crate) route: Option<Arc<Route>>,
+    pub(crate) acknowledgement: Option<(PacketId, ReasonCode)>,
+    /// The message and its order, if it was retained.
+    pub(crate) retained: Option<(Arc<Message>, u64)>,
+}
 
 impl Shard {
     /// Nothing of this message is durable: its acknowledgement only waits for its turn.
@@ -32,60 +41,55 @@ impl Shard {
             self.clients.write(id.index, |out| encode_puback(out, version, packet_id, reason));
             return Flow::Continue;
         }
-        let release = Release { waiting: 0, acknowledgement, stored: None };
-        self.releases.push(queue, release);
+        let place = self.releases.take_place(queue);
+        self.releases.fill(place, Release { waiting: 0, acknowledgement, stored: None });
         self.bound_releases(id, queue)
     }
 
+    /// Takes the next place among what this publisher's connection waits for. Whatever it sends
+    /// after this is released after it; the place outlives the connection.
+    pub(crate) fn take_place(&mut self, id: ConnectionId) -> Option<Place> {
+        let connection = self.clients.connections.live(id)?;
+        if connection.publisher == NONE {
+            connection.publisher = self.releases.open(id);
+        }
+        Some(self.releases.take_place(connection.publisher))
+    }
+
+    /// Stores what must be stored of a message, which has its place already.
     pub(crate) fn store(
         &mut self,
         now: Time,
         publisher: Publisher,
         out: &mut Outgoing<'_>,
-        route: Option<Arc<Route>>,
-        acknowledgement: Option<(PacketId, ReasonCode)>,
-        retained: Option<(Arc<Message>, u64)>,
+        place: Place,
+        storing: Storing,
     ) -> Flow {
-        let connection = self.clients.connections.live(publisher.id);
-        let connection = connection.filter(|connection| connection.phase == Phase::Open);
-        let is_connected = connection.is_some();
-        let queue = match connection {
-            Some(connection) if connection.publisher != NONE => connection.publisher,
-            Some(connection) => {
-                connection.publisher = self.releases.open(publisher.id);
-                connection.publisher
-            }
-            None => self.releases.open(publisher.id),
-        };
-        let route_back = route.clone();
-        let number = self.releases.next_number(queue);
+        let Storing { route, acknowledgement, retained } = storing;
+        let full = self.full_shard(route.as_deref());
         let mut waiting = 0;
         if let Some((message, order)) = retained {
             // At QoS 0 nobody is told; it waits all the same, which bounds what is under way.
             waiting += 1;
-            self.store_retained(now, message, order, StoredFor::Beside { queue, number });
+            self.store_retained(now, message, order, StoredFor::Beside(place));
         }
         let stored = route.map(|route| {
             let message = out.share();
             if route.is_stored {
                 waiting += 1;
-                self.store_message(now, publisher, &message, &route, queue, number);
+                self.store_message(now, publisher, &message, &route, place);
             }
             StoredDelivery { message, route, origin: publisher.origin, position: None }
         });
-        self.releases.push(queue, Release { waiting, acknowledgement, stored });
-        self.release(now, queue);
-        if !is_connected {
-            self.releases.orphan(queue);
-            return Flow::Park;
-        }
-        if let Some(shard) = self.full_shard(route_back.as_deref())
+        self.releases.fill(place, Release { waiting, acknowledgement, stored });
+        self.release(now, place.queue);
+        if let Some(shard) = full
             && let Some(connection) = self.clients.connections.live(publisher.id)
         {
             connection.parks.add(Parks::MAIL);
             self.post.park(shard, publisher.id);
         }
-        self.bound_releases(publisher.id, queue)
+        self.bound_releases(publisher.id, place.queue)
     }
 
     /// A shard that this message has durable holders on, and whose mailbox is full.
@@ -100,10 +104,9 @@ impl Shard {
         publisher: Publisher,
         message: &Arc<Message>,
         route: &Route,
-        queue: u32,
-        number: u64,
+        place: Place,
     ) {
-        let ticket = self.releases.ticket(StoredFor::Message { queue, number });
+        let ticket = self.releases.ticket(StoredFor::Message(place));
         let holders = route
             .targets()
             .filter(|target| target.grant.is_stored())
