@@ -34,6 +34,7 @@ impl Walk {
 }
 
 /// Adds a walk; one through the same filter that has not finished begins anew with it.
+#[allow(clippy::box_collection)] // as in the session: most have none
 pub(crate) fn begin(walks: &mut Option<Box<VecDeque<Walk>>>, walk: Walk) {
     let walks = walks.get_or_insert_default();
     walks.retain(|waiting| waiting.filter != walk.filter);
