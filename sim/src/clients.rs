@@ -1,0 +1,318 @@
+//! What the clients do: they dial, talk, answer late, and leave without a word.
+
+use bellbird_codec::{
+    Acknowledgement, Connect, Decoded, Disconnect, PINGREQ, Packet, PacketId, Properties, Property,
+    PropertyBuffer, PublishParts, QoS, ReasonCode, RetainHandling, Subscribe, SubscribeBuffer,
+    SubscribeOptions, Unsubscribe, UnsubscribeBuffer, Version, decode_from_server, encode_publish,
+};
+
+use crate::link::{Asked, Link};
+use crate::shape::{FILTERS, MESSAGE_SECS, TOPICS};
+use crate::world::{Message, World};
+
+impl World {
+    /// Something a client does of its own accord.
+    pub(crate) fn act(&mut self, client: usize) {
+        let Some(link) = self.clients[client].link else {
+            let asked = self.draw_connect(client);
+            return self.dial(client, asked);
+        };
+        let is_early = !self.clients[client].connected;
+        if is_early && !self.rng.chance(10) {
+            return;
+        }
+        match self.rng.below(100) {
+            0..60 => {
+                for _ in 0..self.rng.between(1, 4) {
+                    self.publish(client, link);
+                }
+            }
+            60..78 => self.subscribe_some(client, link),
+            78..87 => self.unsubscribe_one(client, link),
+            87..92 => {
+                self.links[link].up.extend_from_slice(&PINGREQ);
+            }
+            92..95 => self.say_goodbye(client, link),
+            95..97 => self.leave(client),
+            97 => {
+                // A reserved packet type.
+                self.links[link].watch.is_garbled = true;
+                self.links[link].up.extend_from_slice(&[0, 0]);
+                self.stats.garbled += 1;
+            }
+            _ => {
+                // A takeover: the old connection is still there.
+                self.leave(client);
+                let asked = self.draw_connect(client);
+                self.dial(client, asked);
+            }
+        }
+    }
+
+    fn draw_connect(&mut self, client: usize) -> Asked {
+        let version = self.clients[client].version;
+        let clean_start = self.rng.chance(self.shape.clean);
+        let small = self.shape.has_small_clients;
+        let expiry_secs = match version {
+            Version::V311 if clean_start => 0,
+            Version::V311 => u32::MAX,
+            Version::V5 => *self.rng.pick(&[0, 60, 400, 100_000, u32::MAX, u32::MAX]),
+        };
+        let is_v5 = version == Version::V5;
+        Asked {
+            version,
+            clean_start,
+            expiry_secs,
+            keep_alive_secs: *self.rng.pick(&[0, 0, 0, 20, 300]),
+            receive_max: if is_v5 && small { *self.rng.pick(&[1, 3]) } else { u16::MAX },
+            max_packet_bytes: if is_v5 && small { *self.rng.pick(&[90, 300]) } else { u32::MAX },
+        }
+    }
+
+    /// Opens a connection and says CONNECT.
+    pub(crate) fn dial(&mut self, client: usize, asked: Asked) {
+        let mut properties = PropertyBuffer::new();
+        if asked.version == Version::V5 {
+            if asked.expiry_secs > 0 {
+                properties.push(Property::SessionExpiryInterval(asked.expiry_secs));
+            }
+            if asked.receive_max < u16::MAX {
+                properties.push(Property::ReceiveMaximum(asked.receive_max));
+            }
+            if asked.max_packet_bytes < u32::MAX {
+                properties.push(Property::MaximumPacketSize(asked.max_packet_bytes));
+            }
+        }
+        let mut link = Link::new(client, asked);
+        let connect = Packet::Connect(Connect {
+            version: asked.version,
+            clean_start: asked.clean_start,
+            keep_alive_secs: asked.keep_alive_secs,
+            client_id: &self.clients[client].name,
+            will: None,
+            user_name: None,
+            password: None,
+            properties: properties.as_properties(),
+        });
+        connect.encode(asked.version, &mut link.up);
+        self.links.push(link);
+        let link = self.links.len() - 1;
+        self.line(format_args!("client {client} dials link {link} {asked:?}"));
+        let found = &mut self.clients[client];
+        found.link = Some(link);
+        found.connected = false;
+        found.inbox.clear();
+        found.acks.clear();
+        self.accept(link);
+    }
+
+    fn publish(&mut self, client: usize, link: usize) {
+        let version = self.clients[client].version;
+        let (qos, topic) = (self.shape.qos(&mut self.rng), *self.rng.pick(&TOPICS));
+        let retain = self.rng.chance(self.shape.retain);
+        let number = self.messages.len();
+        let is_clear = retain && self.rng.chance(25);
+        let mut payload = Vec::new();
+        if !is_clear {
+            let filler = *self.rng.pick(&[0, 3, 20, 60, 250]);
+            payload = format!("{number}:").into_bytes();
+            payload.resize(payload.len() + filler, b'x');
+        }
+        let mut properties = PropertyBuffer::new();
+        let expires = version == Version::V5 && !retain && self.rng.chance(10);
+        let text = number.to_string();
+        if version == Version::V5 {
+            if expires {
+                properties.push(Property::MessageExpiryInterval(MESSAGE_SECS));
+            }
+            properties.push(Property::UserProperty("n", &text));
+        }
+        let packet_id = if qos == QoS::AtMostOnce { 0 } else { self.clients[client].packet_id() };
+        let parts = PublishParts {
+            dup: false,
+            qos,
+            retain,
+            topic,
+            packet_id,
+            properties: properties.as_properties().raw(),
+            payload: &payload,
+        };
+        encode_publish(&parts, version, &mut self.links[link].up);
+        let place = number;
+        self.links[link].watch.sent.push_back(number);
+        self.messages.push(Message {
+            client,
+            link,
+            place,
+            life: None,
+            topic,
+            qos: qos.value(),
+            retain,
+            payload,
+            expires,
+            at: self.now,
+            handed: None,
+            matched: None,
+            acknowledged: None,
+            refused: false,
+            packet_id,
+        });
+    }
+
+    fn subscribe_some(&mut self, client: usize, link: usize) {
+        let is_v5 = self.clients[client].version == Version::V5;
+        let mut filters: Vec<(&str, SubscribeOptions)> = Vec::new();
+        for _ in 0..self.rng.between(1, 2) {
+            let filter = *self.rng.pick(&FILTERS);
+            let handling =
+                [RetainHandling::SendAlways, RetainHandling::SendIfNew, RetainHandling::DoNotSend];
+            let options = SubscribeOptions {
+                qos: if self.rng.chance(5) {
+                    QoS::ExactlyOnce
+                } else {
+                    self.shape.qos(&mut self.rng)
+                },
+                no_local: is_v5 && self.rng.chance(15),
+                retain_as_published: is_v5 && self.rng.chance(30),
+                retain_handling: if is_v5 { *self.rng.pick(&handling) } else { handling[0] },
+            };
+            if filters.iter().all(|(known, _)| *known != filter) {
+                filters.push((filter, options));
+            }
+        }
+        self.subscribe(client, link, &filters);
+    }
+
+    pub(crate) fn subscribe(
+        &mut self,
+        client: usize,
+        link: usize,
+        filters: &[(&str, SubscribeOptions)],
+    ) {
+        let mut buffer = SubscribeBuffer::new();
+        for (filter, options) in filters {
+            buffer.push(filter, *options);
+        }
+        let Some(packet_id) = PacketId::new(self.clients[client].packet_id()) else { return };
+        let filters = buffer.as_filters();
+        let packet =
+            Packet::Subscribe(Subscribe { packet_id, properties: Properties::EMPTY, filters });
+        packet.encode(self.clients[client].version, &mut self.links[link].up);
+    }
+
+    fn unsubscribe_one(&mut self, client: usize, link: usize) {
+        let mut buffer = UnsubscribeBuffer::new();
+        let filter = *self.rng.pick(&FILTERS);
+        buffer.push(filter);
+        let Some(packet_id) = PacketId::new(self.clients[client].packet_id()) else { return };
+        let filters = buffer.as_filters();
+        let packet =
+            Packet::Unsubscribe(Unsubscribe { packet_id, properties: Properties::EMPTY, filters });
+        packet.encode(self.clients[client].version, &mut self.links[link].up);
+    }
+
+    fn say_goodbye(&mut self, client: usize, link: usize) {
+        let mut properties = PropertyBuffer::new();
+        let version = self.clients[client].version;
+        if version == Version::V5 && self.rng.chance(30) {
+            properties.push(Property::SessionExpiryInterval(0));
+        }
+        let reason = ReasonCode::Success;
+        let packet =
+            Packet::Disconnect(Disconnect { reason, properties: properties.as_properties() });
+        packet.encode(version, &mut self.links[link].up);
+        self.leave(client);
+    }
+
+    /// The client turns away; what it has said is still on its way.
+    pub(crate) fn leave(&mut self, client: usize) {
+        let Some(link) = self.clients[client].link.take() else { return };
+        self.line(format_args!("client {client} leaves link {link}"));
+        self.clients[client].connected = false;
+        self.links[link].client_open = false;
+        self.links[link].down.clear();
+    }
+
+    /// Acknowledges one delivery, the first one unless the client is careless.
+    pub(crate) fn acknowledge(&mut self, client: usize) {
+        let count = self.clients[client].acks.len();
+        let Some(link) = self.clients[client].link else { return };
+        let index = if self.shape.lazy && count > 0 { self.rng.below(count) } else { 0 };
+        let Some(packet_id) = self.clients[client].acks.remove(index) else { return };
+        let Some(packet_id) = PacketId::new(packet_id) else { return };
+        let (reason, properties) = (ReasonCode::Success, Properties::EMPTY);
+        let packet = Packet::Puback(Acknowledgement { packet_id, reason, properties });
+        packet.encode(self.clients[client].version, &mut self.links[link].up);
+    }
+
+    /// Bytes reach a client.
+    pub(crate) fn receive(&mut self, link: usize, bytes_max: usize) {
+        let client = self.links[link].client;
+        let count = self.links[link].down.len().min(bytes_max);
+        let bytes: Vec<u8> = self.links[link].down.drain(..count).collect();
+        if self.clients[client].link != Some(link) {
+            return;
+        }
+        let mut inbox = std::mem::take(&mut self.clients[client].inbox);
+        inbox.extend_from_slice(&bytes);
+        let version = self.clients[client].version;
+        let mut at = 0;
+        while self.clients[client].link == Some(link) {
+            match decode_from_server(&inbox[at..], version, u32::MAX) {
+                Ok(Decoded::Packet { packet, len }) => {
+                    self.understand(client, link, &packet);
+                    at += len;
+                }
+                Ok(Decoded::Incomplete { .. }) => break,
+                Err(error) => {
+                    self.fail(format!("client {client} received {error:?}"));
+                    break;
+                }
+            }
+        }
+        self.clients[client].inbox = inbox[at..].to_vec();
+    }
+
+    fn understand(&mut self, client: usize, link: usize, packet: &Packet<'_>) {
+        match packet {
+            Packet::Connack(connack) if connack.code == 0 => self.clients[client].connected = true,
+            Packet::Connack(_) | Packet::Disconnect(_) => self.leave(client),
+            Packet::Publish(publish) => {
+                let number = self.number_in(publish.payload);
+                if let (Some(number), Some(life)) = (number, self.links[link].watch.life) {
+                    self.lives[life].got.entry(number).or_default().by_client = true;
+                    if publish.retain
+                        && let Some(topic) = publish.topic
+                        && let Some(retained) = &mut self.clients[client].retained
+                    {
+                        retained.insert(topic.as_str().to_owned(), number);
+                    }
+                }
+                if let Some(id) = publish.packet_id {
+                    self.clients[client].acks.push_back(id.value());
+                }
+            }
+            Packet::Connect(_)
+            | Packet::Puback(_)
+            | Packet::Pubrec(_)
+            | Packet::Pubrel(_)
+            | Packet::Pubcomp(_)
+            | Packet::Subscribe(_)
+            | Packet::Suback(_)
+            | Packet::Unsubscribe(_)
+            | Packet::Unsuback(_)
+            | Packet::Pingreq
+            | Packet::Pingresp
+            | Packet::Auth(_) => {}
+        }
+    }
+
+    /// A client notices that the broker closed the connection.
+    pub(crate) fn notice_end(&mut self, link: usize) {
+        let client = self.links[link].client;
+        self.links[link].client_open = false;
+        if self.clients[client].link == Some(link) {
+            self.leave(client);
+        }
+    }
+}

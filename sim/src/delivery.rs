@@ -1,0 +1,243 @@
+//! Each PUBLISH the broker writes, held against what was published and subscribed.
+
+use bellbird_codec::{Publish, QoS, Version};
+
+use crate::life::Outstanding;
+use crate::shape::MESSAGE_SECS;
+use crate::world::World;
+
+impl World {
+    /// The message that a payload names.
+    pub(crate) fn number_in(&self, payload: &[u8]) -> Option<usize> {
+        let digits = payload.split(|byte| *byte == b':').next()?;
+        let number: usize = std::str::from_utf8(digits).ok()?.parse().ok()?;
+        (number < self.messages.len()).then_some(number)
+    }
+
+    /// The broker wrote a PUBLISH to a client.
+    pub(crate) fn delivered(&mut self, link: usize, publish: &Publish<'_>) {
+        self.stats.deliveries += 1;
+        let number = self.number_in(publish.payload);
+        let id = publish.packet_id.map(|id| id.value());
+        self.line(format_args!(
+            "  link {link} < publish {number:?} q{} id {id:?} dup {} retain {}",
+            publish.qos.value(),
+            publish.dup,
+            publish.retain
+        ));
+        let Some(life) = self.links[link].watch.life else {
+            return self.fail(format!("link {link}: a message before CONNACK"));
+        };
+        if !self.links[link].watch.open {
+            self.fail(format!("link {link}: a message before CONNACK"));
+        }
+        if let Some(topic) = publish.topic
+            && self.shape.is_barred(self.lives[life].client, topic.as_str())
+        {
+            self.fail(format!("link {link}: a message the gate bars"));
+        }
+        let is_again = self.check_packet_id(link, life, number, publish);
+        match number {
+            Some(number) => {
+                if self.check_content(link, number, publish) {
+                    self.check_right(link, life, number, publish);
+                    let is_first = !self.lives[life].got.contains_key(&number);
+                    self.check_doubles(link, life, number, publish, is_again);
+                    self.check_order(link, life, number, publish, is_first);
+                }
+            }
+            None => self.check_cleared(link, publish),
+        }
+    }
+
+    /// Packet ids are unique among the unacknowledged, and the same when sent again.
+    fn check_packet_id(
+        &mut self,
+        link: usize,
+        life: usize,
+        number: Option<usize>,
+        publish: &Publish<'_>,
+    ) -> bool {
+        let Some(id) = publish.packet_id.map(|id| id.value()) else { return false };
+        let place = self.next_tick();
+        let known = self.lives[life].outstanding.get(&id).copied();
+        let watch = &mut self.links[link].watch;
+        watch.inflight.insert(id);
+        let inflight = watch.inflight.len();
+        let max = self.links[link].asked.receive_max.min(self.node.config.inflight_max);
+        if inflight > usize::from(max) {
+            self.fail(format!("link {link}: {inflight} inflight are more than {max}"));
+        }
+        let again = known.is_some();
+        if let Some(known) = known {
+            self.stats.redeliveries += 1;
+            if known.message != number || known.link == link {
+                self.fail(format!("link {link}: packet id {id} is in use"));
+            }
+            if known.place < self.links[link].watch.resent {
+                self.fail(format!("link {link}: packet id {id} is sent again out of order"));
+            }
+            self.links[link].watch.resent = known.place;
+        }
+        if again != publish.dup {
+            self.fail(format!("link {link}: packet id {id} with DUP {}", publish.dup));
+        }
+        let place = known.map_or(place, |known| known.place);
+        self.lives[life].outstanding.insert(id, Outstanding { message: number, link, place });
+        again
+    }
+
+    /// Topic, payload and flags are the publisher's.
+    fn check_content(&mut self, link: usize, number: usize, publish: &Publish<'_>) -> bool {
+        let message = &self.messages[number];
+        let topic = publish.topic.map(|topic| topic.as_str());
+        let mut wrong = Vec::new();
+        if topic != Some(message.topic) {
+            wrong.push("topic");
+        }
+        if publish.payload != message.payload {
+            wrong.push("payload");
+        }
+        if message.handed.is_none() {
+            wrong.push("time: it was not published yet");
+        }
+        if message.refused {
+            wrong.push("permission: it was refused");
+        }
+        if publish.qos.value() > message.qos {
+            wrong.push("QoS");
+        }
+        if publish.retain && !message.retain {
+            wrong.push("RETAIN");
+        }
+        let both_v5 = self.clients[message.client].version == Version::V5
+            && self.links[link].asked.version == Version::V5;
+        if both_v5 {
+            let said = publish.properties.user_properties().next();
+            let number = number.to_string();
+            if said != Some(("n", &*number)) {
+                wrong.push("user property");
+            }
+        }
+        let left_ms = message.at.plus_secs(u64::from(MESSAGE_SECS)).millis_since(self.now);
+        if message.expires && left_ms == 0 && !publish.dup {
+            wrong.push("time: it had expired");
+        }
+        if self.links[link].asked.version == Version::V5 {
+            let said = publish.properties.message_expiry_interval().map(u64::from);
+            if said != message.expires.then_some(left_ms.div_ceil(1000)) {
+                wrong.push("message expiry");
+            }
+        }
+        for what in &wrong {
+            self.fail(format!("link {link}: message {number} has the wrong {what}"));
+        }
+        wrong.is_empty()
+    }
+
+    /// A subscription covers it, with this QoS.
+    fn check_right(&mut self, link: usize, life: usize, number: usize, publish: &Publish<'_>) {
+        let message = &self.messages[number];
+        let published = qos_of(message.qos);
+        let found = &self.lives[life];
+        let may_walk = publish.retain
+            && message.retain
+            && found.may_walk(message.topic, publish.qos, published);
+        let allowed = found.allowed(message, message.life == Some(life));
+        let lowest = allowed.lowest.map(|lowest| lowest.min(published));
+        let may_live = allowed.any
+            && (!publish.retain || allowed.may_retain)
+            && allowed.highest.is_some_and(|highest| publish.qos <= highest.min(published))
+            && lowest.is_none_or(|lowest| publish.qos >= lowest);
+        if !may_walk && !may_live {
+            self.fail(format!(
+                "link {link}: message {number} without a fitting subscription, {allowed:?}"
+            ));
+        }
+    }
+
+    /// QoS 0 never twice, QoS 1 only as the same delivery or after a crash.
+    fn check_doubles(
+        &mut self,
+        link: usize,
+        life: usize,
+        number: usize,
+        publish: &Publish<'_>,
+        is_again: bool,
+    ) {
+        let node = self.node_ends.len();
+        let is_walk = publish.retain && self.messages[number].retain;
+        let got = self.lives[life].got.get(&number).copied();
+        if let Some(got) = got
+            && !is_walk
+            && !is_again
+            && !self.messages[number].retain
+        {
+            if publish.qos == QoS::AtMostOnce {
+                self.fail(format!("link {link}: message {number} of QoS 0 twice"));
+            } else if got.node == node {
+                self.fail(format!("link {link}: message {number} twice in one life of the node"));
+            } else if got.over {
+                self.fail(format!("link {link}: message {number} again though it is over"));
+            }
+        }
+        let got = self.lives[life].got.entry(number).or_default();
+        got.link = link;
+        got.node = node;
+        got.acknowledged &= is_walk;
+    }
+
+    /// Per publisher's connection, subscriber and class of published QoS, in order.
+    fn check_order(
+        &mut self,
+        link: usize,
+        life: usize,
+        number: usize,
+        publish: &Publish<'_>,
+        is_first: bool,
+    ) {
+        let message = &self.messages[number];
+        if message.retain && publish.retain {
+            return;
+        }
+        let (key, place) = ((message.link, message.qos > 0), message.place);
+        let on_link = self.links[link].watch.order.insert(key, place);
+        if let Some(before) = on_link
+            && before >= place
+            && !message.retain
+        {
+            self.fail(format!(
+                "link {link}: message {number} of link {} behind a younger one",
+                key.0
+            ));
+        }
+        if !is_first {
+            return;
+        }
+        let in_life = self.lives[life].order.insert(key, place);
+        if in_life.is_some_and(|before| before > place) {
+            self.fail(format!(
+                "link {link}: message {number} of link {} first after a younger one",
+                key.0
+            ));
+        }
+    }
+
+    /// A message without payload cannot say which one it is; some such message must be there.
+    fn check_cleared(&mut self, link: usize, publish: &Publish<'_>) {
+        let topic = publish.topic.map(|topic| topic.as_str());
+        let is_known = self.messages.iter().any(|message| {
+            message.payload.is_empty()
+                && Some(message.topic) == topic
+                && message.handed.is_some()
+                && message.qos >= publish.qos.value()
+        });
+        if !is_known || !publish.payload.is_empty() {
+            self.fail(format!("link {link}: nobody published this: {publish:?}"));
+        }
+    }
+}
+
+pub(crate) fn qos_of(value: u8) -> QoS {
+    QoS::try_from(value).unwrap_or(QoS::AtMostOnce)
+}

@@ -1,0 +1,279 @@
+//! What the reference knows of one session: its subscriptions over time and what it was sent.
+
+use std::collections::BTreeMap;
+
+use bellbird_codec::{QoS, SubscribeOptions};
+use bellbird_core::identity::Time;
+
+use crate::world::Message;
+
+/// One life of a client's session, from a CONNACK without session present to its end.
+pub(crate) struct Life {
+    pub(crate) client: usize,
+    pub(crate) durable: bool,
+    pub(crate) presence: Presence,
+    /// CONNACK told the client that it exists.
+    pub(crate) confirmed: bool,
+    /// From when on it may be gone.
+    pub(crate) deadline: Option<Time>,
+    pub(crate) expiry_secs: u32,
+    /// The shortest expiry that the log may have: a newer one may be on its way.
+    pub(crate) expiry_floor_secs: u32,
+    pub(crate) left_at: Time,
+    pub(crate) periods: Vec<Period>,
+    pub(crate) got: BTreeMap<usize, Got>,
+    /// Deliveries not acknowledged in this life of the node, by packet id.
+    pub(crate) outstanding: BTreeMap<u16, Outstanding>,
+    /// The highest place per publisher's connection and class that was ever sent.
+    pub(crate) order: BTreeMap<(usize, bool), usize>,
+}
+
+/// Whether a session is there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Presence {
+    Yes,
+    No,
+    Maybe,
+}
+
+/// A subscription from one SUBSCRIBE to its replacement or end. Times are ticks.
+pub(crate) struct Period {
+    pub(crate) filter: String,
+    pub(crate) options: SubscribeOptions,
+    pub(crate) link: usize,
+    pub(crate) requested: u64,
+    pub(crate) acknowledged: Option<u64>,
+    pub(crate) refused: bool,
+    /// UNSUBSCRIBE was taken.
+    pub(crate) end_requested: Option<u64>,
+    /// Another SUBSCRIBE to the same filter was taken.
+    pub(crate) replaced: Option<(u64, SubscribeOptions)>,
+    /// UNSUBACK, or the other SUBACK, was said.
+    pub(crate) ended: Option<u64>,
+}
+
+/// What became of one message in one life.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Got {
+    /// The connection of the last delivery, and the node's life.
+    pub(crate) link: usize,
+    pub(crate) node: usize,
+    pub(crate) by_client: bool,
+    /// The client's acknowledgement was handed in during this life of the node.
+    pub(crate) acknowledged: bool,
+    /// It is in the log that the delivery is over.
+    pub(crate) over: bool,
+}
+
+/// A delivery of QoS 1 that was sent and not acknowledged.
+#[derive(Clone, Copy)]
+pub(crate) struct Outstanding {
+    pub(crate) message: Option<usize>,
+    pub(crate) link: usize,
+    pub(crate) place: u64,
+}
+
+/// What may be delivered to a session of one live message.
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct Allowed {
+    pub(crate) lowest: Option<QoS>,
+    pub(crate) highest: Option<QoS>,
+    /// Some subscription keeps RETAIN.
+    pub(crate) may_retain: bool,
+    /// Some subscription is not barred from the client's own messages.
+    pub(crate) any: bool,
+}
+
+impl Life {
+    pub(crate) fn new(client: usize, durable: bool, expiry_secs: u32) -> Self {
+        Self {
+            client,
+            durable,
+            presence: Presence::Yes,
+            confirmed: false,
+            deadline: None,
+            expiry_secs,
+            expiry_floor_secs: expiry_secs,
+            left_at: Time(0),
+            periods: Vec::new(),
+            got: BTreeMap::new(),
+            outstanding: BTreeMap::new(),
+            order: BTreeMap::new(),
+        }
+    }
+
+    /// Whether it is there at `now`: after its deadline it may be gone, never before.
+    pub(crate) fn presence_at(&self, now: Time) -> Presence {
+        match (self.presence, self.deadline) {
+            (Presence::Yes, Some(deadline)) if deadline <= now => Presence::Maybe,
+            (presence, _) => presence,
+        }
+    }
+
+    /// The reference cannot know any more what it holds: nothing is owed for what it asked for so
+    /// far, and all of that may come.
+    pub(crate) fn void(&mut self) {
+        self.presence = Presence::Maybe;
+        for period in &mut self.periods {
+            period.acknowledged = None;
+            period.ended = None;
+        }
+    }
+
+    pub(crate) fn subscribe(
+        &mut self,
+        filter: &str,
+        options: SubscribeOptions,
+        link: usize,
+        tick: u64,
+    ) {
+        for period in self.periods.iter_mut().filter(|period| period.filter == filter) {
+            if period.ended.is_some() || period.refused {
+                continue;
+            }
+            // Of several replacements under way, the weakest counts.
+            let (at, mut other) = period.replaced.unwrap_or((tick, options));
+            other.qos = other.qos.min(options.qos);
+            other.no_local |= options.no_local;
+            period.replaced = Some((at, other));
+        }
+        self.periods.push(Period {
+            filter: filter.to_owned(),
+            options,
+            link,
+            requested: tick,
+            acknowledged: None,
+            refused: false,
+            end_requested: None,
+            replaced: None,
+            ended: None,
+        });
+    }
+
+    /// SUBACK for the last SUBSCRIBE with this filter on this connection.
+    pub(crate) fn subscribed(&mut self, filter: &str, link: usize, granted: bool, tick: u64) {
+        let Some(index) = self.periods.iter().position(|p| {
+            p.filter == filter && p.link == link && p.acknowledged.is_none() && !p.refused
+        }) else {
+            return;
+        };
+        let requested = self.periods[index].requested;
+        for period in self.periods[..index].iter_mut().filter(|period| period.filter == filter) {
+            let is_replaced = period.replaced.is_some_and(|(at, _)| at == requested);
+            match (is_replaced, granted) {
+                (true, false) => period.replaced = None,
+                (_, true) => _ = period.ended.get_or_insert(tick),
+                (false, false) => {}
+            }
+        }
+        let period = &mut self.periods[index];
+        if granted { period.acknowledged = Some(tick) } else { period.refused = true }
+    }
+
+    pub(crate) fn unsubscribe(&mut self, filter: &str, tick: u64) {
+        for period in self.periods.iter_mut().filter(|period| period.filter == filter) {
+            period.end_requested.get_or_insert(tick);
+        }
+    }
+
+    /// UNSUBACK: what was asked for before the UNSUBSCRIBE is over.
+    pub(crate) fn unsubscribed(&mut self, filter: &str, tick: u64) {
+        for period in self.periods.iter_mut().filter(|period| period.filter == filter) {
+            if period.end_requested.is_some() {
+                period.ended.get_or_insert(tick);
+            }
+        }
+    }
+
+    /// The QoS that is owed for sure, if any.
+    pub(crate) fn owed(&self, message: &Message, own: bool) -> Option<QoS> {
+        let (from, until) = (message.handed?, message.matched?);
+        let owed = |period: &Period| {
+            if !covers(&period.filter, message.topic) || (own && period.options.no_local) {
+                return None;
+            }
+            let acknowledged = period.acknowledged?;
+            let is_active =
+                acknowledged < from || (period.link == message.link && period.requested < from);
+            let goes_on = period.end_requested.is_none_or(|end| end > until)
+                && period.ended.is_none_or(|end| end > until);
+            let qos = match period.replaced {
+                Some((at, other)) if at <= until => {
+                    if own && other.no_local {
+                        return None;
+                    }
+                    period.options.qos.min(other.qos)
+                }
+                Some(_) | None => period.options.qos,
+            };
+            (is_active && goes_on).then_some(qos.min(QoS::AtLeastOnce))
+        };
+        self.periods.iter().filter_map(owed).max()
+    }
+
+    /// What may be delivered of a message.
+    pub(crate) fn allowed(&self, message: &Message, own: bool) -> Allowed {
+        let mut allowed = Allowed { lowest: self.owed(message, own), ..Allowed::default() };
+        let (Some(from), Some(until)) = (message.handed, message.matched) else { return allowed };
+        for period in &self.periods {
+            let is_possible = period.requested <= until
+                && !period.refused
+                && period.ended.is_none_or(|end| end >= from)
+                && covers(&period.filter, message.topic);
+            if is_possible {
+                let qos = period.options.qos.min(QoS::AtLeastOnce);
+                allowed.highest = allowed.highest.max(Some(qos));
+                allowed.may_retain |= period.options.retain_as_published;
+                allowed.any |= !(own && period.options.no_local);
+            }
+        }
+        allowed
+    }
+
+    /// Whether some subscription may have asked for the retained message of a topic.
+    pub(crate) fn may_walk(&self, topic: &str, qos: QoS, published: QoS) -> bool {
+        self.periods.iter().any(|period| {
+            let granted = period.options.qos.min(QoS::AtLeastOnce);
+            !period.refused
+                && period.options.retain_handling != bellbird_codec::RetainHandling::DoNotSend
+                && qos == granted.min(published)
+                && covers(&period.filter, topic)
+        })
+    }
+}
+
+/// Whether a filter matches a topic, level by level as the specification tells it.
+pub(crate) fn covers(filter: &str, topic: &str) -> bool {
+    if topic.starts_with('$') && (filter.starts_with('+') || filter.starts_with('#')) {
+        return false;
+    }
+    let (mut filter, mut topic) = (filter.split('/'), topic.split('/'));
+    loop {
+        match (filter.next(), topic.next()) {
+            (Some("#"), _) | (None, None) => return true,
+            (Some("+"), Some(_)) => {}
+            (Some(wanted), Some(level)) if wanted == level => {}
+            (Some(_), _) | (None, Some(_)) => return false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn filters_cover_topics() {
+        let check = |filter, topic, expected| {
+            assert_eq!(covers(filter, topic), expected, "{filter} {topic}")
+        };
+        check("#", "a/b", true);
+        check("a/#", "a", true);
+        check("a/+", "a", false);
+        check("a/+", "a/b", true);
+        check("+/b", "a/b", true);
+        check("a", "a/b", false);
+        check("#", "$x/y", false);
+        check("$x/#", "$x/y", true);
+    }
+}

@@ -1,0 +1,118 @@
+//! One connection, both of its ends: what is on its way, and what the broker said on it.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use bellbird_codec::{SubscribeOptions, Version};
+use bellbird_core::Hello;
+use bellbird_core::identity::{ConnectionId, ShardId, Ticket, Time};
+
+use crate::life::Presence;
+
+/// A connection from the client's dial to the end of both sides.
+pub(crate) struct Link {
+    pub(crate) client: usize,
+    pub(crate) asked: Asked,
+    /// Bytes on their way to the broker, and to the client.
+    pub(crate) up: Vec<u8>,
+    pub(crate) down: Vec<u8>,
+    pub(crate) client_open: bool,
+    pub(crate) server_open: bool,
+    /// Where the broker has it; none while it moves.
+    pub(crate) place: Option<(usize, ConnectionId)>,
+    pub(crate) moving: Option<(ShardId, Box<Hello>)>,
+    /// Bytes the broker's driver has read and not handed in.
+    pub(crate) unread: Vec<u8>,
+    /// There may be a packet to hand in.
+    pub(crate) runnable: bool,
+    /// The shard said that there is something to send.
+    pub(crate) announced: bool,
+    pub(crate) closing: bool,
+    /// Bytes of the outbox that were looked at.
+    pub(crate) seen: usize,
+    /// The driver's count of what it handed in.
+    pub(crate) watch: Watch,
+}
+
+/// What the checks know of a connection.
+#[derive(Default)]
+pub(crate) struct Watch {
+    /// CONNECT was taken, by the lobby or the home.
+    pub(crate) has_connect: bool,
+    /// CONNECT was taken by the session's home.
+    pub(crate) arrived: bool,
+    /// CONNACK said yes.
+    pub(crate) open: bool,
+    /// The session let go of the connection.
+    pub(crate) detached: bool,
+    /// It let go because another connection came.
+    pub(crate) taken_over: bool,
+    pub(crate) expected: Option<Presence>,
+    pub(crate) life: Option<usize>,
+    /// Messages the client sent and that are not taken, in order.
+    pub(crate) sent: VecDeque<usize>,
+    /// Messages of QoS 1 that were taken and not answered, in order.
+    pub(crate) unanswered: VecDeque<(u16, usize)>,
+    pub(crate) promises: BTreeMap<(Kind, u16), Promise>,
+    /// SUBSCRIBE packets taken and not answered.
+    pub(crate) subscribing: BTreeMap<u16, Vec<(String, SubscribeOptions)>>,
+    pub(crate) unsubscribing: BTreeMap<u16, Vec<String>>,
+    /// Packet ids sent to the client on this connection and not acknowledged.
+    pub(crate) inflight: BTreeSet<u16>,
+    /// The highest place per publisher's connection and class that was sent on this one.
+    pub(crate) order: BTreeMap<(usize, bool), usize>,
+    /// The place of the last delivery that was sent again.
+    pub(crate) resent: u64,
+    pub(crate) goodbye: Option<u8>,
+    /// The client sent what is no packet.
+    pub(crate) is_garbled: bool,
+    pub(crate) last_packet: Time,
+    pub(crate) pings: usize,
+}
+
+/// What an acknowledgement speaks for.
+#[derive(Default)]
+pub(crate) struct Promise {
+    pub(crate) tickets: Vec<(usize, Ticket)>,
+    pub(crate) changes: Vec<(usize, Ticket)>,
+}
+
+/// What is acknowledged.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum Kind {
+    Connect,
+    Publish,
+    Subscribe,
+    Unsubscribe,
+}
+
+/// What the client said in CONNECT.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asked {
+    pub(crate) version: Version,
+    pub(crate) clean_start: bool,
+    pub(crate) expiry_secs: u32,
+    pub(crate) keep_alive_secs: u16,
+    pub(crate) receive_max: u16,
+    pub(crate) max_packet_bytes: u32,
+}
+
+impl Link {
+    pub(crate) fn new(client: usize, asked: Asked) -> Self {
+        Self {
+            client,
+            asked,
+            up: Vec::new(),
+            down: Vec::new(),
+            client_open: true,
+            server_open: true,
+            place: None,
+            moving: None,
+            unread: Vec::new(),
+            runnable: false,
+            announced: false,
+            closing: false,
+            seen: 0,
+            watch: Watch::default(),
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! What a seed makes of a run: its limits, its clients' habits, its weather.
+
+use bellbird_codec::QoS;
+use bellbird_core::Config;
+use bellbird_core::permit::{Action, Gate, Rule, Verdict};
+
+use crate::rng::Rng;
+
+/// Drawn once per run.
+#[derive(Clone, Debug)]
+pub(crate) struct Shape {
+    pub(crate) shards: usize,
+    pub(crate) clients: usize,
+    pub(crate) steps: usize,
+    pub(crate) has_small_limits: bool,
+    pub(crate) has_gate: bool,
+    pub(crate) has_small_clients: bool,
+    /// How much of a hundred is QoS 1, retained, a clean start.
+    pub(crate) qos1: usize,
+    pub(crate) retain: usize,
+    pub(crate) clean: usize,
+    /// How often of ten thousand steps the node crashes or restarts.
+    pub(crate) crash: usize,
+    pub(crate) cut: usize,
+    pub(crate) jumps: bool,
+    /// Clients acknowledge late and in any order.
+    pub(crate) lazy: bool,
+    pub(crate) inflight_max: u16,
+    pub(crate) events: bool,
+}
+
+impl Shape {
+    pub(crate) fn new(rng: &mut Rng, shards: usize) -> Self {
+        Self {
+            shards,
+            clients: rng.between(3, 7),
+            steps: rng.between(500, 2_000),
+            has_small_limits: rng.chance(25),
+            has_gate: rng.chance(30),
+            has_small_clients: rng.chance(25),
+            qos1: *rng.pick(&[30, 70, 95]),
+            retain: *rng.pick(&[0, 10, 40]),
+            clean: *rng.pick(&[5, 20, 50]),
+            crash: *rng.pick(&[0, 15, 40]),
+            cut: *rng.pick(&[0, 3, 10]),
+            jumps: rng.chance(40),
+            lazy: rng.chance(50),
+            inflight_max: *rng.pick(&[1, 2, 5, 100]),
+            events: rng.chance(20),
+        }
+    }
+
+    pub(crate) fn config(&self, shards: usize) -> Config {
+        let mut config = Config {
+            shards: u8::try_from(shards).unwrap_or(1),
+            inflight_max: self.inflight_max,
+            events: self.events,
+            ..Config::default()
+        };
+        if self.has_small_limits {
+            config.queue_messages_max = 4;
+            config.receive_max = 2;
+            config.outbox_bytes_max = 600;
+            config.mailbox_bytes_max = 400;
+            config.session_expiry_secs_max = 500;
+        }
+        config
+    }
+
+    pub(crate) fn gate(&self) -> Gate {
+        if !self.has_gate {
+            return Gate::default();
+        }
+        let rule = |action, client: Option<&str>, filter: &str, verdict| Rule {
+            action,
+            client_id: client.map(Into::into),
+            filter: filter.into(),
+            verdict,
+        };
+        Gate::new(vec![
+            rule(Action::Receive, Some("c0"), BARRED_TOPIC, Verdict::No),
+            rule(Action::Publish, None, "a/c", Verdict::Ask),
+            rule(Action::Subscribe, None, "a/#", Verdict::Ask),
+            rule(Action::Subscribe, Some("c1"), "+/b", Verdict::No),
+            rule(Action::Connect, Some("c2"), "", Verdict::Ask),
+        ])
+    }
+
+    pub(crate) fn qos(&self, rng: &mut Rng) -> QoS {
+        if rng.chance(self.qos1) { QoS::AtLeastOnce } else { QoS::AtMostOnce }
+    }
+
+    /// Whether the gate keeps this client from receiving this topic.
+    pub(crate) fn is_barred(&self, client: usize, topic: &str) -> bool {
+        self.has_gate && client == 0 && topic == BARRED_TOPIC
+    }
+}
+
+/// Seconds that a message with an expiry lives.
+pub(crate) const MESSAGE_SECS: u32 = 50;
+const BARRED_TOPIC: &str = "b/c/d";
+pub(crate) const TOPICS: [&str; 7] = ["a", "a/b", "a/c", "b", "b/b", "b/c/d", "$x/y"];
+pub(crate) const FILTERS: [&str; 10] =
+    ["#", "+", "a/#", "a/+", "a/b", "+/b", "b/c/#", "$x/#", "a", "b"];

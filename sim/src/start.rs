@@ -1,0 +1,125 @@
+//! A node's start from nothing but the records, and its end.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use bellbird_codec::Version;
+use bellbird_core::contract::Input;
+use bellbird_core::identity::{ShardId, Time};
+use bellbird_core::record::Record;
+use bellbird_core::recovery::Recovery;
+use bellbird_core::{OwnView, Shard};
+
+use crate::Setup;
+use crate::plant::Plant;
+use crate::rng::Rng;
+use crate::shape::Shape;
+use crate::stats::Stats;
+use crate::store::{End, Store};
+use crate::trace::Trace;
+use crate::world::{Client, Node, Slots, World};
+
+impl World {
+    pub(crate) fn new(seed: u64, setup: &Setup) -> Self {
+        let mut rng = Rng::new(seed);
+        let shape = Shape::new(&mut rng, setup.shards);
+        let versions = [Version::V311, Version::V5];
+        let clients = (0..shape.clients)
+            .map(|index| Client::new(format!("c{index}"), *rng.pick(&versions)))
+            .collect();
+        let node = Node::empty(&shape, shape.shards);
+        Self {
+            store: Store::new(setup.store, rng.next(), setup.plant),
+            rng,
+            shape,
+            plant: setup.plant,
+            trace: Trace::new(setup.keep_trace),
+            stats: Stats::default(),
+            failure: None,
+            step: 0,
+            tick: 0,
+            now: Time(1_700_000_000_000),
+            node,
+            links: Vec::new(),
+            clients,
+            messages: Vec::new(),
+            lives: Vec::new(),
+            turn: None,
+            dropped_before: 0,
+            node_ends: Vec::new(),
+        }
+    }
+
+    /// A start on whatever the store has.
+    pub(crate) fn start(&mut self, shards: usize) {
+        let mut node = Node::empty(&self.shape, shards);
+        let mut recovery = Recovery::new();
+        let (plant, trace, step) = (self.plant, &mut self.trace, self.step);
+        let opened = self.store.open(&mut self.rng, shards, &mut |position, mut record| {
+            let shown = crate::show::ShowRecord(&record);
+            trace.line(step, format_args!("  replay {} {shown}", position.0));
+            if let (Record::Retain(retain), Some(Plant::RetainedReversed)) = (&mut record, plant) {
+                retain.order = (1_u64 << 40).saturating_sub(retain.order);
+            }
+            recovery.replay(position, record);
+        });
+        if let Err(error) = opened {
+            return self.fail(error);
+        }
+        self.now = self.now.max(recovery.last_time());
+        let recovered = recovery.finish(self.now, &node.config);
+        self.line(format_args!("start with {shards} shards: {:?}", recovered.found));
+        node.view = OwnView::new(recovered.last_order);
+        node.view.apply(&recovered.changes);
+        if let Err(error) = self.store.put_first(&recovered.first_record) {
+            return self.fail(error);
+        }
+        node.shards = (0..)
+            .map(ShardId)
+            .zip(recovered.shards)
+            .map(|(id, state)| Shard::new(id, node.config.clone(), node.gate.clone(), state))
+            .collect();
+        self.node = node;
+        self.check_ledgers();
+    }
+
+    /// The node ends in this way, and is started again.
+    pub(crate) fn end(&mut self, end: End, shards: usize) {
+        if end == End::Clean && self.rng.chance(50) {
+            for shard in 0..self.node.shards.len() {
+                self.line(format_args!("{shard}> stop"));
+                let _flow = self.feed(shard, Input::Stop);
+                self.settle(shard);
+            }
+        }
+        self.check_ledgers();
+        self.dropped_before = self.dropped_by_limits();
+        let went = self.store.end(&mut self.rng, end);
+        self.line(format_args!("the node ends: {went:?}"));
+        match went {
+            End::Clean => self.stats.restarts += 1,
+            End::Killed | End::PowerLost => self.stats.crashes += 1,
+        }
+        self.node_ended(went == End::Clean);
+        self.start(shards);
+    }
+}
+
+impl Node {
+    fn empty(shape: &Shape, shards: usize) -> Self {
+        Self {
+            config: Arc::new(shape.config(shards)),
+            gate: shape.gate(),
+            shards: Vec::new(),
+            view: OwnView::new(0),
+            mail: vec![VecDeque::new(); shards * shards],
+            changes: std::iter::repeat_with(VecDeque::new).take(shards).collect(),
+            applied: vec![VecDeque::new(); shards],
+            shown: vec![0; shards],
+            asks: Vec::new(),
+            retaining: BTreeMap::new(),
+            slots: std::iter::repeat_with(Slots::default).take(shards).collect(),
+            places: BTreeMap::new(),
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! What happened in a run, in numbers: proof that the interesting things did happen.
+
+use std::fmt;
+
+macro_rules! stats {
+    ($($name:ident $doc:literal,)*) => {
+        /// Counts of one or many runs.
+        #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+        pub struct Stats {
+            $(#[doc = $doc] pub $name: u64,)*
+        }
+
+        impl Stats {
+            /// Adds another run.
+            pub fn add(&mut self, other: &Self) {
+                $(self.$name += other.$name;)*
+            }
+        }
+
+        impl fmt::Display for Stats {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                $(write!(f, "{} {}  ", stringify!($name).replace('_', " "), self.$name)?;)*
+                Ok(())
+            }
+        }
+    };
+}
+
+stats! {
+    steps "Steps of the scheduler.",
+    connects "Connections that got a CONNACK.",
+    resumed "Sessions resumed.",
+    publishes "Messages taken.",
+    acknowledged "Messages of QoS 1 acknowledged.",
+    deliveries "Messages sent to clients.",
+    redeliveries "Of them sent again.",
+    owed "Pairs of message and session that were checked at the end.",
+    subscribes "SUBACK packets.",
+    unsubscribes "UNSUBACK packets.",
+    letters "Letters between shards.",
+    moves "Connections moved to their home.",
+    takeovers "Connections taken over.",
+    parks "Connections parked.",
+    asks "Questions asked outside.",
+    cuts "Connections cut.",
+    garbled "Connections whose client sent no packet.",
+    expired_sessions "Sessions gone after their expiry.",
+    timeouts "Connections closed for their silence.",
+    stored "Records reported stored.",
+    poisoned "Nodes ended by a failing disk.",
+    crashes "Nodes killed or without power.",
+    restarts "Clean restarts.",
+    dropped "Deliveries dropped by limits.",
+    retained "Retained messages compared at the end.",
+}

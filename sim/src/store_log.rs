@@ -1,0 +1,224 @@
+//! The real log over the medium in memory, driven like the server's committer drives it.
+
+use std::collections::VecDeque;
+use std::io;
+use std::path::PathBuf;
+
+use bellbird_core::identity::{Position, Ticket};
+use bellbird_core::record::Record;
+use bellbird_store::{Batch, Fault, Faulty, Log, Medium, Options};
+
+use crate::plant::Plant;
+use crate::rng::Rng;
+use crate::store::{End, Report, Work};
+
+/// A log with what waits to be appended, synced and reported.
+pub(crate) struct LogStore {
+    plant: Option<Plant>,
+    disk: Faulty,
+    log: Option<Log<Forgetful>>,
+    lanes: Vec<Lane>,
+    unsynced: Vec<Report>,
+    reports: VecDeque<Report>,
+    /// The disk does not fail any more.
+    is_calm: bool,
+}
+
+/// What one shard handed in.
+#[derive(Default)]
+struct Lane {
+    batch: Batch,
+    first: Option<Ticket>,
+    /// Every ticket below is on stable storage.
+    stored_below: u64,
+}
+
+impl LogStore {
+    pub(crate) fn new(seed: u64, plant: Option<Plant>) -> Self {
+        Self {
+            plant,
+            disk: Faulty::new(seed),
+            log: None,
+            lanes: Vec::new(),
+            unsynced: Vec::new(),
+            reports: VecDeque::new(),
+            is_calm: false,
+        }
+    }
+
+    pub(crate) fn calm(&mut self) {
+        self.is_calm = true;
+    }
+
+    pub(crate) fn open(
+        &mut self,
+        rng: &mut Rng,
+        shards: usize,
+        replay: &mut dyn FnMut(Position, Record),
+    ) -> Result<(), String> {
+        let forgets = self.plant == Some(Plant::DirectoryNotSynced);
+        let medium = Forgetful { inner: self.disk.clone(), forgets };
+        let segment_bytes = *rng.pick(&[600, 4_000, 1 << 20]);
+        let opened = Log::open(medium, Options { segment_bytes }, replay);
+        let (log, recovery) = opened.map_err(|error| format!("the log does not open: {error}"))?;
+        if recovery.damaged_places > 0 {
+            return Err(format!("damage after a crash: {:?}", recovery.damaged));
+        }
+        self.log = Some(log);
+        self.lanes = std::iter::repeat_with(Lane::default).take(shards).collect();
+        Ok(())
+    }
+
+    pub(crate) fn put_first(&mut self, record: &Record) -> Result<(), String> {
+        let Some(log) = &mut self.log else { return Err("no log".into()) };
+        let mut batch = Batch::new();
+        batch.push(record);
+        log.append(&[&batch], &mut Vec::new())
+            .and_then(|()| log.sync())
+            .map_err(|error| error.to_string())
+    }
+
+    pub(crate) fn put(&mut self, shard: usize, ticket: Ticket, record: &Record) {
+        let lane = &mut self.lanes[shard];
+        lane.first.get_or_insert(ticket);
+        lane.batch.push(record);
+    }
+
+    pub(crate) fn work(&mut self, rng: &mut Rng) -> Work {
+        let has_batches = self.lanes.iter().any(|lane| !lane.batch.is_empty());
+        if !has_batches && self.unsynced.is_empty() {
+            return Work::Idle;
+        }
+        if !self.is_calm && rng.below(3_000) == 0 {
+            let room = rng.below(300);
+            let fault =
+                [Fault::Sync, Fault::SyncDirectory, Fault::Space(room), Fault::ShortAppend(room)];
+            self.disk.inject(*rng.pick(&fault));
+        }
+        let appends = has_batches && (self.unsynced.is_empty() || rng.chance(50));
+        let worked = if appends { self.append(rng) } else { self.sync() };
+        if worked { Work::Done } else { Work::Failed }
+    }
+
+    /// One write with the batches of some shards.
+    fn append(&mut self, rng: &mut Rng) -> bool {
+        let Some(log) = &mut self.log else { return false };
+        let some = rng.chance(50);
+        let chosen: Vec<usize> = (0..self.lanes.len())
+            .filter(|shard| !self.lanes[*shard].batch.is_empty() && (!some || rng.chance(70)))
+            .collect();
+        let batches: Vec<&Batch> = chosen.iter().map(|shard| &self.lanes[*shard].batch).collect();
+        let mut firsts = Vec::new();
+        if log.append(&batches, &mut firsts).is_err() {
+            return false;
+        }
+        for (shard, position) in chosen.into_iter().zip(firsts) {
+            let lane = &mut self.lanes[shard];
+            let Some(first) = lane.first.take() else { continue };
+            let count = u32::try_from(lane.batch.len()).unwrap_or(u32::MAX);
+            lane.batch.clear();
+            let report = Report { shard, first, count, position };
+            self.unsynced.push(report);
+            if self.plant == Some(Plant::StoredBeforeSync) {
+                self.reports.push_back(report);
+            }
+        }
+        true
+    }
+
+    fn sync(&mut self) -> bool {
+        let Some(log) = &mut self.log else { return false };
+        if log.sync().is_err() {
+            return false;
+        }
+        for report in self.unsynced.drain(..) {
+            self.lanes[report.shard].stored_below = report.first.0 + u64::from(report.count);
+            if self.plant != Some(Plant::StoredBeforeSync) {
+                self.reports.push_back(report);
+            }
+        }
+        true
+    }
+
+    /// The first report of some shard, or the front of it.
+    pub(crate) fn report(&mut self, rng: &mut Rng) -> Option<Report> {
+        let shard = rng.any(self.reports.iter().map(|report| report.shard))?;
+        let index = self.reports.iter().position(|report| report.shard == shard)?;
+        let report = self.reports.get_mut(index)?;
+        if report.count > 1 && rng.chance(30) {
+            let front = Report { count: 1, ..*report };
+            report.first.0 += 1;
+            report.position.0 += 1;
+            report.count -= 1;
+            return Some(front);
+        }
+        self.reports.remove(index)
+    }
+
+    pub(crate) fn is_stored(&self, shard: usize, ticket: Ticket) -> bool {
+        ticket.0 < self.lanes[shard].stored_below
+    }
+
+    /// Ends the process. Returns how it really went: the disk may fail a clean end.
+    pub(crate) fn end(&mut self, rng: &mut Rng, end: End) -> End {
+        let mut went = end;
+        while went == End::Clean {
+            match self.work(rng) {
+                Work::Done => {}
+                Work::Idle => break,
+                Work::Failed => went = End::Killed,
+            }
+        }
+        match went {
+            End::Clean | End::Killed => self.disk.kill(),
+            End::PowerLost => self.disk.crash(rng.next()),
+        }
+        self.log = None;
+        self.unsynced.clear();
+        self.reports.clear();
+        went
+    }
+}
+
+/// A medium that may forget to sync its directory.
+#[derive(Debug)]
+pub(crate) struct Forgetful {
+    inner: Faulty,
+    forgets: bool,
+}
+
+impl Medium for Forgetful {
+    type File = <Faulty as Medium>::File;
+
+    fn list(&self) -> io::Result<Vec<String>> {
+        self.inner.list()
+    }
+
+    fn read(&self, name: &str) -> io::Result<Vec<u8>> {
+        self.inner.read(name)
+    }
+
+    fn create(&mut self, name: &str) -> io::Result<Self::File> {
+        self.inner.create(name)
+    }
+
+    fn rename(&mut self, from: &str, to: &str) -> io::Result<()> {
+        self.inner.rename(from, to)
+    }
+
+    fn remove(&mut self, name: &str) -> io::Result<()> {
+        self.inner.remove(name)
+    }
+
+    fn sync_directory(&mut self) -> io::Result<()> {
+        if self.forgets { Ok(()) } else { self.inner.sync_directory() }
+    }
+
+    fn nonce(&mut self) -> u64 {
+        self.inner.nonce()
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.inner.path(name)
+    }
+}

@@ -1,0 +1,296 @@
+//! What goes into a connection and what the broker writes to it, packet by packet.
+
+use bellbird_codec::{Decoded, Packet, QoS, ReasonCode, decode_from_server};
+
+use crate::driver::Turn;
+use crate::link::Kind;
+use crate::world::World;
+
+impl World {
+    /// A packet of a client is about to be handed in.
+    pub(crate) fn handing_in(&mut self, link: usize, packet: &Packet<'_>) {
+        let tick = self.next_tick();
+        self.links[link].watch.last_packet = self.now;
+        self.turn = match packet {
+            Packet::Connect(_) => {
+                self.plant_acknowledgements(link);
+                Some(Turn { link, kind: Kind::Connect, packet_id: 0, message: None })
+            }
+            Packet::Publish(publish) => {
+                let life = self.links[link].watch.life;
+                let message = self.links[link].watch.sent.front().copied();
+                if let Some(number) = message {
+                    let message = &mut self.messages[number];
+                    message.handed.get_or_insert(tick);
+                    message.matched = (!message.retain).then_some(tick);
+                    message.life = life;
+                    message.at = self.now;
+                }
+                let packet_id = publish.packet_id.map_or(0, |id| id.value());
+                Some(Turn { link, kind: Kind::Publish, packet_id, message })
+            }
+            Packet::Subscribe(subscribe) => {
+                let packet_id = subscribe.packet_id.value();
+                Some(Turn { link, kind: Kind::Subscribe, packet_id, message: None })
+            }
+            Packet::Unsubscribe(unsubscribe) => {
+                let packet_id = unsubscribe.packet_id.value();
+                Some(Turn { link, kind: Kind::Unsubscribe, packet_id, message: None })
+            }
+            Packet::Connack(_)
+            | Packet::Puback(_)
+            | Packet::Pubrec(_)
+            | Packet::Pubrel(_)
+            | Packet::Pubcomp(_)
+            | Packet::Suback(_)
+            | Packet::Unsuback(_)
+            | Packet::Pingreq
+            | Packet::Pingresp
+            | Packet::Disconnect(_)
+            | Packet::Auth(_) => None,
+        };
+    }
+
+    /// The packet was taken, so that it will not be handed in again.
+    pub(crate) fn taken(&mut self, link: usize, packet: &Packet<'_>) {
+        let tick = self.tick;
+        let life = self.links[link].watch.life;
+        match packet {
+            Packet::Connect(_) => self.links[link].watch.has_connect = true,
+            Packet::Publish(publish) => {
+                let Some(number) = self.links[link].watch.sent.pop_front() else { return };
+                self.stats.publishes += 1;
+                if let Some(id) = publish.packet_id {
+                    self.links[link].watch.unanswered.push_back((id.value(), number));
+                }
+            }
+            Packet::Puback(ack) => {
+                if let Some(life) = life {
+                    self.acknowledged(link, life, ack.packet_id.value());
+                }
+            }
+            Packet::Subscribe(subscribe) => {
+                let items: Vec<_> = subscribe
+                    .filters
+                    .iter()
+                    .map(|item| (item.text.to_owned(), item.options))
+                    .collect();
+                if let Some(life) = life {
+                    for (filter, options) in &items {
+                        self.lives[life].subscribe(filter, *options, link, tick);
+                    }
+                }
+                let id = subscribe.packet_id.value();
+                self.links[link].watch.subscribing.insert(id, items);
+            }
+            Packet::Unsubscribe(unsubscribe) => {
+                let items: Vec<_> =
+                    unsubscribe.filters.iter().map(|(text, _)| text.to_owned()).collect();
+                if let Some(life) = life {
+                    items.iter().for_each(|filter| self.lives[life].unsubscribe(filter, tick));
+                }
+                let id = unsubscribe.packet_id.value();
+                self.links[link].watch.unsubscribing.insert(id, items);
+            }
+            Packet::Pingreq => self.links[link].watch.pings += 1,
+            Packet::Disconnect(disconnect) => {
+                if let Some(secs) = disconnect.properties.session_expiry_interval()
+                    && let Some(life) = life
+                {
+                    self.lives[life].expiry_secs = secs;
+                }
+            }
+            Packet::Connack(_)
+            | Packet::Pubrec(_)
+            | Packet::Pubrel(_)
+            | Packet::Pubcomp(_)
+            | Packet::Suback(_)
+            | Packet::Unsuback(_)
+            | Packet::Pingresp
+            | Packet::Auth(_) => {}
+        }
+    }
+
+    fn acknowledged(&mut self, link: usize, life: usize, packet_id: u16) {
+        self.links[link].watch.inflight.remove(&packet_id);
+        let outstanding = self.lives[life].outstanding.remove(&packet_id);
+        if let Some(number) = outstanding.and_then(|outstanding| outstanding.message)
+            && let Some(got) = self.lives[life].got.get_mut(&number)
+        {
+            got.acknowledged = true;
+        }
+    }
+
+    /// Looks at what a shard has written since the last look.
+    pub(crate) fn scan(&mut self, shard: usize) {
+        let places = self.node.places.range((shard, 0)..=(shard, u32::MAX));
+        let links: Vec<usize> = places.map(|(_, link)| *link).collect();
+        for link in links {
+            let Some((_, id)) = self.links[link].place else { continue };
+            let outbox = self.node.shards[shard].outbox(id);
+            let seen = self.links[link].seen;
+            if outbox.len() <= seen {
+                continue;
+            }
+            let bytes = outbox[seen..].to_vec();
+            self.links[link].seen = outbox.len();
+            if !self.links[link].announced {
+                self.fail(format!("link {link} has {} bytes and no Send", bytes.len()));
+            }
+            self.scan_bytes(link, &bytes);
+        }
+    }
+
+    fn scan_bytes(&mut self, link: usize, bytes: &[u8]) {
+        let version = self.links[link].asked.version;
+        let mut at = 0;
+        while at < bytes.len() {
+            match decode_from_server(&bytes[at..], version, u32::MAX) {
+                Ok(Decoded::Packet { packet, len }) => {
+                    self.written(link, &packet, len);
+                    at += len;
+                }
+                Ok(Decoded::Incomplete { .. }) => {
+                    return self.fail(format!("link {link}: a part of a packet in the outbox"));
+                }
+                Err(error) => {
+                    return self.fail(format!("link {link}: the broker wrote {error:?}"));
+                }
+            }
+        }
+    }
+
+    fn written(&mut self, link: usize, packet: &Packet<'_>, len: usize) {
+        self.tick += 1;
+        if len > self.links[link].asked.max_packet_bytes as usize {
+            self.fail(format!("link {link}: {len} bytes are more than its Maximum Packet Size"));
+        }
+        match packet {
+            Packet::Connack(connack) => {
+                self.line(format_args!("  link {link} < connack {}", connack.code));
+                if connack.code == 0 {
+                    self.check_promise(link, Kind::Connect, 0);
+                    self.welcomed(link, connack.session_present);
+                }
+            }
+            Packet::Publish(publish) => self.delivered(link, publish),
+            Packet::Puback(ack) => self.answered(link, ack.packet_id.value(), ack.reason),
+            Packet::Suback(suback) => self.subscribed(link, suback.packet_id.value(), suback.codes),
+            Packet::Unsuback(unsuback) => self.unsubscribed(link, unsuback.packet_id.value()),
+            Packet::Pingresp => match self.links[link].watch.pings.checked_sub(1) {
+                Some(pings) => self.links[link].watch.pings = pings,
+                None => self.fail(format!("link {link}: PINGRESP for nothing")),
+            },
+            Packet::Disconnect(disconnect) => self.said_goodbye(link, disconnect.reason),
+            Packet::Connect(_)
+            | Packet::Pubrec(_)
+            | Packet::Pubrel(_)
+            | Packet::Pubcomp(_)
+            | Packet::Subscribe(_)
+            | Packet::Unsubscribe(_)
+            | Packet::Pingreq
+            | Packet::Auth(_) => self.fail(format!("link {link}: the broker wrote {packet:?}")),
+        }
+    }
+
+    /// PUBACK, in the order of the PUBLISH packets [MQTT-4.6.0-2].
+    fn answered(&mut self, link: usize, packet_id: u16, reason: ReasonCode) {
+        let tick = self.tick;
+        self.line(format_args!("  link {link} < puback {packet_id} {reason:?}"));
+        self.check_promise(link, Kind::Publish, packet_id);
+        let watch = &mut self.links[link].watch;
+        match watch.unanswered.pop_front() {
+            Some((id, number)) if id == packet_id => {
+                let message = &mut self.messages[number];
+                if reason.value() < 0x80 {
+                    message.acknowledged = Some(tick);
+                    self.stats.acknowledged += 1;
+                } else {
+                    message.refused = true;
+                }
+            }
+            other => self.fail(format!("link {link}: PUBACK {packet_id} instead of {other:?}")),
+        }
+    }
+
+    fn subscribed(&mut self, link: usize, packet_id: u16, codes: &[u8]) {
+        self.line(format_args!("  link {link} < suback {packet_id} {codes:?}"));
+        self.stats.subscribes += 1;
+        self.check_promise(link, Kind::Subscribe, packet_id);
+        let asked = self.links[link].watch.subscribing.remove(&packet_id);
+        let (Some(asked), Some(life)) = (asked, self.links[link].watch.life) else {
+            return self.fail(format!("link {link}: SUBACK {packet_id} for nothing"));
+        };
+        if asked.len() != codes.len() {
+            return self.fail(format!("link {link}: SUBACK with {} codes", codes.len()));
+        }
+        let tick = self.tick;
+        for ((filter, options), code) in asked.iter().zip(codes) {
+            let granted = *code < 0x80;
+            if granted && *code != options.qos.min(QoS::AtLeastOnce).value() {
+                self.fail(format!("link {link}: {filter} was granted {code}"));
+            }
+            if !granted && self.node.gate.is_open() {
+                self.fail(format!("link {link}: {filter} was refused with {code}"));
+            }
+            self.lives[life].subscribed(filter, link, granted, tick);
+        }
+    }
+
+    fn unsubscribed(&mut self, link: usize, packet_id: u16) {
+        self.line(format_args!("  link {link} < unsuback {packet_id}"));
+        self.stats.unsubscribes += 1;
+        self.check_promise(link, Kind::Unsubscribe, packet_id);
+        let asked = self.links[link].watch.unsubscribing.remove(&packet_id);
+        let (Some(asked), Some(life)) = (asked, self.links[link].watch.life) else {
+            return self.fail(format!("link {link}: UNSUBACK {packet_id} for nothing"));
+        };
+        let tick = self.tick;
+        asked.iter().for_each(|filter| self.lives[life].unsubscribed(filter, tick));
+    }
+
+    fn said_goodbye(&mut self, link: usize, reason: ReasonCode) {
+        self.line(format_args!("  link {link} < disconnect {reason:?}"));
+        let silence_ms = self.now.millis_since(self.links[link].watch.last_packet);
+        let asked = self.links[link].asked;
+        self.links[link].watch.goodbye = Some(reason.value());
+        let is_early = silence_ms < u64::from(asked.keep_alive_secs) * 1500;
+        if reason == ReasonCode::KeepAliveTimeout {
+            self.stats.timeouts += 1;
+            if is_early || asked.keep_alive_secs == 0 {
+                self.fail(format!("link {link} was closed after {silence_ms} ms of silence"));
+            }
+            return;
+        }
+        let is_protocol = matches!(reason, ReasonCode::ProtocolError | ReasonCode::MalformedPacket);
+        let is_due =
+            matches!(reason, ReasonCode::SessionTakenOver | ReasonCode::ServerShuttingDown)
+                || (is_protocol && self.links[link].watch.is_garbled);
+        if !is_due {
+            self.fail(format!("link {link} was closed with {reason:?}"));
+        }
+    }
+
+    /// An acknowledgement is out: whatever it speaks for must be stored and shown.
+    fn check_promise(&mut self, link: usize, kind: Kind, packet_id: u16) {
+        let Some(promise) = self.links[link].watch.promises.remove(&(kind, packet_id)) else {
+            return;
+        };
+        for (shard, ticket) in promise.tickets {
+            if !self.store.is_stored(shard, ticket) {
+                let number = ticket.0;
+                self.fail(format!(
+                    "link {link}: {kind:?} {packet_id} acknowledged before record {number} of \
+                     shard {shard} is stored"
+                ));
+            }
+        }
+        for (shard, ticket) in promise.changes {
+            if ticket.0 > self.node.shown[shard] {
+                self.fail(format!(
+                    "link {link}: {kind:?} {packet_id} acknowledged before the view shows it"
+                ));
+            }
+        }
+    }
+}

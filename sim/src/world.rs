@@ -1,0 +1,202 @@
+//! Everything one run consists of: the node, its store, the network, the clients, the checks.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::sync::Arc;
+
+use bellbird_codec::Version;
+use bellbird_core::contract::Change;
+use bellbird_core::identity::{ConnectionId, Ticket, Time};
+use bellbird_core::mail::Mail;
+use bellbird_core::permit::{Action, Gate};
+use bellbird_core::{Config, DropReason, OwnView, Shard};
+
+use crate::life::Life;
+use crate::link::Link;
+use crate::plant::Plant;
+use crate::rng::Rng;
+use crate::shape::Shape;
+use crate::stats::Stats;
+use crate::store::Store;
+use crate::trace::Trace;
+
+/// One run.
+pub(crate) struct World {
+    pub(crate) rng: Rng,
+    pub(crate) shape: Shape,
+    pub(crate) plant: Option<Plant>,
+    pub(crate) trace: Trace,
+    pub(crate) stats: Stats,
+    pub(crate) failure: Option<String>,
+    pub(crate) step: usize,
+    /// Counts events, for the order among them.
+    pub(crate) tick: u64,
+    pub(crate) now: Time,
+    pub(crate) store: Store,
+    pub(crate) node: Node,
+    pub(crate) links: Vec<Link>,
+    pub(crate) clients: Vec<Client>,
+    pub(crate) messages: Vec<Message>,
+    pub(crate) lives: Vec<Life>,
+    /// Whose packet the outputs of the running turn are caused by.
+    pub(crate) turn: Option<crate::driver::Turn>,
+    /// Deliveries that documented limits dropped in the node's earlier lives.
+    pub(crate) dropped_before: u64,
+    pub(crate) node_ends: Vec<NodeEnd>,
+}
+
+/// The running node: shards and what is between them.
+pub(crate) struct Node {
+    pub(crate) config: Arc<Config>,
+    pub(crate) gate: Gate,
+    pub(crate) shards: Vec<Shard>,
+    pub(crate) view: OwnView,
+    /// By sender, then recipient.
+    pub(crate) mail: Vec<VecDeque<Mail>>,
+    /// Batches of each shard that the view does not show.
+    pub(crate) changes: Vec<VecDeque<(Ticket, Vec<Change>)>>,
+    /// Batches that are shown and not reported.
+    pub(crate) applied: Vec<VecDeque<(Ticket, u64)>>,
+    /// Batches below are shown, by shard.
+    pub(crate) shown: Vec<u64>,
+    pub(crate) asks: Vec<(usize, ConnectionId, Action)>,
+    /// Whose retained message a change of the view is, by shard and ticket.
+    pub(crate) retaining: BTreeMap<(usize, Ticket), crate::driver::Turn>,
+    pub(crate) slots: Vec<Slots>,
+    /// Links by shard and slot.
+    pub(crate) places: BTreeMap<(usize, u32), usize>,
+}
+
+/// A shard's connection slots.
+#[derive(Default)]
+pub(crate) struct Slots {
+    free: Vec<u32>,
+    generations: Vec<u32>,
+}
+
+/// One remote party.
+pub(crate) struct Client {
+    pub(crate) name: String,
+    pub(crate) version: Version,
+    pub(crate) link: Option<usize>,
+    /// CONNACK has come.
+    pub(crate) connected: bool,
+    pub(crate) inbox: Vec<u8>,
+    pub(crate) next_packet_id: u16,
+    /// Deliveries to acknowledge.
+    pub(crate) acks: VecDeque<u16>,
+    pub(crate) life: Option<usize>,
+    /// The life that a connection without CONNACK wants to end.
+    pub(crate) ending: Option<usize>,
+    /// Payloads of retained messages, for those that only collect them.
+    pub(crate) retained: Option<BTreeMap<String, usize>>,
+}
+
+/// One PUBLISH of a client.
+pub(crate) struct Message {
+    pub(crate) client: usize,
+    pub(crate) link: usize,
+    /// Its place among the messages of its connection.
+    pub(crate) place: usize,
+    pub(crate) life: Option<usize>,
+    pub(crate) topic: &'static str,
+    pub(crate) qos: u8,
+    pub(crate) retain: bool,
+    pub(crate) payload: Vec<u8>,
+    /// It lives for [`crate::shape::MESSAGE_SECS`] only.
+    pub(crate) expires: bool,
+    /// When it was handed in.
+    pub(crate) at: Time,
+    /// First time it was handed in.
+    pub(crate) handed: Option<u64>,
+    /// When it was matched: at once, or after the view showed it as retained.
+    pub(crate) matched: Option<u64>,
+    /// PUBACK said success.
+    pub(crate) acknowledged: Option<u64>,
+    pub(crate) refused: bool,
+    pub(crate) packet_id: u16,
+}
+
+/// When a life of the node ended, and whether everything was stored.
+#[derive(Clone, Copy)]
+pub(crate) struct NodeEnd {
+    pub(crate) tick: u64,
+    pub(crate) clean: bool,
+}
+
+impl World {
+    pub(crate) fn line(&mut self, text: fmt::Arguments<'_>) {
+        self.trace.line(self.step, text);
+    }
+
+    /// Notes the first failure; the run ends with it.
+    pub(crate) fn fail(&mut self, text: String) {
+        if self.failure.is_none() {
+            self.line(format_args!("FAILURE {text}"));
+            self.failure = Some(text);
+        }
+    }
+
+    pub(crate) fn next_tick(&mut self) -> u64 {
+        self.tick += 1;
+        self.tick
+    }
+
+    /// `routed = done + waiting + expired + dropped`, on each shard.
+    pub(crate) fn check_ledgers(&mut self) {
+        for shard in 0..self.node.shards.len() {
+            let waiting = self.node.shards[shard].waiting();
+            let ledger = self.node.shards[shard].ledger().clone();
+            let sum = ledger.done + waiting + ledger.expired + ledger.dropped_in_all();
+            if sum != ledger.routed {
+                self.fail(format!("ledger of shard {shard}: waiting {waiting}, {ledger:?}"));
+            }
+        }
+    }
+
+    /// Deliveries that limits dropped so far: what may be missing at the end.
+    pub(crate) fn dropped_by_limits(&self) -> u64 {
+        let reasons = [DropReason::QueueFull, DropReason::TooLarge, DropReason::MailboxFull];
+        let counts = |shard: &Shard| -> u64 {
+            reasons.iter().map(|reason| shard.ledger().dropped[*reason as usize]).sum()
+        };
+        self.dropped_before + self.node.shards.iter().map(counts).sum::<u64>()
+    }
+}
+
+impl Slots {
+    pub(crate) fn take(&mut self) -> ConnectionId {
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.generations.push(0);
+            u32::try_from(self.generations.len() - 1).expect("fewer connections than 2³²")
+        });
+        self.generations[index as usize] += 1;
+        ConnectionId { index, generation: self.generations[index as usize] }
+    }
+
+    pub(crate) fn give(&mut self, id: ConnectionId) {
+        self.free.push(id.index);
+    }
+}
+
+impl Client {
+    pub(crate) fn new(name: String, version: Version) -> Self {
+        Self {
+            name,
+            version,
+            link: None,
+            connected: false,
+            inbox: Vec::new(),
+            next_packet_id: 0,
+            acks: VecDeque::new(),
+            life: None,
+            ending: None,
+            retained: None,
+        }
+    }
+
+    pub(crate) fn packet_id(&mut self) -> u16 {
+        self.next_packet_id = self.next_packet_id.checked_add(1).unwrap_or(1);
+        self.next_packet_id
+    }
+}

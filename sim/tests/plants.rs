@@ -1,0 +1,30 @@
+//! Each planted fault is caught, and by the seed that passes without it.
+
+use bellbird_sim::{Plant, Setup, StoreKind, run};
+
+/// A fault that more seeds than this pass would be as good as unseen.
+const SEEDS_MAX: u64 = 400;
+
+fn is_caught(plant: Plant, store: StoreKind) {
+    let setup = Setup { shards: 2, store, plant: Some(plant), keep_trace: false };
+    let caught = (1..=SEEDS_MAX).find_map(|seed| Some((seed, run(seed, &setup).failure?)));
+    let (seed, failure) = caught.unwrap_or_else(|| panic!("{plant:?} with {store:?} is not seen"));
+    println!("{plant:?} with {store:?}: seed {seed}: {}", failure.what);
+    let sound = run(seed, &Setup { plant: None, ..setup });
+    assert!(sound.failure.is_none(), "seed {seed} fails without {plant:?}: {:?}", sound.failure);
+}
+
+#[test]
+fn caught_with_the_log() {
+    for plant in Plant::ALL {
+        is_caught(plant, StoreKind::Log);
+    }
+}
+
+#[test]
+fn caught_with_streams() {
+    // Streams have no directory.
+    for plant in Plant::ALL.into_iter().filter(|plant| *plant != Plant::DirectoryNotSynced) {
+        is_caught(plant, StoreKind::Streams);
+    }
+}

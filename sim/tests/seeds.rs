@@ -1,0 +1,98 @@
+//! Seeds that must pass, and pass the same way twice.
+
+use bellbird_sim::{Setup, Stats, StoreKind, command, run};
+
+fn pass(seeds: std::ops::RangeInclusive<u64>, shards: usize, store: StoreKind) -> Stats {
+    let mut stats = Stats::default();
+    for seed in seeds {
+        let setup = Setup { shards, store, plant: None, keep_trace: false };
+        let outcome = run(seed, &setup);
+        if let Some(failure) = outcome.failure {
+            let (lines, command) = (failure.lines.concat(), command(seed, &setup));
+            panic!("{lines}\nseed {seed}: {}\nrepeat it with: {command}", failure.what);
+        }
+        stats.add(&outcome.stats);
+    }
+    println!("{stats}");
+    stats
+}
+
+#[test]
+fn two_shards_on_the_log() {
+    let stats = pass(1..=300, 2, StoreKind::Log);
+    // A simulation in which nothing happens would pass as well.
+    for (count, least) in [
+        (stats.acknowledged, 3_000),
+        (stats.owed, 3_000),
+        (stats.redeliveries, 300),
+        (stats.takeovers, 300),
+        (stats.moves, 1_000),
+        (stats.crashes, 300),
+        (stats.restarts, 50),
+        (stats.expired_sessions, 10),
+        (stats.timeouts, 5),
+        (stats.dropped, 50),
+        (stats.asks, 300),
+        (stats.poisoned, 1),
+    ] {
+        assert!(count >= least, "{count} of {least}: {stats}");
+    }
+}
+
+#[test]
+fn two_shards_on_streams() {
+    pass(1..=300, 2, StoreKind::Streams);
+}
+
+#[test]
+fn three_shards() {
+    pass(301..=400, 3, StoreKind::Log);
+    pass(301..=400, 3, StoreKind::Streams);
+}
+
+#[test]
+fn four_shards() {
+    pass(401..=500, 4, StoreKind::Log);
+    pass(401..=500, 4, StoreKind::Streams);
+}
+
+#[test]
+fn one_shard() {
+    pass(501..=550, 1, StoreKind::Log);
+    pass(501..=550, 1, StoreKind::Streams);
+}
+
+/// Each once found a fault that was then repaired, or a hole in the checks.
+#[test]
+fn seeds_that_found_something() {
+    for (seed, shards, store) in FOUND {
+        pass(seed..=seed, shards, store);
+    }
+}
+
+const FOUND: [(u64, usize, StoreKind); 9] = [
+    (34, 2, StoreKind::Streams),
+    (70, 2, StoreKind::Log),
+    (14, 4, StoreKind::Streams),
+    (690, 3, StoreKind::Streams),
+    (815, 4, StoreKind::Streams),
+    (493, 2, StoreKind::Streams),
+    (922, 2, StoreKind::Streams),
+    (111, 3, StoreKind::Streams),
+    (337, 2, StoreKind::Log),
+];
+
+#[test]
+fn same_seed_same_trace() {
+    for store in [StoreKind::Log, StoreKind::Streams] {
+        for seed in 1..=20 {
+            let setup = Setup { shards: 3, store, plant: None, keep_trace: true };
+            let (one, other) = (run(seed, &setup), run(seed, &setup));
+            assert!(one.trace.as_ref().is_some_and(|trace| trace.len() > 1_000));
+            assert!(one.trace == other.trace, "seed {seed} with {store:?}");
+            assert_eq!(one.trace_hash, other.trace_hash);
+            let silent = run(seed, &Setup { keep_trace: false, ..setup });
+            assert_eq!(one.trace_hash, silent.trace_hash);
+        }
+    }
+}
