@@ -19,6 +19,8 @@ pub(crate) struct Life {
     pub(crate) expiry_secs: u32,
     /// The shortest expiry that the log may have: a newer one may be on its way.
     pub(crate) expiry_floor_secs: u32,
+    /// When the last connection that had its CONNACK ended: an attempt without one may be
+    /// forgotten by a crash.
     pub(crate) left_at: Time,
     pub(crate) periods: Vec<Period>,
     pub(crate) got: BTreeMap<usize, Got>,

@@ -100,9 +100,7 @@ impl World {
             self.lives[life].confirmed = true;
             self.lives[life].expiry_floor_secs = self.lives[life].expiry_secs;
         }
-        if !session_present {
-            self.clients[client].ending = None;
-        }
+        self.clients[client].ending = None;
     }
 
     /// The session let go of a connection, or never had it.
@@ -122,13 +120,21 @@ impl World {
             watch.taken_over = true;
             self.stats.takeovers += 1;
         }
+        let was_open = watch.open;
+        let is_unknown = !was_open && watch.expected == Some(Presence::Maybe);
         let Some(life) = watch.life else { return };
         let life = &mut self.lives[life];
+        if is_unknown {
+            // Without CONNACK nobody knows whether the old session went on or a new one began.
+            life.void();
+            life.outstanding.clear();
+        }
         if !life.durable || life.expiry_secs == 0 {
             life.presence = Presence::No;
-            life.outstanding.clear();
         } else {
-            life.left_at = self.now;
+            if was_open {
+                life.left_at = self.now;
+            }
             life.deadline = deadline(self.now, life.expiry_secs);
         }
     }

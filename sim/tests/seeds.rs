@@ -70,7 +70,7 @@ fn seeds_that_found_something() {
     }
 }
 
-const FOUND: [(u64, usize, StoreKind); 9] = [
+const FOUND: [(u64, usize, StoreKind); 12] = [
     (34, 2, StoreKind::Streams),
     (70, 2, StoreKind::Log),
     (14, 4, StoreKind::Streams),
@@ -80,6 +80,9 @@ const FOUND: [(u64, usize, StoreKind); 9] = [
     (922, 2, StoreKind::Streams),
     (111, 3, StoreKind::Streams),
     (337, 2, StoreKind::Log),
+    (1054, 2, StoreKind::Log),
+    (4765, 2, StoreKind::Streams),
+    (30273, 4, StoreKind::Streams),
 ];
 
 #[test]
