@@ -7,6 +7,7 @@ A publisher's function returns when its messages have been acknowledged, or at Q
 import json
 import os
 import queue
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,7 +36,13 @@ class Paho:
     """paho-mqtt, which runs its network loop in a thread of its own."""
 
     def __init__(
-        self, address: tuple[str, int], level: int, client_id: str = "", *, clean: bool = True
+        self,
+        address: tuple[str, int],
+        level: int,
+        client_id: str = "",
+        *,
+        clean: bool = True,
+        will: tuple[str, str, int] | None = None,
     ):
         self.level = level
         self.connected: queue.Queue = queue.Queue()
@@ -46,6 +53,8 @@ class Paho:
         self.client = paho.Client(
             CallbackAPIVersion.VERSION2, client_id, protocol=level, reconnect_on_failure=False, **options
         )
+        if will:
+            self.client.will_set(*will)
         self.client.on_connect = lambda *event: self.connected.put(event[2:4])
         self.client.on_subscribe = lambda *event: self.acknowledged.put(event[3])
         self.client.on_unsubscribe = lambda *event: self.acknowledged.put(event[3])
@@ -77,6 +86,12 @@ class Paho:
         """The next message."""
         message = self.messages.get(timeout=PATIENCE_SECS)
         return Received(message.topic, message.payload.decode(), message.qos, bool(message.retain))
+
+    def lose_connection(self) -> None:
+        """Closes the socket without a word."""
+        self.client.socket().shutdown(socket.SHUT_RDWR)
+        self.disconnected.get(timeout=PATIENCE_SECS)
+        self.client.loop_stop()
 
     def close(self) -> None:
         """Sends DISCONNECT and waits until the connection is down."""

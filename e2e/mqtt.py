@@ -36,13 +36,9 @@ class Client:
     def __exit__(self, *_) -> None:
         self.close()
 
-    def connect(
-        self, client_id: str, *, clean: bool = True, keepalive: int = 0, props: dict | None = None
-    ) -> Packet:
+    def connect(self, client_id: str, **options) -> Packet:
         """Sends CONNECT and returns the CONNACK, which must be a success."""
-        self.send(
-            packets.connect(client_id, self.level, clean=clean, keepalive=keepalive, props=props)
-        )
+        self.send(packets.connect(client_id, self.level, **options))
         connack = self.expect(Kind.CONNACK)
         assert connack.code == 0, f"refused: {connack}"
         return connack

@@ -36,6 +36,7 @@ class Property(IntEnum):
     SUBSCRIPTION_ID = 0x0B
     SESSION_EXPIRY = 0x11
     ASSIGNED_CLIENT_ID = 0x12
+    WILL_DELAY = 0x18
     RECEIVE_MAXIMUM = 0x21
     TOPIC_ALIAS = 0x23
     MAXIMUM_QOS = 0x24
@@ -123,13 +124,35 @@ def frame(kind: int, flags: int, body: bytes) -> bytes:
     return bytes([kind << 4 | flags]) + varint(len(body)) + body
 
 
+@dataclass(frozen=True)
+class Will:
+    """What CONNECT says of a will."""
+
+    topic: str
+    payload: bytes
+    qos: int = 0
+    retain: bool = False
+    props: dict | None = None
+
+
 def connect(
-    client_id: str, level: int = 4, *, clean: bool = True, keepalive: int = 0, props: dict | None = None
+    client_id: str,
+    level: int = 4,
+    *,
+    clean: bool = True,
+    keepalive: int = 0,
+    props: dict | None = None,
+    will: Will | None = None,
 ) -> bytes:
-    """CONNECT without will, user name and password."""
-    head = string("MQTT") + bytes([level, 2 if clean else 0]) + keepalive.to_bytes(2, "big")
+    """CONNECT without user name and password."""
+    flags, last = 2 if clean else 0, b""
+    if will:
+        flags |= 4 | will.qos << 3 | will.retain << 5
+        section = properties(will.props) if level == 5 else b""
+        last = section + string(will.topic) + string(will.payload)
+    head = string("MQTT") + bytes([level, flags]) + keepalive.to_bytes(2, "big")
     section = properties(props) if level == 5 else b""
-    return frame(Kind.CONNECT, 0, head + section + string(client_id))
+    return frame(Kind.CONNECT, 0, head + section + string(client_id) + last)
 
 
 def publish(
@@ -153,6 +176,21 @@ def publish(
 def puback(packet_id: int) -> bytes:
     """PUBACK with success, in the short form that is the same in both versions."""
     return frame(Kind.PUBACK, 0, packet_id.to_bytes(2, "big"))
+
+
+def pubrec(packet_id: int) -> bytes:
+    """PUBREC with success, in the short form that is the same in both versions."""
+    return frame(Kind.PUBREC, 0, packet_id.to_bytes(2, "big"))
+
+
+def pubrel(packet_id: int) -> bytes:
+    """PUBREL with success, in the short form that is the same in both versions."""
+    return frame(Kind.PUBREL, 2, packet_id.to_bytes(2, "big"))
+
+
+def pubcomp(packet_id: int) -> bytes:
+    """PUBCOMP with success, in the short form that is the same in both versions."""
+    return frame(Kind.PUBCOMP, 0, packet_id.to_bytes(2, "big"))
 
 
 def subscribe(

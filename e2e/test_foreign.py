@@ -13,10 +13,10 @@ from foreign import (
     mqttjs_publish,
 )
 
-qos_0_and_1 = pytest.mark.parametrize("qos", [0, 1], ids="qos={}".format)
+every_qos = pytest.mark.parametrize("qos", [0, 1, 2], ids="qos={}".format)
 
 
-@qos_0_and_1
+@every_qos
 def test_paho_publishes_and_subscribes(broker, level, qos):
     with closing(Paho(broker.address, level)) as subscriber, closing(
         Paho(broker.address, level)
@@ -77,7 +77,7 @@ def test_paho_persistent_session(broker, level):
         assert [second.receive().payload for _ in range(20)] == [str(n) for n in range(20)]
 
 
-@qos_0_and_1
+@every_qos
 def test_mqttjs_publishes_and_subscribes(broker, level, qos):
     with closing(MqttJsSubscriber(broker.address, level, "js/#", qos)) as subscriber:
         assert subscriber.granted == [qos]
@@ -87,7 +87,7 @@ def test_mqttjs_publishes_and_subscribes(broker, level, qos):
             assert subscriber.receive() == Received("js/one", payload, qos, False)
 
 
-@qos_0_and_1
+@every_qos
 def test_mosquitto_clients(broker, level, qos):
     with closing(MosquittoSubscriber(broker.address, level, "m/+", qos, 2)) as subscriber:
         mosquitto_publish(broker.address, level, "m/a", "first", qos)

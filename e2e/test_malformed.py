@@ -164,16 +164,6 @@ def test_empty_client_id_without_clean_session(dial, bystander):
     bystander()
 
 
-@pytest.mark.bellbird
-def test_qos_above_the_announced_maximum(client, bystander, level):
-    """[MQTT-3.2.2-11]."""
-    offender = client("offender", level)
-    offender.send(packets.publish("a", b"x", level, qos=2, packet_id=1))
-    ending = offender.expect_closed()
-    assert ending is None if level == 4 else ending.code == BAD_QOS
-    bystander()
-
-
 def test_invalid_filters_are_refused(client, bystander, level):
     """[MQTT-4.7.1-1]: either the one subscription or the whole connection."""
     for number, pattern in enumerate(("a/#/b", "a#", "a+/b", "#/a")):

@@ -1,13 +1,13 @@
 //! What the clients do: they dial, talk, answer late, and leave without a word.
 
 use bellbird_codec::{
-    Acknowledgement, Connect, Decoded, Disconnect, PINGREQ, Packet, PacketId, Properties, Property,
-    PropertyBuffer, PublishParts, QoS, ReasonCode, RetainHandling, Subscribe, SubscribeBuffer,
-    SubscribeOptions, Unsubscribe, UnsubscribeBuffer, Version, decode_from_server, encode_publish,
+    Connect, Decoded, Disconnect, PINGREQ, Packet, PacketId, Properties, Property, PropertyBuffer,
+    QoS, ReasonCode, RetainHandling, Subscribe, SubscribeBuffer, SubscribeOptions, Unsubscribe,
+    UnsubscribeBuffer, Version, decode_from_server,
 };
 
 use crate::link::{Asked, Link};
-use crate::shape::{FILTERS, MESSAGE_SECS, TOPICS};
+use crate::shape::{FILTERS, TOPICS};
 use crate::world::{Message, World};
 
 impl World {
@@ -18,7 +18,9 @@ impl World {
             return self.dial(client, asked);
         };
         let is_early = !self.clients[client].connected;
-        if is_early && !self.rng.chance(10) {
+        // What is sent again goes first.
+        let has_open = !self.clients[client].exchanges.open.is_empty();
+        if is_early && (has_open || !self.rng.chance(10)) {
             return;
         }
         match self.rng.below(100) {
@@ -103,12 +105,20 @@ impl World {
         found.connected = false;
         found.inbox.clear();
         found.acks.clear();
+        if asked.clean_start {
+            found.exchanges.forget();
+        }
         self.accept(link);
     }
 
     fn publish(&mut self, client: usize, link: usize) {
         let version = self.clients[client].version;
-        let (qos, topic) = (self.shape.qos(&mut self.rng), *self.rng.pick(&TOPICS));
+        let (mut qos, topic) = (self.shape.qos(&mut self.rng), *self.rng.pick(&TOPICS));
+        let found = &self.clients[client];
+        let open_max = usize::from(self.node.config.receive_max);
+        if qos == QoS::ExactlyOnce && (!found.connected || found.exchanges.open.len() >= open_max) {
+            qos = QoS::AtLeastOnce;
+        }
         let retain = self.rng.chance(self.shape.retain);
         let number = self.messages.len();
         let is_clear = retain && self.rng.chance(25);
@@ -118,32 +128,16 @@ impl World {
             payload = format!("{number}:").into_bytes();
             payload.resize(payload.len() + filler, b'x');
         }
-        let mut properties = PropertyBuffer::new();
         let expires = version == Version::V5 && !retain && self.rng.chance(10);
-        let text = number.to_string();
-        if version == Version::V5 {
-            if expires {
-                properties.push(Property::MessageExpiryInterval(MESSAGE_SECS));
-            }
-            properties.push(Property::UserProperty("n", &text));
-        }
-        let packet_id = if qos == QoS::AtMostOnce { 0 } else { self.clients[client].packet_id() };
-        let parts = PublishParts {
-            dup: false,
-            qos,
-            retain,
-            topic,
-            packet_id,
-            properties: properties.as_properties().raw(),
-            payload: &payload,
+        let packet_id = match qos {
+            QoS::AtMostOnce => 0,
+            QoS::AtLeastOnce => self.clients[client].packet_id(),
+            QoS::ExactlyOnce => self.clients[client].exchanges.begin(number),
         };
-        encode_publish(&parts, version, &mut self.links[link].up);
-        let place = number;
-        self.links[link].watch.sent.push_back(number);
         self.messages.push(Message {
             client,
             link,
-            place,
+            place: number,
             life: None,
             topic,
             qos: qos.value(),
@@ -156,7 +150,12 @@ impl World {
             acknowledged: None,
             refused: false,
             packet_id,
+            taken: None,
+            is_vague: false,
+            tickets: Vec::new(),
+            is_recorded: false,
         });
+        self.send_message(client, link, number, false);
     }
 
     fn subscribe_some(&mut self, client: usize, link: usize) {
@@ -167,11 +166,7 @@ impl World {
             let handling =
                 [RetainHandling::SendAlways, RetainHandling::SendIfNew, RetainHandling::DoNotSend];
             let options = SubscribeOptions {
-                qos: if self.rng.chance(5) {
-                    QoS::ExactlyOnce
-                } else {
-                    self.shape.qos(&mut self.rng)
-                },
+                qos: self.shape.qos(&mut self.rng),
                 no_local: is_v5 && self.rng.chance(15),
                 retain_as_published: is_v5 && self.rng.chance(30),
                 retain_handling: if is_v5 { *self.rng.pick(&handling) } else { handling[0] },
@@ -238,11 +233,8 @@ impl World {
         let count = self.clients[client].acks.len();
         let Some(link) = self.clients[client].link else { return };
         let index = if self.shape.lazy && count > 0 { self.rng.below(count) } else { 0 };
-        let Some(packet_id) = self.clients[client].acks.remove(index) else { return };
-        let Some(packet_id) = PacketId::new(packet_id) else { return };
-        let (reason, properties) = (ReasonCode::Success, Properties::EMPTY);
-        let packet = Packet::Puback(Acknowledgement { packet_id, reason, properties });
-        packet.encode(self.clients[client].version, &mut self.links[link].up);
+        let Some(answer) = self.clients[client].acks.remove(index) else { return };
+        self.answer(client, link, answer);
     }
 
     /// Bytes reach a client.
@@ -275,28 +267,19 @@ impl World {
 
     fn understand(&mut self, client: usize, link: usize, packet: &Packet<'_>) {
         match packet {
-            Packet::Connack(connack) if connack.code == 0 => self.clients[client].connected = true,
-            Packet::Connack(_) | Packet::Disconnect(_) => self.leave(client),
-            Packet::Publish(publish) => {
-                let number = self.number_in(publish.payload);
-                if let (Some(number), Some(life)) = (number, self.links[link].watch.life) {
-                    self.lives[life].got.entry(number).or_default().by_client = true;
-                    if publish.retain
-                        && let Some(topic) = publish.topic
-                        && let Some(retained) = &mut self.clients[client].retained
-                    {
-                        retained.insert(topic.as_str().to_owned(), number);
-                    }
-                }
-                if let Some(id) = publish.packet_id {
-                    self.clients[client].acks.push_back(id.value());
-                }
+            Packet::Connack(connack) if connack.code == 0 => {
+                self.clients[client].connected = true;
+                self.resume_exchanges(client, link, connack.session_present);
             }
+            Packet::Connack(_) | Packet::Disconnect(_) => self.leave(client),
+            Packet::Publish(publish) => self.understand_publish(client, link, publish),
+            Packet::Pubrec(ack) => {
+                self.understand_pubrec(client, ack.packet_id.value(), ack.reason);
+            }
+            Packet::Pubrel(ack) => self.understand_pubrel(client, ack.packet_id.value()),
+            Packet::Pubcomp(ack) => self.understand_pubcomp(client, ack.packet_id.value()),
             Packet::Connect(_)
             | Packet::Puback(_)
-            | Packet::Pubrec(_)
-            | Packet::Pubrel(_)
-            | Packet::Pubcomp(_)
             | Packet::Subscribe(_)
             | Packet::Suback(_)
             | Packet::Unsubscribe(_)

@@ -2,6 +2,7 @@
 
 use bellbird_codec::{Publish, QoS, Version};
 
+use crate::exact::Progress;
 use crate::life::Outstanding;
 use crate::shape::MESSAGE_SECS;
 use crate::world::World;
@@ -68,22 +69,35 @@ impl World {
         if inflight > usize::from(max) {
             self.fail(format!("link {link}: {inflight} inflight are more than {max}"));
         }
-        let again = known.is_some();
+        let node = self.node_ends.len();
+        let (is_exact, again) = (publish.qos == QoS::ExactlyOnce, known.is_some());
         if let Some(known) = known {
             self.stats.redeliveries += 1;
-            if known.message != number || known.link == link {
+            if known.message != number || known.link == link || known.is_exact != is_exact {
                 self.fail(format!("link {link}: packet id {id} is in use"));
             }
-            if known.place < self.links[link].watch.resent {
-                self.fail(format!("link {link}: packet id {id} is sent again out of order"));
+            if known.progress != Progress::Sent {
+                self.fail(format!("link {link}: packet id {id} is sent again after PUBREC"));
             }
-            self.links[link].watch.resent = known.place;
+            if known.node == node {
+                if known.place < self.links[link].watch.resent {
+                    self.fail(format!("link {link}: packet id {id} is sent again out of order"));
+                }
+                self.links[link].watch.resent = known.place;
+            }
         }
-        if again != publish.dup {
+        // After a restart it may have been sent before and may not.
+        let may_be_dup = self.lives[life].durable && self.lives[life].node < node;
+        if again != publish.dup && (again || !may_be_dup) {
             self.fail(format!("link {link}: packet id {id} with DUP {}", publish.dup));
         }
-        let place = known.map_or(place, |known| known.place);
-        self.lives[life].outstanding.insert(id, Outstanding { message: number, link, place });
+        if is_exact && let Some(number) = number {
+            self.check_sending(link, life, number, id);
+        }
+        let place = known.filter(|known| known.node == node).map_or(place, |known| known.place);
+        let progress = Progress::Sent;
+        let outstanding = Outstanding { message: number, link, place, node, is_exact, progress };
+        self.lives[life].outstanding.insert(id, outstanding);
         again
     }
 
@@ -120,10 +134,10 @@ impl World {
             }
         }
         let left_ms = message.at.plus_secs(u64::from(MESSAGE_SECS)).millis_since(self.now);
-        if message.expires && left_ms == 0 && !publish.dup {
+        if message.expires && left_ms == 0 && !publish.dup && !message.is_vague {
             wrong.push("time: it had expired");
         }
-        if self.links[link].asked.version == Version::V5 {
+        if self.links[link].asked.version == Version::V5 && !message.is_vague {
             let said = publish.properties.message_expiry_interval().map(u64::from);
             if said != message.expires.then_some(left_ms.div_ceil(1000)) {
                 wrong.push("message expiry");
@@ -173,8 +187,13 @@ impl World {
             && !is_again
             && !self.messages[number].retain
         {
+            let is_vague = self.lives[life].is_vague;
             if publish.qos == QoS::AtMostOnce {
                 self.fail(format!("link {link}: message {number} of QoS 0 twice"));
+            } else if got.is_released && !is_vague {
+                self.fail(format!("link {link}: message {number} of QoS 2 again after PUBCOMP"));
+            } else if publish.qos == QoS::ExactlyOnce && !got.is_refused && !is_vague {
+                self.fail(format!("link {link}: message {number} of QoS 2 as another delivery"));
             } else if got.node == node {
                 self.fail(format!("link {link}: message {number} twice in one life of the node"));
             } else if got.over {

@@ -1,6 +1,6 @@
 //! The connection driver, as the server has one: bytes in, packets to the shard, outboxes out.
 
-use bellbird_codec::{Decoded, Packet, decode};
+use bellbird_codec::{Decoded, Packet, QoS, decode};
 use bellbird_core::contract::{Change, Flow, Input, Output};
 use bellbird_core::identity::{ConnectionId, ShardId, Ticket};
 use bellbird_core::mail::Mail;
@@ -129,6 +129,7 @@ impl World {
 
     fn take_record(&mut self, shard: usize, ticket: Ticket, mut record: Record) {
         self.line(format_args!("{shard}< store {} {}", ticket.0, ShowRecord(&record)));
+        self.note_record(shard, ticket, &record);
         if let Some(turn) = self.promised_by(&record) {
             self.promise(turn).tickets.push((shard, ticket));
         }
@@ -136,38 +137,12 @@ impl World {
         self.store.put(shard, ticket, record);
     }
 
-    /// What a planted fault makes of a record.
-    fn spoil(&mut self, record: &mut Record) {
-        let Some(plant) = self.plant else { return };
-        if let Record::Append(append) = record
-            && plant == Plant::HolderMissing
-            && self.rng.chance(20)
-        {
-            append.holders.pop();
-        }
-        let Record::Commit(commit) = record else { return };
-        let operations = &mut commit.operations;
-        let opens = matches!(operations.first(), Some(Operation::Open { .. }));
-        if plant == Plant::OldIncarnation && opens && commit.holder.incarnation > 1 {
-            commit.holder.incarnation -= 1;
-        }
-        if plant == Plant::EndLost {
-            operations.retain(|operation| !matches!(operation, Operation::End));
-        }
-        if plant == Plant::SubscriptionLost && self.rng.chance(20) {
-            operations.retain(|operation| !matches!(operation, Operation::Subscribe { .. }));
-        }
-        for operation in operations {
-            if let (Operation::Done { position }, Plant::DoneForAnother) = (operation, plant) {
-                position.0 += 1;
-            }
-        }
-    }
-
     /// The acknowledgement that speaks for this record.
     fn promised_by(&self, record: &Record) -> Option<Turn> {
         let turn = self.turn;
         match record {
+            // PUBREC may go out on another connection: the message knows what it waits for.
+            Record::Append(append) if append.message.qos == QoS::ExactlyOnce => None,
             Record::Append(append) => match self.number_in(append.message.payload()) {
                 Some(number) => {
                     let message = &self.messages[number];
@@ -186,7 +161,15 @@ impl World {
                         .map(|_| Kind::Connect),
                     Operation::Subscribe { .. } => Some(Kind::Subscribe),
                     Operation::Unsubscribe { .. } => Some(Kind::Unsubscribe),
-                    Operation::Leave { .. } | Operation::Done { .. } => None,
+                    Operation::Released { .. } => Some(Kind::Release),
+                    Operation::Leave { .. }
+                    | Operation::Sending { .. }
+                    | Operation::Holding { .. }
+                    | Operation::Freed { .. }
+                    | Operation::Had { .. }
+                    | Operation::Will { .. }
+                    | Operation::WillOver
+                    | Operation::Done { .. } => None,
                 });
                 turn.filter(|turn| Some(turn.kind) == kind)
             }

@@ -6,6 +6,8 @@
 mod clients;
 mod delivery;
 mod driver;
+mod exact;
+mod exchange;
 mod finale;
 mod life;
 mod lifecycle;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use bellbird_codec::{QoS, SubscribeOptions};
 use bellbird_core::identity::Time;
 
+use crate::exact::Progress;
 use crate::world::Message;
 
 /// One life of a client's session, from a CONNACK without session present to its end.
@@ -24,10 +25,18 @@ pub(crate) struct Life {
     pub(crate) left_at: Time,
     pub(crate) periods: Vec<Period>,
     pub(crate) got: BTreeMap<usize, Got>,
-    /// Deliveries not acknowledged in this life of the node, by packet id.
+    /// Deliveries not over, by packet id: in this life of the node, or stored with QoS 2.
     pub(crate) outstanding: BTreeMap<u16, Outstanding>,
     /// The highest place per publisher's connection and class that was ever sent.
     pub(crate) order: BTreeMap<(usize, bool), usize>,
+    /// What the client published last with QoS 2 under each packet id.
+    pub(crate) published: BTreeMap<u16, usize>,
+    /// Nobody can tell which session it is.
+    pub(crate) is_vague: bool,
+    /// The client forgot exchanges that the broker may know.
+    pub(crate) forgot: bool,
+    /// The life of the node in which it began.
+    pub(crate) node: usize,
 }
 
 /// Whether a session is there.
@@ -65,14 +74,24 @@ pub(crate) struct Got {
     pub(crate) acknowledged: bool,
     /// It is in the log that the delivery is over.
     pub(crate) over: bool,
+    /// How often the client took it with QoS 2 as a new one.
+    pub(crate) exactly: u32,
+    /// An exchange of QoS 2 came as far as PUBREL and ended.
+    pub(crate) is_released: bool,
+    /// The client refused it with PUBREC.
+    pub(crate) is_refused: bool,
 }
 
-/// A delivery of QoS 1 that was sent and not acknowledged.
+/// A delivery of QoS 1 or 2 that was sent and is not over.
 #[derive(Clone, Copy)]
 pub(crate) struct Outstanding {
     pub(crate) message: Option<usize>,
     pub(crate) link: usize,
     pub(crate) place: u64,
+    /// The life of the node that sent it last.
+    pub(crate) node: usize,
+    pub(crate) is_exact: bool,
+    pub(crate) progress: Progress,
 }
 
 /// What may be delivered to a session of one live message.
@@ -87,7 +106,7 @@ pub(crate) struct Allowed {
 }
 
 impl Life {
-    pub(crate) fn new(client: usize, durable: bool, expiry_secs: u32) -> Self {
+    pub(crate) fn new(client: usize, durable: bool, expiry_secs: u32, node: usize) -> Self {
         Self {
             client,
             durable,
@@ -101,6 +120,10 @@ impl Life {
             got: BTreeMap::new(),
             outstanding: BTreeMap::new(),
             order: BTreeMap::new(),
+            published: BTreeMap::new(),
+            is_vague: false,
+            forgot: false,
+            node,
         }
     }
 
@@ -116,6 +139,7 @@ impl Life {
     /// far, and all of that may come.
     pub(crate) fn void(&mut self) {
         self.presence = Presence::Maybe;
+        self.is_vague = true;
         for period in &mut self.periods {
             period.acknowledged = None;
             period.ended = None;
@@ -208,7 +232,7 @@ impl Life {
                 }
                 Some(_) | None => period.options.qos,
             };
-            (is_active && goes_on).then_some(qos.min(QoS::AtLeastOnce))
+            (is_active && goes_on).then_some(qos)
         };
         self.periods.iter().filter_map(owed).max()
     }
@@ -223,7 +247,7 @@ impl Life {
                 && period.ended.is_none_or(|end| end >= from)
                 && covers(&period.filter, message.topic);
             if is_possible {
-                let qos = period.options.qos.min(QoS::AtLeastOnce);
+                let qos = period.options.qos;
                 allowed.highest = allowed.highest.max(Some(qos));
                 allowed.may_retain |= period.options.retain_as_published;
                 allowed.any |= !(own && period.options.no_local);
@@ -235,7 +259,7 @@ impl Life {
     /// Whether some subscription may have asked for the retained message of a topic.
     pub(crate) fn may_walk(&self, topic: &str, qos: QoS, published: QoS) -> bool {
         self.periods.iter().any(|period| {
-            let granted = period.options.qos.min(QoS::AtLeastOnce);
+            let granted = period.options.qos;
             !period.refused
                 && period.options.retain_handling != bellbird_codec::RetainHandling::DoNotSend
                 && qos == granted.min(published)

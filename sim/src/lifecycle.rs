@@ -60,7 +60,8 @@ impl World {
 
     fn begin_life(&mut self, link: usize, expiry_secs: u32) {
         let client = self.links[link].client;
-        self.lives.push(Life::new(client, expiry_secs > 0, expiry_secs));
+        let node = self.node_ends.len();
+        self.lives.push(Life::new(client, expiry_secs > 0, expiry_secs, node));
         let life = self.lives.len() - 1;
         self.clients[client].life = Some(life);
         self.links[link].watch.life = Some(life);
@@ -196,8 +197,8 @@ impl World {
             found.moving = None;
             found.unread.clear();
         }
+        self.exchanges_after_end(clean);
         for life in &mut self.lives {
-            life.outstanding.clear();
             life.deadline = deadline(life.left_at, life.expiry_floor_secs);
             for got in life.got.values_mut() {
                 got.over |= clean && got.acknowledged;

@@ -56,6 +56,8 @@ pub(crate) struct Watch {
     /// SUBSCRIBE packets taken and not answered.
     pub(crate) subscribing: BTreeMap<u16, Vec<(String, SubscribeOptions)>>,
     pub(crate) unsubscribing: BTreeMap<u16, Vec<String>>,
+    /// PUBREL packets taken and not answered.
+    pub(crate) releasing: Vec<u16>,
     /// Packet ids sent to the client on this connection and not acknowledged.
     pub(crate) inflight: BTreeSet<u16>,
     /// The highest place per publisher's connection and class that was sent on this one.
@@ -81,6 +83,7 @@ pub(crate) struct Promise {
 pub(crate) enum Kind {
     Connect,
     Publish,
+    Release,
     Subscribe,
     Unsubscribe,
 }

@@ -1,5 +1,10 @@
 //! Faults planted by the harness, to prove that the checks would see them.
 
+use bellbird_codec::PacketId;
+use bellbird_core::record::{Operation, Record};
+
+use crate::world::World;
+
 /// A fault at the contract or under the store; production code stays as it is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Plant {
@@ -35,11 +40,25 @@ pub enum Plant {
     WrongPosition,
     /// A subscription never reaches the log, though it is reported stored.
     SubscriptionLost,
+    /// The packet id of a delivery of QoS 2 never reaches the log.
+    SendingLost,
+    /// The log is told another packet id than the client.
+    SendingChanged,
+    /// PUBREC from a client never reaches the log.
+    HadLost,
+    /// PUBREL from a client never reaches the log.
+    ReleasedLost,
+    /// A message of QoS 2 is stored without the packet id it came under.
+    ReceivedLost,
+    /// A message of QoS 2 is stored with another packet id.
+    ReceivedChanged,
+    /// The packet id of a retained message never reaches the log.
+    HoldingLost,
 }
 
 impl Plant {
     /// All of them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 23] = [
         Self::StoredBeforeSync,
         Self::HolderMissing,
         Self::AppliedBeforeView,
@@ -56,5 +75,76 @@ impl Plant {
         Self::ParkIgnored,
         Self::WrongPosition,
         Self::SubscriptionLost,
+        Self::SendingLost,
+        Self::SendingChanged,
+        Self::HadLost,
+        Self::ReleasedLost,
+        Self::ReceivedLost,
+        Self::ReceivedChanged,
+        Self::HoldingLost,
     ];
+}
+
+impl World {
+    /// What a planted fault makes of a record.
+    pub(crate) fn spoil(&mut self, record: &mut Record) {
+        let Some(plant) = self.plant else { return };
+        if let Record::Append(append) = record
+            && plant == Plant::HolderMissing
+            && self.rng.chance(20)
+        {
+            append.holders.pop();
+        }
+        if let Record::Append(append) = record
+            && self.rng.chance(20)
+        {
+            if plant == Plant::ReceivedLost {
+                append.received = None;
+            }
+            if let Some(received) = &mut append.received
+                && plant == Plant::ReceivedChanged
+            {
+                received.packet_id = next(received.packet_id);
+            }
+        }
+        let Record::Commit(commit) = record else { return };
+        let operations = &mut commit.operations;
+        let opens = matches!(operations.first(), Some(Operation::Open { .. }));
+        if plant == Plant::OldIncarnation && opens && commit.holder.incarnation > 1 {
+            commit.holder.incarnation -= 1;
+        }
+        if plant == Plant::EndLost {
+            operations.retain(|operation| !matches!(operation, Operation::End));
+        }
+        if self.rng.chance(60) {
+            operations.retain(|operation| !is_lost(operation, plant));
+        }
+        for operation in operations {
+            if let (Operation::Done { position }, Plant::DoneForAnother) = (&mut *operation, plant)
+            {
+                position.0 += 1;
+            }
+            if let (Operation::Sending { packet_id, .. }, Plant::SendingChanged) =
+                (operation, plant)
+            {
+                *packet_id = next(*packet_id);
+            }
+        }
+    }
+}
+
+/// Whether a fault keeps an operation from the log.
+fn is_lost(operation: &Operation, plant: Plant) -> bool {
+    matches!(
+        (operation, plant),
+        (Operation::Subscribe { .. }, Plant::SubscriptionLost)
+            | (Operation::Sending { .. }, Plant::SendingLost)
+            | (Operation::Had { .. }, Plant::HadLost)
+            | (Operation::Released { .. }, Plant::ReleasedLost)
+            | (Operation::Holding { .. }, Plant::HoldingLost)
+    )
+}
+
+fn next(id: PacketId) -> PacketId {
+    PacketId::new(id.value().wrapping_add(1)).unwrap_or(id)
 }

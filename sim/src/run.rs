@@ -273,7 +273,10 @@ impl World {
         let verdict = if self.rng.chance(85) { Verdict::Yes } else { Verdict::No };
         self.line(format_args!("{shard}> decided {connection:?} {verdict:?}"));
         let link = self.node.places.get(&(shard, connection.index)).copied();
-        let asker = link.filter(|link| self.links[*link].place == Some((shard, connection)));
+        let asker = link.filter(|link| {
+            let found = &self.links[*link];
+            found.place == Some((shard, connection)) && !found.closing
+        });
         if let Some(number) = asker.and_then(|link| self.links[link].watch.sent.front())
             && action == Action::Publish
             && verdict == Verdict::No

@@ -15,8 +15,9 @@ pub(crate) struct Shape {
     pub(crate) has_small_limits: bool,
     pub(crate) has_gate: bool,
     pub(crate) has_small_clients: bool,
-    /// How much of a hundred is QoS 1, retained, a clean start.
+    /// How much of a hundred is QoS 1 or 2, QoS 2 of these, retained, a clean start.
     pub(crate) qos1: usize,
+    pub(crate) qos2: usize,
     pub(crate) retain: usize,
     pub(crate) clean: usize,
     /// How often of ten thousand steps the node crashes or restarts.
@@ -39,6 +40,7 @@ impl Shape {
             has_gate: rng.chance(30),
             has_small_clients: rng.chance(25),
             qos1: *rng.pick(&[30, 70, 95]),
+            qos2: *rng.pick(&[0, 30, 70, 90]),
             retain: *rng.pick(&[0, 10, 40]),
             clean: *rng.pick(&[5, 20, 50]),
             crash: *rng.pick(&[0, 15, 40]),
@@ -87,7 +89,11 @@ impl Shape {
     }
 
     pub(crate) fn qos(&self, rng: &mut Rng) -> QoS {
-        if rng.chance(self.qos1) { QoS::AtLeastOnce } else { QoS::AtMostOnce }
+        match (rng.chance(self.qos1), rng.chance(self.qos2)) {
+            (false, _) => QoS::AtMostOnce,
+            (true, false) => QoS::AtLeastOnce,
+            (true, true) => QoS::ExactlyOnce,
+        }
     }
 
     /// Whether the gate keeps this client from receiving this topic.

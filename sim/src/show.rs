@@ -22,7 +22,13 @@ impl fmt::Display for ShowRecord<'_> {
                 append.holders.iter().try_for_each(|delivery| {
                     let retain = if delivery.retain { "r" } else { "" };
                     write!(f, " >{}q{}{retain}", delivery.holder, delivery.qos.value())
-                })
+                })?;
+                match append.received {
+                    Some(received) => {
+                        write!(f, " from {} id {}", received.holder, received.packet_id.value())
+                    }
+                    None => Ok(()),
+                }
             }
             Record::Commit(commit) => {
                 write!(f, "commit {} epoch {} at {}", commit.holder, commit.epoch, commit.at.0)?;
@@ -93,6 +99,15 @@ fn show_operation(operation: &Operation, f: &mut fmt::Formatter<'_>) -> fmt::Res
             write!(f, " +{filter} q{}", options.qos.value())
         }
         Operation::Unsubscribe { filter } => write!(f, " -{filter}"),
+        Operation::Sending { position, packet_id } => {
+            write!(f, " sending {} id {}", position.0, packet_id.value())
+        }
+        Operation::Holding { packet_id } => write!(f, " holding id {}", packet_id.value()),
+        Operation::Freed { packet_id } => write!(f, " freed id {}", packet_id.value()),
+        Operation::Had { position } => write!(f, " had {}", position.0),
+        Operation::Released { position } => write!(f, " released {}", position.0),
+        Operation::Will { .. } => f.write_str(" will"),
+        Operation::WillOver => f.write_str(" will over"),
         Operation::Done { position } => write!(f, " done {}", position.0),
         Operation::End => f.write_str(" end"),
     }

@@ -47,6 +47,8 @@ impl World {
             turn: None,
             dropped_before: 0,
             node_ends: Vec::new(),
+            sendings: Vec::new(),
+            given_up: 0,
         }
     }
 
@@ -80,6 +82,9 @@ impl World {
             .map(|(id, state)| Shard::new(id, node.config.clone(), node.gate.clone(), state))
             .collect();
         self.node = node;
+        for shard in 0..shards {
+            self.settle(shard);
+        }
         self.check_ledgers();
     }
 

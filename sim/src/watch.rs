@@ -17,14 +17,9 @@ impl World {
                 Some(Turn { link, kind: Kind::Connect, packet_id: 0, message: None })
             }
             Packet::Publish(publish) => {
-                let life = self.links[link].watch.life;
                 let message = self.links[link].watch.sent.front().copied();
                 if let Some(number) = message {
-                    let message = &mut self.messages[number];
-                    message.handed.get_or_insert(tick);
-                    message.matched = (!message.retain).then_some(tick);
-                    message.life = life;
-                    message.at = self.now;
+                    self.handing_message(link, number, tick);
                 }
                 let packet_id = publish.packet_id.map_or(0, |id| id.value());
                 Some(Turn { link, kind: Kind::Publish, packet_id, message })
@@ -37,10 +32,14 @@ impl World {
                 let packet_id = unsubscribe.packet_id.value();
                 Some(Turn { link, kind: Kind::Unsubscribe, packet_id, message: None })
             }
+            Packet::Pubrel(ack) => {
+                let packet_id = ack.packet_id.value();
+                self.links[link].watch.releasing.push(packet_id);
+                Some(Turn { link, kind: Kind::Release, packet_id, message: None })
+            }
             Packet::Connack(_)
             | Packet::Puback(_)
             | Packet::Pubrec(_)
-            | Packet::Pubrel(_)
             | Packet::Pubcomp(_)
             | Packet::Suback(_)
             | Packet::Unsuback(_)
@@ -49,6 +48,29 @@ impl World {
             | Packet::Disconnect(_)
             | Packet::Auth(_) => None,
         };
+    }
+
+    /// A message is about to be handed in, for the first time or again.
+    fn handing_message(&mut self, link: usize, number: usize, tick: u64) {
+        let life = self.links[link].watch.life;
+        let node = self.node_ends.len();
+        // Who forgot exchanges may have been closed for the many that are still open.
+        let is_forgetful = life.is_some_and(|life| self.lives[life].forgot);
+        let message = &mut self.messages[number];
+        let is_known = message.taken == Some(node) && !is_forgetful;
+        if message.acknowledged.is_some() || is_known {
+            return;
+        }
+        message.is_vague |= message.taken.is_some();
+        if message.handed.is_none() {
+            message.link = link;
+        }
+        message.handed.get_or_insert(tick);
+        if !message.retain {
+            message.matched = Some(tick);
+        }
+        message.life = life;
+        message.at = self.now;
     }
 
     /// The packet was taken, so that it will not be handed in again.
@@ -60,13 +82,30 @@ impl World {
             Packet::Publish(publish) => {
                 let Some(number) = self.links[link].watch.sent.pop_front() else { return };
                 self.stats.publishes += 1;
-                if let Some(id) = publish.packet_id {
-                    self.links[link].watch.unanswered.push_back((id.value(), number));
+                self.messages[number].taken = Some(self.node_ends.len());
+                match (publish.qos, publish.packet_id, life) {
+                    (QoS::ExactlyOnce, Some(id), Some(life)) => {
+                        self.lives[life].published.insert(id.value(), number);
+                    }
+                    (QoS::AtLeastOnce, Some(id), _) => {
+                        self.links[link].watch.unanswered.push_back((id.value(), number));
+                    }
+                    (QoS::AtMostOnce | QoS::AtLeastOnce | QoS::ExactlyOnce, _, _) => {}
                 }
             }
             Packet::Puback(ack) => {
                 if let Some(life) = life {
-                    self.acknowledged(link, life, ack.packet_id.value());
+                    self.delivery_is_over(link, life, ack.packet_id.value());
+                }
+            }
+            Packet::Pubrec(ack) => {
+                if let Some(life) = life {
+                    self.pubrec_taken(link, life, ack.packet_id.value(), ack.reason);
+                }
+            }
+            Packet::Pubcomp(ack) => {
+                if let Some(life) = life {
+                    self.delivery_is_over(link, life, ack.packet_id.value());
                 }
             }
             Packet::Subscribe(subscribe) => {
@@ -101,23 +140,11 @@ impl World {
                 }
             }
             Packet::Connack(_)
-            | Packet::Pubrec(_)
             | Packet::Pubrel(_)
-            | Packet::Pubcomp(_)
             | Packet::Suback(_)
             | Packet::Unsuback(_)
             | Packet::Pingresp
             | Packet::Auth(_) => {}
-        }
-    }
-
-    fn acknowledged(&mut self, link: usize, life: usize, packet_id: u16) {
-        self.links[link].watch.inflight.remove(&packet_id);
-        let outstanding = self.lives[life].outstanding.remove(&packet_id);
-        if let Some(number) = outstanding.and_then(|outstanding| outstanding.message)
-            && let Some(got) = self.lives[life].got.get_mut(&number)
-        {
-            got.acknowledged = true;
         }
     }
 
@@ -182,10 +209,10 @@ impl World {
                 None => self.fail(format!("link {link}: PINGRESP for nothing")),
             },
             Packet::Disconnect(disconnect) => self.said_goodbye(link, disconnect.reason),
+            Packet::Pubrec(ack) => self.pubrec_written(link, ack.packet_id.value(), ack.reason),
+            Packet::Pubrel(ack) => self.pubrel_written(link, ack.packet_id.value(), ack.reason),
+            Packet::Pubcomp(ack) => self.pubcomp_written(link, ack.packet_id.value(), ack.reason),
             Packet::Connect(_)
-            | Packet::Pubrec(_)
-            | Packet::Pubrel(_)
-            | Packet::Pubcomp(_)
             | Packet::Subscribe(_)
             | Packet::Unsubscribe(_)
             | Packet::Pingreq
@@ -227,7 +254,7 @@ impl World {
         let tick = self.tick;
         for ((filter, options), code) in asked.iter().zip(codes) {
             let granted = *code < 0x80;
-            if granted && *code != options.qos.min(QoS::AtLeastOnce).value() {
+            if granted && *code != options.qos.value() {
                 self.fail(format!("link {link}: {filter} was granted {code}"));
             }
             if !granted && self.node.gate.is_open() {
@@ -262,17 +289,20 @@ impl World {
             }
             return;
         }
+        let life = self.links[link].watch.life;
+        let has_forgotten = life.is_some_and(|life| self.lives[life].forgot);
         let is_protocol = matches!(reason, ReasonCode::ProtocolError | ReasonCode::MalformedPacket);
         let is_due =
             matches!(reason, ReasonCode::SessionTakenOver | ReasonCode::ServerShuttingDown)
-                || (is_protocol && self.links[link].watch.is_garbled);
+                || (is_protocol && self.links[link].watch.is_garbled)
+                || (reason == ReasonCode::ReceiveMaximumExceeded && has_forgotten);
         if !is_due {
             self.fail(format!("link {link} was closed with {reason:?}"));
         }
     }
 
     /// An acknowledgement is out: whatever it speaks for must be stored and shown.
-    fn check_promise(&mut self, link: usize, kind: Kind, packet_id: u16) {
+    pub(crate) fn check_promise(&mut self, link: usize, kind: Kind, packet_id: u16) {
         let Some(promise) = self.links[link].watch.promises.remove(&(kind, packet_id)) else {
             return;
         };

@@ -6,11 +6,13 @@ use std::sync::Arc;
 
 use bellbird_codec::Version;
 use bellbird_core::contract::Change;
-use bellbird_core::identity::{ConnectionId, Ticket, Time};
+use bellbird_core::identity::{ConnectionId, Holder, Ticket, Time};
 use bellbird_core::mail::Mail;
 use bellbird_core::permit::{Action, Gate};
 use bellbird_core::{Config, DropReason, OwnView, Shard};
 
+use crate::exact::Sending;
+use crate::exchange::{Answer, Exchanges};
 use crate::life::Life;
 use crate::link::Link;
 use crate::plant::Plant;
@@ -43,6 +45,10 @@ pub(crate) struct World {
     /// Deliveries that documented limits dropped in the node's earlier lives.
     pub(crate) dropped_before: u64,
     pub(crate) node_ends: Vec<NodeEnd>,
+    /// Stored deliveries of QoS 2, in the order their packet ids were recorded.
+    pub(crate) sendings: Vec<Sending>,
+    /// Deliveries of QoS 2 that were given up after they had been sent.
+    pub(crate) given_up: u64,
 }
 
 /// The running node: shards and what is between them.
@@ -84,7 +90,10 @@ pub(crate) struct Client {
     pub(crate) inbox: Vec<u8>,
     pub(crate) next_packet_id: u16,
     /// Deliveries to acknowledge.
-    pub(crate) acks: VecDeque<u16>,
+    pub(crate) acks: VecDeque<Answer>,
+    pub(crate) exchanges: Exchanges,
+    /// Its newest durable session, as the records name it.
+    pub(crate) holder: Option<Holder>,
     pub(crate) life: Option<usize>,
     /// The life that a connection without CONNACK wants to end.
     pub(crate) ending: Option<usize>,
@@ -115,6 +124,14 @@ pub(crate) struct Message {
     pub(crate) acknowledged: Option<u64>,
     pub(crate) refused: bool,
     pub(crate) packet_id: u16,
+    /// The life of the node that took it last.
+    pub(crate) taken: Option<usize>,
+    /// It was taken twice, and only the log knows which time counts.
+    pub(crate) is_vague: bool,
+    /// The records of this life of the node that PUBREC speaks for.
+    pub(crate) tickets: Vec<(usize, Ticket)>,
+    /// A record says under which packet id it was received.
+    pub(crate) is_recorded: bool,
 }
 
 /// When a life of the node ended, and whether everything was stored.
@@ -187,8 +204,10 @@ impl Client {
             link: None,
             connected: false,
             inbox: Vec::new(),
-            next_packet_id: 0,
+            next_packet_id: QOS1_IDS,
             acks: VecDeque::new(),
+            exchanges: Exchanges::default(),
+            holder: None,
             life: None,
             ending: None,
             retained: None,
@@ -196,7 +215,10 @@ impl Client {
     }
 
     pub(crate) fn packet_id(&mut self) -> u16 {
-        self.next_packet_id = self.next_packet_id.checked_add(1).unwrap_or(1);
+        self.next_packet_id = self.next_packet_id.checked_add(1).unwrap_or(QOS1_IDS);
         self.next_packet_id
     }
 }
+
+/// Packet ids above are for everything but publishing with QoS 2, which uses the lowest again.
+const QOS1_IDS: u16 = 10_000;

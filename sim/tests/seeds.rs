@@ -25,6 +25,11 @@ fn two_shards_on_the_log() {
         (stats.acknowledged, 3_000),
         (stats.owed, 3_000),
         (stats.redeliveries, 300),
+        (stats.received_once, 3_000),
+        (stats.resent, 1_000),
+        (stats.exactly_once, 1_000),
+        (stats.repetitions, 100),
+        (stats.refused_deliveries, 30),
         (stats.takeovers, 300),
         (stats.moves, 1_000),
         (stats.crashes, 300),
@@ -70,7 +75,7 @@ fn seeds_that_found_something() {
     }
 }
 
-const FOUND: [(u64, usize, StoreKind); 12] = [
+const FOUND: [(u64, usize, StoreKind); 31] = [
     (34, 2, StoreKind::Streams),
     (70, 2, StoreKind::Log),
     (14, 4, StoreKind::Streams),
@@ -83,6 +88,25 @@ const FOUND: [(u64, usize, StoreKind); 12] = [
     (1054, 2, StoreKind::Log),
     (4765, 2, StoreKind::Streams),
     (30273, 4, StoreKind::Streams),
+    (22, 2, StoreKind::Log),
+    (31, 2, StoreKind::Log),
+    (81, 3, StoreKind::Streams),
+    (101, 4, StoreKind::Log),
+    (127, 2, StoreKind::Log),
+    (148, 2, StoreKind::Log),
+    (199, 2, StoreKind::Streams),
+    (201, 3, StoreKind::Streams),
+    (201, 3, StoreKind::Log),
+    (211, 2, StoreKind::Log),
+    (228, 3, StoreKind::Log),
+    (243, 3, StoreKind::Streams),
+    (332, 4, StoreKind::Streams),
+    (363, 3, StoreKind::Log),
+    (364, 2, StoreKind::Log),
+    (702, 3, StoreKind::Streams),
+    (1088, 4, StoreKind::Streams),
+    (1281, 3, StoreKind::Streams),
+    (3229, 2, StoreKind::Streams),
 ];
 
 #[test]

@@ -14,7 +14,8 @@ use crate::mail::{Share, Target};
 use crate::outbox::{Outbox, Pool};
 use crate::outgoing::Outgoing;
 use crate::permit::{Action, Gate, Verdict};
-use crate::session::{Inflight, NONE, Queued, Session};
+use crate::record::Operation;
+use crate::session::{Inflight, NONE, Queued, Session, Stage};
 use crate::sessions::Sessions;
 use crate::view::View;
 
@@ -28,8 +29,8 @@ pub(crate) struct Clients {
     pub(crate) pool: Pool,
     pub(crate) ledger: Ledger,
     pub(crate) outputs: VecDeque<Output>,
-    /// Stored deliveries that are over, to be committed at the end of the turn.
-    pub(crate) done: Vec<(u32, Holder, Position)>,
+    /// What happened to sessions' stored deliveries, to be committed at the end of the turn.
+    pub(crate) operations: Vec<(u32, Holder, Operation)>,
     /// Sessions whose walk of retained messages goes on in the next turn.
     pub(crate) walking: VecDeque<u32>,
     pub(crate) appended_bytes: u64,
@@ -58,7 +59,7 @@ impl Clients {
             pool: Pool::default(),
             ledger: Ledger::default(),
             outputs: VecDeque::new(),
-            done: Vec::new(),
+            operations: Vec::new(),
             walking: VecDeque::new(),
             appended_bytes: 0,
             has_pressed: false,
@@ -117,9 +118,15 @@ impl Clients {
             return self.deliver_at_most_once(now, index, retain, out);
         }
         let is_live = session.connection != NONE && session.is_drained() && session.has_quota();
-        if !is_live || self.outbox_is_full(index) {
+        // A stored delivery of QoS 2 waits until the log has its packet id.
+        let is_recorded = qos == QoS::ExactlyOnce && session.durable;
+        if !is_live || is_recorded || self.outbox_is_full(index) {
             let message = out.share();
-            return self.enqueue(index, Queued { message, position, qos, retain });
+            self.enqueue(index, Queued { message, position, qos, retain });
+            if is_live && is_recorded {
+                self.pump_queue(now, index);
+            }
+            return;
         }
         let keep = session_keeps(self.sessions.at(index));
         let delivery = keep.then(|| Queued { message: out.share(), position, qos, retain });
@@ -129,7 +136,9 @@ impl Clients {
             return self.drop(index, DropReason::TooLarge, position);
         }
         let packet_id = session.next_packet_id();
-        session.inflight.push_back(Inflight { packet_id, delivery });
+        let stage = Stage::Publish;
+        let inflight = Inflight { packet_id, qos, stage, was_sent: true, dropped: None, delivery };
+        session.inflight.push_back(inflight);
         session.sent += 1;
         let connection = session.connection;
         let outbox = &mut self.outboxes[connection as usize];
@@ -204,10 +213,28 @@ impl Clients {
     ) {
         let Some(session) = self.sessions.at(index) else { return };
         // An unknown id is legal: the delivery may have been acknowledged before.
+        let is_for_it = |inflight: &&mut Inflight| inflight.qos == QoS::AtLeastOnce;
+        if session.inflight(packet_id).filter(is_for_it).is_some() {
+            self.over(now, index, packet_id, view);
+        }
+    }
+
+    /// A delivery is over: its place in the window is free.
+    pub(crate) fn over(&mut self, now: Time, index: u32, packet_id: PacketId, view: &dyn View) {
+        let Some(session) = self.sessions.at(index) else { return };
         let Some(inflight) = session.acknowledge(packet_id) else { return };
         let has_more = !session.is_drained() || session.walks.is_some();
-        self.ledger.done += 1;
-        self.finish(index, inflight.delivery.and_then(|delivery| delivery.position));
+        let (holder, durable) = (session.holder, session.durable);
+        match inflight.dropped {
+            Some(reason) => self.ledger.drop(reason, 1),
+            None => self.ledger.done += 1,
+        }
+        match inflight.position() {
+            None if durable && inflight.qos == QoS::ExactlyOnce => {
+                self.operations.push((index, holder, Operation::Freed { packet_id }));
+            }
+            position => self.finish(index, position),
+        }
         if has_more {
             self.pump(now, index, view);
         }
@@ -282,7 +309,7 @@ impl Clients {
         if let Some(position) = position
             && let Some(session) = self.sessions.at(index)
         {
-            self.done.push((index, session.holder, position));
+            self.operations.push((index, session.holder, Operation::Done { position }));
         }
     }
 

@@ -7,8 +7,9 @@ use bellbird_topics::Namespace;
 
 use crate::connection::{Cause, Opening, Parks, Phase};
 use crate::contract::{Change, Event, Flow, Output};
-use crate::identity::{ConnectionId, Holder, Time};
+use crate::identity::{ConnectionId, Holder, Ticket, Time};
 use crate::ledger::DropReason;
+use crate::limits::{TOPIC_ALIASES_MAX, TOPIC_LEVELS_MAX};
 use crate::permit::Action;
 use crate::record::{Commit, Operation, Record};
 use crate::release::StoredFor;
@@ -16,6 +17,7 @@ use crate::session::Session;
 use crate::sessions::home_of;
 use crate::shard::Shard;
 use crate::view::View;
+use crate::will::{AfterWill, Will};
 
 /// A CONNECT that the lobby accepted, on its way to the session's home.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -40,6 +42,8 @@ pub struct Hello {
     pub receive_max: u16,
     /// The client's Maximum Packet Size.
     pub max_packet_bytes: u32,
+    /// What is published when the client goes without a word.
+    pub will: Option<Box<Will>>,
 }
 
 impl Shard {
@@ -94,8 +98,7 @@ impl Shard {
                 if hello.expiry_secs == 0 {
                     self.end_session(now, old);
                 } else {
-                    // The Open of the new incarnation ends the old one in the log as well.
-                    self.forget_session(old);
+                    self.supersede_session(old);
                 }
                 let incarnation = holder.incarnation + 1;
                 self.begin_session(Holder { number: holder.number, incarnation }, hello)
@@ -140,6 +143,9 @@ impl Shard {
         session.expiry_secs = hello.expiry_secs;
         session.epoch += 1;
         session.sent = 0;
+        // The will of the last connection is cancelled with this one [MQTT-3.1.3-9].
+        session.will.clone_from(&hello.will);
+        session.is_logged |= hello.will.is_some();
         let (holder, epoch, durable) = (session.holder, session.epoch, session.durable);
         let connection = self.clients.connections.live(id)?;
         connection.version = hello.version;
@@ -156,7 +162,7 @@ impl Shard {
             let deadline = Time(now.0 + u64::from(connection.silence_ms_max));
             self.look_at_connection(now, id, deadline);
         }
-        if !durable {
+        if !durable && hello.will.is_none() {
             return None;
         }
         let operation = if session_present {
@@ -168,8 +174,12 @@ impl Shard {
                 expiry_secs: hello.expiry_secs,
             }
         };
-        self.commit(now, holder, epoch, vec![operation], StoredFor::Connack(id));
-        Some(())
+        let will = hello.will.iter().map(|will| will.operation());
+        let operations = std::iter::once(operation).chain(will).collect();
+        // The will of a session that is not durable is logged, but not waited for.
+        let waits = if durable { StoredFor::Connack(id) } else { StoredFor::Nothing };
+        self.commit(now, holder, epoch, operations, waits);
+        durable.then_some(())
     }
 
     /// CONNACK, and everything the session owes its client.
@@ -216,11 +226,11 @@ impl Shard {
             buffer.push(Property::SessionExpiryInterval(secs));
         }
         buffer.push(Property::ReceiveMaximum(config.receive_max));
-        buffer.push(Property::MaximumQoS(bellbird_codec::QoS::AtLeastOnce));
         buffer.push(Property::MaximumPacketSize(config.packet_bytes_max));
         if opening.assigned_client_id {
             buffer.push(Property::AssignedClientIdentifier(client_id));
         }
+        buffer.push(Property::TopicAliasMaximum(TOPIC_ALIASES_MAX));
         buffer.push(Property::SubscriptionIdentifierAvailable(false));
         buffer.push(Property::SharedSubscriptionAvailable(false));
     }
@@ -243,16 +253,34 @@ impl Shard {
         Flow::Park
     }
 
-    /// Ends a session for good: what it held is dropped, its subscriptions leave the view, and
-    /// the log is told if it knew it.
+    /// Ends a session for good: what it held is dropped, its subscriptions leave the view, its
+    /// will is published [MQTT-3.1.2-8], and then the log is told if it knew it.
     pub(crate) fn end_session(&mut self, now: Time, index: u32) {
-        let Some(session) = self.forget_session(index) else { return };
-        if session.durable {
-            let number = self.endings.begin(session.namespace, &session.client_id);
-            let operations = vec![Operation::End];
-            let waits = StoredFor::Ending(number);
-            self.commit(now, session.holder, session.epoch, operations, waits);
+        let Some(mut session) = self.forget_session(index) else { return };
+        if !session.durable && !session.is_logged {
+            return;
         }
+        let waits = if session.durable {
+            StoredFor::Ending(self.endings.begin(session.namespace, &session.client_id))
+        } else {
+            StoredFor::Nothing
+        };
+        let (holder, epoch) = (session.holder, session.epoch);
+        let end = AfterWill { holder, epoch, operation: Operation::End, waits };
+        match session.will {
+            Some(_) => self.wills.extend(session.due_will(Some(end))),
+            None => self.commit_after(now, end),
+        }
+    }
+
+    /// A new incarnation takes the place of a session. Its Open ends the old one in the log as
+    /// well, but for a will that is still to be published.
+    fn supersede_session(&mut self, index: u32) {
+        let Some(mut session) = self.forget_session(index) else { return };
+        let (holder, epoch) = (session.holder, session.epoch);
+        let waits = StoredFor::Nothing;
+        let end = AfterWill { holder, epoch, operation: Operation::End, waits };
+        self.wills.extend(session.due_will(Some(end)));
     }
 
     fn forget_session(&mut self, index: u32) -> Option<Session> {
@@ -281,10 +309,11 @@ impl Shard {
         epoch: u32,
         operations: Vec<Operation>,
         waits: StoredFor,
-    ) {
+    ) -> Ticket {
         let ticket = self.releases.ticket(waits);
         let record = Record::Commit(Commit { holder, epoch, at: now, operations });
         self.clients.outputs.push_back(Output::Store { ticket, record });
+        ticket
     }
 
     fn hello(&self, packet: &Connect<'_>, client_id: Box<str>, is_assigned: bool) -> Hello {
@@ -307,6 +336,7 @@ impl Shard {
             is_expiry_changed: packet.version == Version::V5 && expiry_secs != asked,
             receive_max: properties.receive_maximum().unwrap_or(u16::MAX),
             max_packet_bytes: properties.maximum_packet_size().unwrap_or(u32::MAX),
+            will: packet.will.as_ref().map(|will| Box::new(Will::of(will, Namespace::default()))),
         }
     }
 
@@ -317,17 +347,14 @@ impl Shard {
     }
 }
 
-/// What is asked for in CONNECT and not offered yet.
+/// What is asked for in CONNECT and not offered.
 fn unsupported(packet: &Connect<'_>) -> Option<ReasonCode> {
     if packet.properties.authentication_method().is_some() {
         return Some(ReasonCode::BadAuthenticationMethod);
     }
     let will = packet.will.as_ref()?;
-    Some(if will.qos == bellbird_codec::QoS::ExactlyOnce {
-        ReasonCode::QoSNotSupported
-    } else {
-        ReasonCode::ImplementationSpecificError
-    })
+    let is_deep = will.retain && will.topic.levels().count() > TOPIC_LEVELS_MAX;
+    is_deep.then_some(ReasonCode::TopicNameInvalid)
 }
 
 /// The 3.1.1 return code for a reason; none where the connection is closed without CONNACK

@@ -55,6 +55,9 @@ pub(crate) struct Connection {
     /// When the wheel looks at it; earlier looks are of insertions that this one replaced.
     pub(crate) look_at: Time,
     pub(crate) waiting: Option<Box<Waiting>>,
+    /// What the client's topic aliases stand for [MQTT-3.3.2-7].
+    #[allow(clippy::box_collection)] // most connections have none: 8 bytes instead of 24
+    pub(crate) aliases: Option<Box<Vec<Option<Box<str>>>>>,
 }
 
 /// Why a connection's input is parked; it is resumed when no reason is left.
@@ -151,6 +154,7 @@ impl Connection {
             last_seen: now,
             look_at: Time(0),
             waiting: None,
+            aliases: None,
         }
     }
 

@@ -28,9 +28,22 @@ impl Shard {
             }
             session.expiry_secs = asked.min(self.clients.config.session_expiry_secs_max);
         }
+        if packet.reason == ReasonCode::Success {
+            self.forget_will(id);
+        }
         self.detach(now, id, Cause::Client);
         self.close(id);
         Flow::Park
+    }
+
+    /// Goodbye was said: the will is not [MQTT-3.14.4-3].
+    fn forget_will(&mut self, id: ConnectionId) {
+        let Some((index, _)) = self.session_of(id) else { return };
+        let Some(session) = self.clients.sessions.at(index) else { return };
+        if session.will.take().is_some() && session.durable {
+            let holder = session.holder;
+            self.clients.operations.push((index, holder, Operation::WillOver));
+        }
     }
 
     pub(crate) fn malformed(&mut self, now: Time, id: ConnectionId, reason: ReasonCode) {
@@ -74,6 +87,8 @@ impl Shard {
         }
     }
 
+    /// Wills wait for the next start [MQTT 5.0, 3.1.2.5]: nobody here would hear them, and the
+    /// log could not tell any more that they were said.
     pub(crate) fn stop(&mut self, now: Time) {
         for id in self.clients.connections.ids() {
             self.disconnect(now, id, ReasonCode::ServerShuttingDown, Cause::Stopped);
@@ -107,18 +122,27 @@ impl Shard {
         session.sent = 0;
         session.left_at = now;
         let (holder, epoch, expiry_secs) = (session.holder, session.epoch, session.expiry_secs);
-        let expires_at = session.expires_at();
+        let deadline = session.next_deadline();
+        let keeps_will = cause == Cause::Stopped && session.will.is_some();
+        let durable = session.durable;
         if was_welcome {
             let client_id = session.client_id.clone();
             self.event(|| Event::Disconnected { holder, client_id, cause });
         }
-        if expiry_secs == 0 {
+        if keeps_will && !durable {
+            return;
+        }
+        if expiry_secs == 0 && !keeps_will {
             self.end_session(now, index);
             return;
         }
         let operations = vec![Operation::Leave { expiry_secs }];
         self.commit(now, holder, epoch, operations, StoredFor::Nothing);
-        if let Some(deadline) = expires_at {
+        if cause == Cause::Stopped {
+            return;
+        }
+        self.check_will(now, index);
+        if let Some(deadline) = deadline {
             self.look_at_session(now, index, deadline);
         }
     }
@@ -157,10 +181,12 @@ impl Shard {
         if session.owner != NONE {
             return;
         }
-        match session.expires_at() {
-            Some(deadline) if deadline > now => self.look_at_session(now, index, deadline),
-            Some(_) => self.end_session(now, index),
-            None => {}
+        self.check_will(now, index);
+        let Some(session) = self.clients.sessions.at(index) else { return };
+        if session.expires_at().is_some_and(|deadline| deadline <= now) {
+            self.end_session(now, index);
+        } else if let Some(deadline) = session.next_deadline() {
+            self.look_at_session(now, index, deadline);
         }
     }
 

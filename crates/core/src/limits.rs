@@ -32,10 +32,13 @@ pub const SUBSCRIPTIONS_MAX: usize = 10_000;
 /// Levels of a topic that keeps a retained message: each level is a node of the tree.
 pub const TOPIC_LEVELS_MAX: usize = 128;
 
+/// Topic aliases of one connection, announced to 5.0 clients: each keeps a topic in memory.
+pub const TOPIC_ALIASES_MAX: u16 = 16;
+
 /// Bytes of parcels between two shards that the receiver has not dealt with.
 pub const MAILBOX_BYTES_MAX: usize = 8 << 20;
 
-/// Sets of the cache of match results; each holds [`crate::route::WAYS`] topics.
+/// Sets of the cache of match results; each holds 4 topics.
 pub const ROUTE_SETS: usize = 2048;
 
 /// Topics longer than this are matched each time: the cache stays within a few MiB.

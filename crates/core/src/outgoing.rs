@@ -25,7 +25,7 @@ pub(crate) struct Frames {
     bytes: Vec<u8>,
     layouts: [Frame; LAYOUTS],
     /// One bit for each layout that is encoded.
-    filled: u8,
+    filled: u16,
 }
 
 /// One encoded layout of the message at hand.
@@ -37,8 +37,8 @@ pub(crate) struct Frame {
     packet_id_at: usize,
 }
 
-/// Version × has a packet id × RETAIN.
-const LAYOUTS: usize = 8;
+/// Version × QoS × RETAIN.
+const LAYOUTS: usize = 12;
 
 impl<'a> Outgoing<'a> {
     /// A packet just read. `original` is its frame if it may be forwarded byte for byte.
@@ -79,9 +79,9 @@ impl<'a> Outgoing<'a> {
         {
             return (frame, 0);
         }
-        let layout = usize::from(version == Version::V5) << 2
-            | usize::from(qos != QoS::AtMostOnce) << 1
-            | usize::from(retain);
+        let layout = usize::from(version == Version::V5) * 6
+            + usize::from(qos as u8) * 2
+            + usize::from(retain);
         if self.frames.filled & 1 << layout == 0 {
             self.frames.layouts[layout] = self.encode(now, version, qos, retain);
             self.frames.filled |= 1 << layout;
@@ -208,6 +208,7 @@ pub(crate) fn forwarded_properties<'a>(
             property,
             Property::MessageExpiryInterval(_)
                 | Property::TopicAlias(_)
+                | Property::WillDelayInterval(_)
                 | Property::SubscriptionIdentifier(_)
         )
     };

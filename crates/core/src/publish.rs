@@ -9,15 +9,16 @@ use crate::clients::Addressing;
 use crate::connection::{AppliedFor, Cause, Parks};
 use crate::contract::{Change, Flow, Output};
 use crate::identity::{ConnectionId, Holder, Lane, Time};
-use crate::limits::TOPIC_LEVELS_MAX;
+use crate::limits::{TOPIC_ALIASES_MAX, TOPIC_LEVELS_MAX};
 use crate::mail::{Parcel, Share};
 use crate::message::{Message, MessageParts};
 use crate::outgoing::{Outgoing, forwarded_properties};
 use crate::permit::Action;
-use crate::release::Place;
+use crate::release::{Answer, AnswerKind, Place};
 use crate::shard::Shard;
 use crate::storing::Storing;
 use crate::view::View;
+use crate::will::is_ordered;
 
 /// Who publishes: what routing needs to know of the connection.
 #[derive(Clone, Copy, Debug)]
@@ -27,15 +28,34 @@ pub(crate) struct Publisher {
     pub(crate) namespace: Namespace,
     pub(crate) origin: Holder,
     pub(crate) lane: Lane,
+    pub(crate) session: u32,
+    pub(crate) is_durable: bool,
+}
+
+impl Publisher {
+    /// Whether the log must know that a message of this QoS was received: its packet id outlives
+    /// the connection.
+    pub(crate) fn records(&self, qos: QoS) -> bool {
+        self.is_durable && qos == QoS::ExactlyOnce
+    }
+
+    fn answer(&self, qos: QoS, packet_id: PacketId, reason: ReasonCode) -> Answer {
+        let kind = if qos == QoS::ExactlyOnce {
+            AnswerKind::Pubrec { session: self.session, holder: self.origin }
+        } else {
+            AnswerKind::Puback
+        };
+        Answer { kind, packet_id, reason }
+    }
 }
 
 /// A retained message whose change of the view is under way.
 #[derive(Debug)]
 pub(crate) struct Retaining {
-    publisher: Publisher,
-    packet_id: Option<PacketId>,
-    message: Arc<Message>,
-    place: Place,
+    pub(crate) publisher: Publisher,
+    pub(crate) packet_id: Option<PacketId>,
+    pub(crate) message: Arc<Message>,
+    pub(crate) place: Place,
 }
 
 impl Shard {
@@ -46,15 +66,22 @@ impl Shard {
         packet: &Publish<'_>,
         view: &dyn View,
     ) -> Flow {
-        let Some(topic) = packet.topic else {
-            // We announce no Topic Alias Maximum, so none can be known [MQTT-3.2.2-18].
-            return self.break_off(now, id, ReasonCode::TopicAliasInvalid);
+        let known;
+        let topic = if packet.topic.is_some() && packet.properties.is_empty() {
+            packet.topic
+        } else {
+            match self.resolve_alias(id, packet) {
+                Ok(topic) => known = topic,
+                Err(reason) => return self.break_off(now, id, reason),
+            }
+            known.as_deref().map_or(packet.topic, |topic| TopicName::parse(topic).ok())
         };
-        if packet.qos == QoS::ExactlyOnce {
-            return self.break_off(now, id, ReasonCode::QoSNotSupported);
-        }
-        if !packet.properties.is_empty() && packet.properties.topic_alias().is_some() {
-            return self.break_off(now, id, ReasonCode::TopicAliasInvalid);
+        let Some(topic) = topic else {
+            return self.break_off(now, id, ReasonCode::ProtocolError);
+        };
+        // Before the gate is asked: it is ours already, whatever the gate says now.
+        if packet.qos == QoS::ExactlyOnce && self.is_received(id, packet.packet_id) {
+            return Flow::Continue;
         }
         match self.permit(id, Action::Publish, topic.as_str()) {
             Some(true) => {}
@@ -62,21 +89,56 @@ impl Shard {
             None => return Flow::Again,
         }
         let Some(publisher) = self.publisher(id) else { return Flow::Continue };
+        if packet.retain && topic.levels().count() > TOPIC_LEVELS_MAX {
+            return self.break_off(now, id, ReasonCode::TopicNameInvalid);
+        }
+        if packet.qos == QoS::ExactlyOnce && !self.receive(id, packet.packet_id) {
+            return self.break_off(now, id, ReasonCode::ReceiveMaximumExceeded);
+        }
         if packet.retain {
-            if topic.levels().count() > TOPIC_LEVELS_MAX {
-                return self.break_off(now, id, ReasonCode::TopicNameInvalid);
-            }
             return self.publish_retained(now, publisher, topic, packet);
         }
         let mut scratch = PropertyBuffer::new();
         let mut frames = std::mem::take(&mut self.frames);
         let parts = self.parts(now, publisher, topic, packet, &mut scratch);
-        let is_as_sent = packet.qos == QoS::AtMostOnce && parts.expires_at.is_none();
+        // An alias means something on this connection only.
+        let is_as_sent = packet.qos == QoS::AtMostOnce
+            && parts.expires_at.is_none()
+            && parts.properties.len() == packet.properties.raw().len();
         let original = is_as_sent.then_some((publisher.version, packet.frame));
         let mut out = Outgoing::from_packet(parts, original, &mut frames);
-        let flow = self.route_out(now, publisher, packet.packet_id, &mut out, None, view);
+        let flow = self.route_out(now, publisher, packet.packet_id, &mut out, None, None, view);
         self.frames = frames;
         flow
+    }
+
+    /// What the topic alias of a PUBLISH stands for, if it stands for the topic; otherwise it is
+    /// noted what it stands for from now on.
+    fn resolve_alias(
+        &mut self,
+        id: ConnectionId,
+        packet: &Publish<'_>,
+    ) -> Result<Option<Box<str>>, ReasonCode> {
+        let Some(alias) = packet.properties.topic_alias() else { return Ok(None) };
+        if alias == 0 || alias > TOPIC_ALIASES_MAX {
+            return Err(ReasonCode::TopicAliasInvalid);
+        }
+        let Some(connection) = self.clients.connections.live(id) else { return Ok(None) };
+        let aliases = connection.aliases.get_or_insert_default();
+        let place = usize::from(alias - 1);
+        match packet.topic {
+            Some(topic) => {
+                if place >= aliases.len() {
+                    aliases.resize(place + 1, None);
+                }
+                aliases[place] = Some(topic.as_str().into());
+                Ok(None)
+            }
+            None => match aliases.get(place) {
+                Some(Some(topic)) => Ok(Some(topic.clone())),
+                Some(None) | None => Err(ReasonCode::ProtocolError),
+            },
+        }
     }
 
     /// The retained message is set before the match: who subscribes in between either is matched
@@ -118,29 +180,35 @@ impl Shard {
         let Retaining { publisher, packet_id, message, place } = retaining;
         let mut frames = std::mem::take(&mut self.frames);
         let mut out = Outgoing::from_message(&message, &mut frames);
-        let retained = Some((message.clone(), order, place));
-        let _flow = self.route_out(now, publisher, packet_id, &mut out, retained, view);
+        let retained = Some((message.clone(), order));
+        let place = Some(place);
+        let _flow = self.route_out(now, publisher, packet_id, &mut out, retained, place, view);
         self.frames = frames;
         self.resume(publisher.id, Parks::APPLY);
     }
 
-    /// Matches once, serves who need not wait, and stores for those who do.
-    fn route_out(
+    /// Matches once, serves who need not wait, and stores for those who do. A message that has
+    /// its place already is released from there, whatever it needs.
+    #[allow(clippy::too_many_arguments)] // what a message is, where it stands, and where to look
+    pub(crate) fn route_out(
         &mut self,
         now: Time,
         publisher: Publisher,
         packet_id: Option<PacketId>,
         out: &mut Outgoing<'_>,
-        retained: Option<(Arc<Message>, u64, Place)>,
+        retained: Option<(Arc<Message>, u64)>,
+        place: Option<Place>,
         view: &dyn View,
     ) -> Flow {
         let route = self.routes.find(publisher.namespace, out.parts.topic, view);
-        let is_live_only = packet_id.is_none() || !route.has_durable;
+        let qos = out.parts.qos;
+        let is_ordered = is_ordered(qos);
+        let is_live_only = !is_ordered || (!route.has_durable && !publisher.records(qos));
         self.clients.ledger.received += 1;
         if route.is_empty() {
             self.clients.ledger.unmatched += 1;
         }
-        let share = packet_id.map(|_| Share::Live);
+        let share = is_ordered.then_some(Share::Live);
         let to =
             Addressing { targets: &route.local, share, origin: publisher.origin, position: None };
         self.clients.deliver(now, to, out);
@@ -160,17 +228,16 @@ impl Shard {
             Version::V5 if route.is_empty() => ReasonCode::NoMatchingSubscribers,
             Version::V5 | Version::V311 => ReasonCode::Success,
         };
-        let acknowledgement = packet_id.map(|packet_id| (packet_id, reason));
-        if is_live_only && retained.is_none() {
-            return self.acknowledge_in_order(publisher.id, acknowledgement);
-        }
+        let answer = packet_id.map(|packet_id| publisher.answer(qos, packet_id, reason));
         let route = (!is_live_only).then(|| route.clone());
-        let (retained, place) = match retained {
-            Some((message, order, place)) => (Some((message, order)), Some(place)),
-            None => (None, self.take_place(publisher.id)),
-        };
-        let Some(place) = place else { return Flow::Continue };
-        let storing = Storing { route, acknowledgement, retained };
+        let storing = Storing { route, answer, retained };
+        if let Some(place) = place {
+            return self.store(now, publisher, out, place, storing);
+        }
+        if is_live_only {
+            return self.answer_in_order(publisher.id, answer);
+        }
+        let Some(place) = self.take_place(publisher.id) else { return Flow::Continue };
         self.store(now, publisher, out, place, storing)
     }
 
@@ -178,7 +245,13 @@ impl Shard {
         let Some(connection) = self.clients.connections.live(id) else { return Flow::Continue };
         match (connection.version, packet.packet_id) {
             (Version::V5, Some(packet_id)) => {
-                self.acknowledge_in_order(id, Some((packet_id, ReasonCode::NotAuthorized)))
+                let kind = if packet.qos == QoS::ExactlyOnce {
+                    AnswerKind::Refusal
+                } else {
+                    AnswerKind::Puback
+                };
+                let answer = Answer { kind, packet_id, reason: ReasonCode::NotAuthorized };
+                self.answer_in_order(id, Some(answer))
             }
             (Version::V5, None) => Flow::Continue,
             // Closing tells the client; an acknowledgement would lie to it [MQTT-3.3.5-2].
@@ -192,7 +265,8 @@ impl Shard {
         let index = connection.session;
         let session = self.clients.sessions.at(index)?;
         let origin = session.holder;
-        Some(Publisher { id, version, namespace: session.namespace, origin, lane: session.lane })
+        let (namespace, lane, is_durable) = (session.namespace, session.lane, session.durable);
+        Some(Publisher { id, version, namespace, origin, lane, session: index, is_durable })
     }
 
     fn parts<'a>(

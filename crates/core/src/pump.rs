@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bellbird_codec::{PacketId, QoS};
+use bellbird_codec::{PacketId, QoS, ReasonCode, encode_pubrel};
 use bellbird_topics::{Filter, Progress};
 
 use crate::clients::Clients;
@@ -12,55 +12,49 @@ use crate::limits::WALK_NODES;
 use crate::message::Message;
 use crate::outgoing::Single;
 use crate::permit::{Action, Verdict};
-use crate::session::{Inflight, NONE, Queued};
+use crate::record::Operation;
+use crate::session::{Inflight, NONE, Queued, Stage};
 use crate::view::View;
 
 impl Clients {
     /// Sends what the client may be sent now: first again what it had not acknowledged on its
     /// last connection, then what waits, then retained messages.
     pub(crate) fn pump(&mut self, now: Time, index: u32, view: &dyn View) {
+        while self.pump_queue(now, index) && self.walk_on(now, index, view) {}
+    }
+
+    /// [`Clients::pump`] without retained messages. Returns whether the client takes more.
+    pub(crate) fn pump_queue(&mut self, now: Time, index: u32) -> bool {
         loop {
-            let Some(session) = self.sessions.at(index) else { return };
+            let Some(session) = self.sessions.at(index) else { return false };
             if session.connection == NONE {
-                return;
+                return false;
             }
             let outbox = &mut self.outboxes[session.connection as usize];
             outbox.hungry = outbox.len() >= self.config.outbox_bytes_max / 2;
-            if outbox.hungry || !session.has_quota() {
-                return;
+            if outbox.hungry {
+                return false;
             }
-            let sent = usize::from(session.sent);
-            if let Some(inflight) = session.inflight.get(sent) {
-                let again = inflight.clone();
-                session.sent += 1;
-                self.send_again(now, index, &again);
-            } else if let Some(delivery) = session.queue.pop_front() {
+            if session.has_window()
+                && let Some(delivery) = session.queue.pop_front()
+            {
                 session.queue_bytes -= delivery.message.size_bytes();
-                self.send_queued(now, index, delivery);
-            } else if !self.walk_on(now, index, view) {
-                return;
+                self.take_into_window(now, index, delivery);
+            } else if !session.has_quota() {
+                return false;
+            } else {
+                match session.inflight.get(usize::from(session.sent)).map(|next| next.stage) {
+                    // The log has to have its packet id, or that the client has it, first.
+                    Some(Stage::Recording(_) | Stage::Having(_)) => return false,
+                    Some(Stage::Publish | Stage::Release) => self.send_inflight(now, index),
+                    None => return true,
+                }
             }
         }
     }
 
-    /// With the same packet id and DUP set [MQTT-4.4.0-1] [MQTT-3.3.1-1]. A delivery that went
-    /// out once does not expire any more.
-    fn send_again(&mut self, now: Time, index: u32, inflight: &Inflight) {
-        let Some(delivery) = &inflight.delivery else { return };
-        let reason = if !self.may_receive(index, delivery) {
-            DropReason::NotPermitted
-        } else if !self.send_single(now, index, delivery, Some((inflight.packet_id, true))) {
-            DropReason::TooLarge
-        } else {
-            return;
-        };
-        if let Some(session) = self.sessions.at(index) {
-            session.acknowledge(inflight.packet_id);
-        }
-        self.drop(index, reason, delivery.position);
-    }
-
-    fn send_queued(&mut self, now: Time, index: u32, delivery: Queued) {
+    /// Gives a delivery its packet id, or sends it if it needs none.
+    fn take_into_window(&mut self, now: Time, index: u32, delivery: Queued) {
         if delivery.message.is_expired(now) {
             self.ledger.expired += 1;
             return self.finish(index, delivery.position);
@@ -68,21 +62,104 @@ impl Clients {
         if !self.may_receive(index, &delivery) {
             return self.drop(index, DropReason::NotPermitted, delivery.position);
         }
-        if delivery.qos == QoS::AtMostOnce {
+        let Some(session) = self.sessions.at(index) else { return };
+        if delivery.qos == QoS::AtMostOnce && session.is_all_sent() {
             if !self.send_single(now, index, &delivery, None) {
                 self.drop(index, DropReason::TooLarge, None);
             }
             return;
         }
-        let Some(session) = self.sessions.at(index) else { return };
         let packet_id = session.next_packet_id();
-        if !self.send_single(now, index, &delivery, Some((packet_id, false))) {
-            return self.drop(index, DropReason::TooLarge, delivery.position);
-        }
+        let stage = if delivery.qos == QoS::ExactlyOnce && session.durable {
+            // Without a position it is a retained message of a walk: the log has only the id.
+            let operation = match delivery.position {
+                Some(position) => Operation::Sending { position, packet_id },
+                None => Operation::Holding { packet_id },
+            };
+            self.operations.push((index, session.holder, operation));
+            Stage::Recording(None)
+        } else {
+            Stage::Publish
+        };
+        session.inflight.push_back(Inflight {
+            packet_id,
+            qos: delivery.qos,
+            stage,
+            was_sent: false,
+            dropped: None,
+            delivery: Some(delivery),
+        });
+    }
+
+    /// Sends the next of those that have a packet id: PUBLISH, with DUP if it went out before
+    /// [MQTT-3.3.1-1], or PUBREL, each under the same id [MQTT-4.4.0-1].
+    fn send_inflight(&mut self, now: Time, index: u32) {
         let Some(session) = self.sessions.at(index) else { return };
-        let delivery = session.durable.then_some(delivery);
-        session.inflight.push_back(Inflight { packet_id, delivery });
+        let (connection, version, durable) = (session.connection, session.version, session.durable);
+        let Some(next) = session.inflight.get_mut(usize::from(session.sent)) else { return };
+        let (packet_id, dup) = (next.packet_id, next.was_sent);
         session.sent += 1;
+        next.was_sent = true;
+        if next.stage == Stage::Release {
+            let reason = ReasonCode::Success;
+            return self.write(connection, |out| encode_pubrel(out, version, packet_id, reason));
+        }
+        let Some(delivery) = next.delivery.clone() else { return };
+        if !durable {
+            // It can never be sent again: the packet id is all that is needed.
+            next.delivery = None;
+        }
+        if !dup && delivery.message.is_expired(now) {
+            self.ledger.expired += 1;
+            return self.take_out(index, packet_id, &delivery);
+        }
+        let reason = if dup && !self.may_receive(index, &delivery) {
+            DropReason::NotPermitted
+        } else if !self.send_single(now, index, &delivery, Some((packet_id, dup))) {
+            DropReason::TooLarge
+        } else {
+            if delivery.qos == QoS::AtMostOnce {
+                // It had its place behind others only; it is done when the kernel has it.
+                self.take_out(index, packet_id, &delivery);
+            }
+            return;
+        };
+        if dup && delivery.qos == QoS::ExactlyOnce {
+            // The client may have it: the id is free only after PUBCOMP.
+            return self.withdraw(index, packet_id, reason);
+        }
+        self.ledger.drop(reason, 1);
+        self.take_out(index, packet_id, &delivery);
+    }
+
+    /// A delivery leaves the window without the client's word.
+    fn take_out(&mut self, index: u32, packet_id: PacketId, delivery: &Queued) {
+        let Some(session) = self.sessions.at(index) else { return };
+        session.acknowledge(packet_id);
+        let holder = session.holder;
+        let is_held = session.durable && delivery.qos == QoS::ExactlyOnce;
+        match delivery.position {
+            None if is_held => {
+                self.operations.push((index, holder, Operation::Freed { packet_id }));
+            }
+            position => self.finish(index, position),
+        }
+    }
+
+    /// A delivery of QoS 2 that went out once is not sent again, but completed.
+    fn withdraw(&mut self, index: u32, packet_id: PacketId, reason: DropReason) {
+        let Some(session) = self.sessions.at(index) else { return };
+        let (holder, connection, version) = (session.holder, session.connection, session.version);
+        let Some(inflight) = session.inflight(packet_id) else { return };
+        inflight.dropped = Some(reason);
+        if let Some(position) = inflight.position() {
+            inflight.stage = Stage::Having(None);
+            self.operations.push((index, holder, Operation::Had { position }));
+        } else {
+            inflight.stage = Stage::Release;
+            let reason = ReasonCode::Success;
+            self.write(connection, |out| encode_pubrel(out, version, packet_id, reason));
+        }
     }
 
     /// What waited is asked for again: permissions may have changed since.
@@ -164,6 +241,6 @@ impl Clients {
     fn deliver_retained(&mut self, now: Time, index: u32, message: Arc<Message>, granted: QoS) {
         self.ledger.routed += 1;
         let qos = message.qos.min(granted);
-        self.send_queued(now, index, Queued { message, position: None, qos, retain: true });
+        self.take_into_window(now, index, Queued { message, position: None, qos, retain: true });
     }
 }

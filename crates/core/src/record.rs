@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use bellbird_codec::{QoS, SubscribeOptions};
+use bellbird_codec::{PacketId, QoS, SubscribeOptions};
 use bellbird_topics::Namespace;
 
 use crate::identity::{Holder, Lane, Time};
@@ -36,6 +36,21 @@ pub struct Append {
     pub message: Arc<Message>,
     /// Who holds a delivery of it.
     pub holders: Vec<Delivery>,
+    /// Whose QoS 2 receive state it begins: packet id and message are one record.
+    pub received: Option<Received>,
+    /// Its order if it was retained: whoever has this record needs no [`Retain`] for it. A client
+    /// that was received once never sends the message again.
+    pub retained: Option<u64>,
+}
+
+/// A PUBLISH of QoS 2 whose PUBREL has not come: the same packet id is the same message
+/// [MQTT-4.3.3-10].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Received {
+    /// The publishing session.
+    pub holder: Holder,
+    /// The packet id it was published under.
+    pub packet_id: PacketId,
 }
 
 /// One durable holder's delivery of a message.
@@ -98,11 +113,50 @@ pub enum Operation {
         /// As the client wrote it.
         filter: Box<str>,
     },
+    /// A delivery of QoS 2 is about to be sent under this packet id for the first time.
+    Sending {
+        /// Which message.
+        position: crate::identity::Position,
+        /// Its id until the exchange is over [MQTT-4.4.0-1].
+        packet_id: PacketId,
+    },
+    /// The client has a delivery of QoS 2: from here on PUBREL, never PUBLISH [MQTT-4.3.3-6].
+    Had {
+        /// Which message.
+        position: crate::identity::Position,
+    },
+    /// A delivery of QoS 2 that the log does not have is about to be sent under this packet id: a
+    /// retained message. After a restart only its exchange is completed.
+    Holding {
+        /// Its id until the exchange is over.
+        packet_id: PacketId,
+    },
+    /// The exchange under this packet id is over.
+    Freed {
+        /// As in `Holding`.
+        packet_id: PacketId,
+    },
+    /// PUBREL came for a message that the client published with QoS 2: its packet id is free.
+    Released {
+        /// Which message.
+        position: crate::identity::Position,
+    },
     /// The delivery of the message at this position is over.
     Done {
         /// Which message.
         position: crate::identity::Position,
     },
+    /// The connection that begins with this commit has a will.
+    Will {
+        /// As it will be published, but for its id and expiry.
+        message: Arc<Message>,
+        /// Message Expiry Interval in seconds, from its publication.
+        expiry_secs: Option<u32>,
+        /// Will Delay Interval in seconds.
+        delay_secs: u32,
+    },
+    /// The will was published, or is not wanted any more.
+    WillOver,
     /// The holder's life is over; what it held is gone.
     End,
 }

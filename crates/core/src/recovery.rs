@@ -3,21 +3,25 @@
 //! Records may come in any order between the four kinds: the double in the simulation and a
 //! cluster keep them in four streams. Within the commits of one holder the order stands.
 
+mod holder;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use bellbird_codec::SubscribeOptions;
 use bellbird_topics::Namespace;
 
 use crate::config::Config;
 use crate::contract::{Change, Grant};
 use crate::identity::{Holder, Position, ShardId, Time};
 use crate::message::Message;
-use crate::record::{Append, Commit, Operation, Record, Retain, Settings};
+use crate::record::{Append, Commit, Operation, Received, Record, Retain, Settings};
 use crate::release::StoredFor;
 use crate::session::{NONE, Queued, Session};
 use crate::sessions::home_of;
 use crate::shard::Shard;
+use crate::will::DueWill;
+
+use holder::HolderState;
 
 /// Gathers records until the log is read through.
 #[derive(Default)]
@@ -29,6 +33,8 @@ pub struct Recovery {
     last_number: u64,
     last_order: u64,
 }
+
+type Holders = BTreeMap<Holder, HolderState>;
 
 /// The order of the last set of a topic, and the message, none if it was cleared.
 type LastRetained = (u64, Option<Arc<Message>>);
@@ -69,22 +75,8 @@ pub struct ShardState {
     pub(crate) first_number: u64,
     /// Each with whether it was connected when the node stopped.
     pub(crate) sessions: Vec<(Session, bool)>,
-}
-
-/// One incarnation of a holder.
-#[derive(Default)]
-struct HolderState {
-    /// Set by Open: whose session it is.
-    client: Option<(Namespace, Box<str>)>,
-    epoch: u32,
-    expiry_secs: u32,
-    /// When its connection ended; none while it is connected.
-    left_at: Option<Time>,
-    ended: bool,
-    subscriptions: BTreeMap<Box<str>, SubscribeOptions>,
-    queue: BTreeMap<Position, Queued>,
-    /// Done before the message itself was read.
-    done: BTreeSet<Position>,
+    /// Wills of incarnations that were superseded before their will was stored.
+    pub(crate) wills: Vec<DueWill>,
 }
 
 impl Recovery {
@@ -116,17 +108,28 @@ impl Recovery {
         let mut found = Found { starts, ..Found::default() };
         let first_number = self.last_number + 1;
         let mut shards: Vec<ShardState> = (0..config.shards)
-            .map(|_| ShardState { now, start: starts + 1, first_number, sessions: Vec::new() })
+            .map(|_| ShardState {
+                now,
+                start: starts + 1,
+                first_number,
+                sessions: Vec::new(),
+                wills: Vec::new(),
+            })
             .collect();
         let mut changes = Vec::new();
-        for (holder, state) in self.take_living() {
+        let (living, superseded) = self.take_holders();
+        for (holder, state) in superseded {
+            let Some((home, due)) = state.into_due_will(holder, config) else { continue };
+            shards[home.index()].wills.push(due);
+        }
+        for (holder, state) in living {
             let Some((namespace, client_id)) = state.client.clone() else { continue };
             let home = home_of(namespace, &client_id, config.shards);
             let was_connected = state.left_at.is_none();
             let session = state.into_session(holder, namespace, client_id, now);
             found.sessions += 1;
             found.subscriptions += session.subscriptions.len();
-            found.deliveries += session.queue.len();
+            found.deliveries += session.inflight.len() + session.queue.len();
             shards[home.index()].sessions.push((session, was_connected));
         }
         for (home, shard) in (0..).map(ShardId).zip(&shards) {
@@ -145,7 +148,23 @@ impl Recovery {
     }
 
     fn append(&mut self, position: Position, append: Append) {
+        if let Some(order) = append.retained {
+            let message = &append.message;
+            self.retain(Retain {
+                order,
+                at: append.at,
+                namespace: message.namespace,
+                topic: message.topic().as_str().into(),
+                message: (!message.payload().is_empty()).then(|| message.clone()),
+            });
+        }
         self.last_time = self.last_time.max(append.at);
+        if let Some(Received { holder, packet_id }) = append.received {
+            let state = self.holders.entry(holder).or_default();
+            if !state.ended && !state.released.remove(&position) {
+                state.received.insert(position, packet_id);
+            }
+        }
         for delivery in append.holders {
             self.last_number = self.last_number.max(delivery.holder.number);
             let state = self.holders.entry(delivery.holder).or_default();
@@ -159,7 +178,7 @@ impl Recovery {
                 qos: delivery.qos,
                 retain: delivery.retain,
             };
-            state.queue.insert(position, queued);
+            state.queue.insert(position, (append.lane, queued));
         }
     }
 
@@ -193,8 +212,9 @@ impl Recovery {
             .map_or(0, u32::from_le_bytes)
     }
 
-    /// The newest incarnation of each client's holder, unless it ended.
-    fn take_living(&mut self) -> impl Iterator<Item = (Holder, HolderState)> + use<> {
+    /// The newest incarnation of each client's holder, unless it ended; and those before it that
+    /// did not end.
+    fn take_holders(&mut self) -> (Holders, Holders) {
         let holders = std::mem::take(&mut self.holders);
         let mut newest: BTreeMap<(Namespace, Box<str>), Holder> = BTreeMap::new();
         for (holder, state) in &holders {
@@ -204,61 +224,8 @@ impl Recovery {
             }
         }
         let living: BTreeSet<Holder> = newest.into_values().collect();
-        holders.into_iter().filter(move |(holder, state)| !state.ended && living.contains(holder))
-    }
-}
-
-impl HolderState {
-    fn take(&mut self, operation: Operation, at: Time) {
-        match operation {
-            Operation::Open { namespace, client_id, expiry_secs } => {
-                self.client = Some((namespace, client_id));
-                self.expiry_secs = expiry_secs;
-            }
-            Operation::Resume { expiry_secs } => {
-                self.expiry_secs = expiry_secs;
-                self.left_at = None;
-            }
-            Operation::Leave { expiry_secs } => {
-                self.expiry_secs = expiry_secs;
-                self.left_at = Some(at);
-            }
-            Operation::Subscribe { filter, options } => {
-                self.subscriptions.insert(filter, options);
-            }
-            Operation::Unsubscribe { filter } => {
-                self.subscriptions.remove(&filter);
-            }
-            Operation::Done { position } => {
-                if self.queue.remove(&position).is_none() {
-                    self.done.insert(position);
-                }
-            }
-            Operation::End => {
-                self.ended = true;
-                self.queue = BTreeMap::new();
-                self.subscriptions = BTreeMap::new();
-            }
-        }
-    }
-
-    fn into_session(
-        self,
-        holder: Holder,
-        namespace: Namespace,
-        client_id: Box<str>,
-        now: Time,
-    ) -> Session {
-        let mut session = Session::new(holder, namespace, client_id);
-        session.durable = true;
-        session.epoch = self.epoch;
-        session.expiry_secs = self.expiry_secs;
-        // Who was connected when the node stopped may have been so until now: late, never early.
-        session.left_at = self.left_at.unwrap_or(now);
-        session.subscriptions = self.subscriptions.into_iter().collect();
-        session.queue_bytes = self.queue.values().map(|queued| queued.message.size_bytes()).sum();
-        session.queue = self.queue.into_values().collect();
-        session
+        let not_ended = holders.into_iter().filter(|(_, state)| !state.ended);
+        not_ended.partition(|(holder, _)| living.contains(holder))
     }
 }
 
@@ -268,6 +235,7 @@ impl Shard {
     /// Who was connected when the node stopped leaves now, and the log is told: else its expiry
     /// would begin anew at each start.
     pub(crate) fn restore(&mut self, now: Time, sessions: Vec<(Session, bool)>) {
+        let mut over = Vec::new();
         for (session, was_connected) in sessions {
             if was_connected {
                 let (holder, epoch) = (session.holder, session.epoch);
@@ -275,11 +243,21 @@ impl Shard {
                 self.commit(now, holder, epoch, operations, StoredFor::Nothing);
             }
             debug_assert_eq!(session.owner, NONE);
-            self.clients.ledger.routed += session.queue.len() as u64;
-            let deadline = session.expires_at();
-            if let (Some(index), Some(deadline)) = (self.clients.sessions.add(session), deadline) {
+            let deliveries = session.inflight.len() + session.queue.len();
+            self.clients.ledger.routed += deliveries as u64;
+            let ends_now = session.expiry_secs == 0;
+            let deadline = session.next_deadline();
+            let Some(index) = self.clients.sessions.add(session) else { continue };
+            if ends_now {
+                over.push(index);
+            } else if let Some(deadline) = deadline {
                 self.look_at_session(now, index, deadline);
             }
+        }
+        // Those that lived no longer than their connection are here for their wills. They end
+        // after all others have the places that the view knows.
+        for index in over {
+            self.end_session(now, index);
         }
     }
 }

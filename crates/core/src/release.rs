@@ -12,16 +12,52 @@ use crate::connection::ReplyRef;
 use crate::identity::{ConnectionId, Holder, Position, Ticket};
 use crate::message::Message;
 use crate::route::Route;
+use crate::will::AfterWill;
 
 /// One message of a publisher that waits.
 #[derive(Debug)]
 pub(crate) struct Release {
     /// Reports of the log that are still to come.
     pub(crate) waiting: u8,
-    /// The PUBACK that leaves with it.
-    pub(crate) acknowledgement: Option<(PacketId, ReasonCode)>,
+    /// What the client is answered then.
+    pub(crate) answer: Option<Answer>,
     /// The holders that get it then.
     pub(crate) stored: Option<StoredDelivery>,
+    /// What the log is told then, if it is a will.
+    pub(crate) after: Option<AfterWill>,
+}
+
+impl Release {
+    /// Holds up what comes after it.
+    pub(crate) fn waiting() -> Self {
+        Self { waiting: 1, answer: None, stored: None, after: None }
+    }
+
+    /// Only an answer that waits for its turn.
+    pub(crate) fn of(answer: Option<Answer>) -> Self {
+        Self { waiting: 0, answer, ..Self::waiting() }
+    }
+}
+
+/// What a publisher is answered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Answer {
+    pub(crate) kind: AnswerKind,
+    pub(crate) packet_id: PacketId,
+    pub(crate) reason: ReasonCode,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum AnswerKind {
+    Puback,
+    /// To the session's connection at the time: the exchange belongs to the session.
+    Pubrec {
+        session: u32,
+        holder: Holder,
+    },
+    /// A PUBREC that refuses: there is no exchange, only an answer to this connection.
+    Refusal,
+    Pubcomp,
 }
 
 /// The durable holders' share of a message.
@@ -53,6 +89,8 @@ pub(crate) enum StoredFor {
     Reply(ReplyRef),
     /// A CONNACK.
     Connack(ConnectionId),
+    /// Deliveries of QoS 2 of this session, which the log has to know of.
+    Session { index: u32, holder: Holder },
     /// The end of a session, by its number in [`crate::ending::Endings`].
     Ending(u64),
 }
@@ -102,13 +140,16 @@ impl Releases {
     /// A place at the end of this queue, which holds up what comes after it until it is filled.
     pub(crate) fn take_place(&mut self, queue: u32) -> Place {
         let entries = &mut self.queues[queue as usize];
-        entries.entries.push_back(Release { waiting: 1, acknowledgement: None, stored: None });
+        entries.entries.push_back(Release::waiting());
         let number = entries.first + entries.entries.len() as u64 - 1;
         Place { queue, number }
     }
 
     pub(crate) fn fill(&mut self, place: Place, release: Release) {
-        *self.entry(place) = release;
+        let after = self.entry(place).after.take();
+        let entry = self.entry(place);
+        *entry = release;
+        entry.after = entry.after.take().or(after);
     }
 
     pub(crate) fn len(&self, queue: u32) -> usize {
@@ -163,6 +204,7 @@ impl Releases {
             StoredFor::Nothing
             | StoredFor::Reply(_)
             | StoredFor::Connack(_)
+            | StoredFor::Session { .. }
             | StoredFor::Ending(_) => {}
         }
         waits
@@ -195,7 +237,7 @@ mod tests {
             })
             .collect();
         let place = releases.take_place(queue);
-        releases.fill(place, Release { waiting: 0, acknowledgement: None, stored: None });
+        releases.fill(place, Release::of(None));
         releases.stored(tickets[2], Position(9));
         assert!(releases.pop_ready(queue).is_none());
         releases.stored(tickets[0], Position(7));

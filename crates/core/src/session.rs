@@ -6,10 +6,12 @@ use std::sync::Arc;
 use bellbird_codec::{PacketId, QoS, SubscribeOptions, Version};
 use bellbird_topics::Namespace;
 
-use crate::identity::{Holder, Lane, Position, Time};
+use crate::identity::{Holder, Lane, Position, Ticket, Time};
+use crate::ledger::DropReason;
 use crate::message::Message;
 use crate::sessions::lane_of;
 use crate::walk::Walk;
+use crate::will::Will;
 
 /// No connection, in place of a connection's index.
 pub(crate) const NONE: u32 = u32::MAX;
@@ -28,6 +30,8 @@ pub(crate) struct Session {
     /// The client's Receive Maximum, bounded by ours.
     pub(crate) inflight_max: u16,
     pub(crate) last_packet_id: u16,
+    /// Ids inflight may lie ahead of the last one given.
+    pub(crate) has_ids_ahead: bool,
     /// How many of `inflight`, from the front, were sent on this connection.
     pub(crate) sent: u16,
     pub(crate) inflight: VecDeque<Inflight>,
@@ -53,17 +57,61 @@ pub(crate) struct Session {
     /// Retained messages that subscriptions asked for and that are still to be sent.
     #[allow(clippy::box_collection)] // most sessions have none: 8 bytes instead of 32
     pub(crate) walks: Option<Box<VecDeque<Walk>>>,
+    /// What is published when the client goes without a word.
+    pub(crate) will: Option<Box<Will>>,
+    /// The log knows this session though it is not durable: for its will.
+    pub(crate) is_logged: bool,
+    /// Packet ids of what the client published with QoS 2 and has not released.
+    #[allow(clippy::box_collection)] // most sessions have none: 8 bytes instead of 24
+    pub(crate) received: Option<Box<Vec<Receipt>>>,
 }
 
-/// A delivery that was sent, or is to be sent again, and is not acknowledged.
+/// A PUBLISH of QoS 2 whose PUBREL has not come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Receipt {
+    pub(crate) packet_id: PacketId,
+    /// Where the message is stored with this packet id, if it is.
+    pub(crate) position: Option<Position>,
+    /// PUBREC may be sent.
+    pub(crate) is_ready: bool,
+}
+
+/// A delivery with a packet id that is not acknowledged.
 #[derive(Clone, Debug)]
 pub(crate) struct Inflight {
     pub(crate) packet_id: PacketId,
+    pub(crate) qos: QoS,
+    pub(crate) stage: Stage,
+    /// It went out once, on this connection or an earlier one: the next time it is marked DUP.
+    pub(crate) was_sent: bool,
+    /// Why it is not delivered, though its exchange has to be completed.
+    pub(crate) dropped: Option<DropReason>,
     /// None if the session ends with its connection: then it can never be sent again.
     pub(crate) delivery: Option<Queued>,
 }
 
-/// A delivery of QoS 1 that waits for its turn.
+impl Inflight {
+    /// Where its message is stored, if it is.
+    pub(crate) fn position(&self) -> Option<Position> {
+        self.delivery.as_ref()?.position
+    }
+}
+
+/// How far a delivery has come. QoS 1 knows only the first stage.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Stage {
+    /// PUBLISH is sent, or may be.
+    Publish,
+    /// PUBLISH may be sent once the log has its packet id: with the record of this ticket, or
+    /// with the one of this turn.
+    Recording(Option<Ticket>),
+    /// PUBREC came; PUBREL may be sent once the log knows.
+    Having(Option<Ticket>),
+    /// PUBREL is sent, or may be.
+    Release,
+}
+
+/// A delivery of QoS 1 or 2 that waits for its turn.
 #[derive(Clone, Debug)]
 pub(crate) struct Queued {
     pub(crate) message: Arc<Message>,
@@ -83,6 +131,7 @@ impl Session {
             durable: false,
             inflight_max: 1,
             last_packet_id: 0,
+            has_ids_ahead: false,
             sent: 0,
             inflight: VecDeque::new(),
             queue: VecDeque::new(),
@@ -98,28 +147,35 @@ impl Session {
             client_id,
             subscriptions: Vec::new(),
             walks: None,
+            will: None,
+            is_logged: false,
+            received: None,
         }
     }
 
     /// The next packet id that is neither 0 nor inflight [MQTT-2.2.1-4].
     ///
-    /// Ids count up, so that those inflight ascend from front to back unless the count wrapped
-    /// within them; only then they have to be looked through.
+    /// Ids count up. Once the count has gone round with ids inflight, or ids came back from the
+    /// log, one of them may lie ahead, and they are looked through until none is left.
     pub(crate) fn next_packet_id(&mut self) -> PacketId {
+        if self.inflight.is_empty() {
+            self.has_ids_ahead = false;
+        }
         loop {
             self.last_packet_id = self.last_packet_id.wrapping_add(1);
-            let Some(id) = PacketId::new(self.last_packet_id) else { continue };
-            let free = match (self.inflight.front(), self.inflight.back()) {
-                (Some(front), Some(back)) => {
-                    let ascending = front.packet_id <= back.packet_id && back.packet_id < id;
-                    ascending || self.inflight.iter().all(|inflight| inflight.packet_id != id)
-                }
-                (None, _) | (_, None) => true,
+            let Some(id) = PacketId::new(self.last_packet_id) else {
+                self.has_ids_ahead = true;
+                continue;
             };
-            if free {
+            if !self.has_ids_ahead || self.inflight.iter().all(|found| found.packet_id != id) {
                 return id;
             }
         }
+    }
+
+    /// The delivery with this packet id.
+    pub(crate) fn inflight(&mut self, id: PacketId) -> Option<&mut Inflight> {
+        self.inflight.iter_mut().find(|inflight| inflight.packet_id == id)
     }
 
     /// Takes the delivery with this packet id out of those inflight.
@@ -137,9 +193,35 @@ impl Session {
         self.sent < self.inflight_max
     }
 
-    /// Whether nothing stands before a new delivery of QoS 1.
+    /// Whether one more delivery may have a packet id: the window is for all that are not
+    /// acknowledged, sent on this connection or not.
+    pub(crate) fn has_window(&self) -> bool {
+        self.inflight.len() < usize::from(self.inflight_max)
+    }
+
+    /// Whether nothing stands before a new delivery of QoS 1 or 2.
     pub(crate) fn is_drained(&self) -> bool {
-        self.queue.is_empty() && usize::from(self.sent) == self.inflight.len()
+        self.queue.is_empty() && self.is_all_sent()
+    }
+
+    /// Whether all that has a packet id was sent on this connection.
+    pub(crate) fn is_all_sent(&self) -> bool {
+        usize::from(self.sent) == self.inflight.len()
+    }
+
+    pub(crate) fn receipt(&mut self, id: PacketId) -> Option<&mut Receipt> {
+        self.received.as_mut()?.iter_mut().find(|receipt| receipt.packet_id == id)
+    }
+
+    /// Takes a receipt out; an idle session keeps no memory for them.
+    pub(crate) fn release(&mut self, id: PacketId) -> Option<Receipt> {
+        let receipts = self.received.as_mut()?;
+        let index = receipts.iter().position(|receipt| receipt.packet_id == id)?;
+        let receipt = receipts.swap_remove(index);
+        if receipts.is_empty() {
+            self.received = None;
+        }
+        Some(receipt)
     }
 
     /// When the session expires if nobody comes back; none for ever.
@@ -191,7 +273,14 @@ mod tests {
 
     fn send(session: &mut Session) -> u16 {
         let packet_id = session.next_packet_id();
-        session.inflight.push_back(Inflight { packet_id, delivery: None });
+        session.inflight.push_back(Inflight {
+            packet_id,
+            qos: QoS::AtLeastOnce,
+            stage: Stage::Publish,
+            was_sent: true,
+            dropped: None,
+            delivery: None,
+        });
         session.sent += 1;
         packet_id.value()
     }
@@ -209,6 +298,23 @@ mod tests {
         session.acknowledge(PacketId::new(u16::MAX).unwrap()).unwrap();
         assert_eq!(send(&mut session), 2, "0 is no id and 1 is inflight");
         assert_eq!(session.sent, 2);
+    }
+
+    #[test]
+    fn no_id_is_given_twice_while_some_are_stuck() {
+        let mut session = session();
+        let stuck = [send(&mut session), send(&mut session), send(&mut session)];
+        session.acknowledge(PacketId::new(stuck[1]).unwrap()).unwrap();
+        for _ in 0..60_000 {
+            let id = send(&mut session);
+            session.acknowledge(PacketId::new(id).unwrap()).unwrap();
+        }
+        let late = send(&mut session);
+        for _ in 0..200_000 {
+            let id = send(&mut session);
+            assert!(id != late && id != stuck[0] && id != stuck[2]);
+            session.acknowledge(PacketId::new(id).unwrap()).unwrap();
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! One shard of the broker, as a value: inputs go in, outputs come out.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bellbird_codec::{PINGRESP, Packet, ReasonCode, Version};
@@ -24,6 +25,7 @@ use crate::session::NONE;
 use crate::sessions::Sessions;
 use crate::timer::{Timer, Wheel};
 use crate::view::View;
+use crate::will::DueWill;
 
 /// The broker for the sessions whose home is this shard, and a lobby for connections.
 ///
@@ -40,7 +42,9 @@ pub struct Shard {
     pub(crate) timers: Wheel,
     pub(crate) ids: MessageIds,
     pub(crate) frames: Frames,
-    due: std::collections::VecDeque<Timer>,
+    /// Wills whose time has come.
+    pub(crate) wills: VecDeque<DueWill>,
+    due: VecDeque<Timer>,
 }
 
 impl Shard {
@@ -60,7 +64,8 @@ impl Shard {
             timers: Wheel::new(),
             ids: MessageIds { next },
             frames: Frames::default(),
-            due: std::collections::VecDeque::new(),
+            wills: state.wills.into(),
+            due: VecDeque::new(),
         };
         shard.restore(state.now, state.sessions);
         shard
@@ -69,6 +74,12 @@ impl Shard {
     /// Takes one input. Its effects are read with [`Shard::poll`]. The returned [`Flow`] speaks
     /// of the packets behind an [`Input::Packet`]; for other inputs it means nothing.
     pub fn handle(&mut self, now: Time, input: Input<'_>, view: &dyn View) -> Flow {
+        let flow = self.take_input(now, input, view);
+        self.publish_wills(now, view);
+        flow
+    }
+
+    fn take_input(&mut self, now: Time, input: Input<'_>, view: &dyn View) -> Flow {
         match input {
             Input::Packet { connection, packet } => {
                 return self.packet(now, connection, packet, view);
@@ -115,11 +126,12 @@ impl Shard {
             }
             self.clients.pump(now, index, view);
         }
+        self.publish_wills(now, view);
     }
 
     /// When to call [`Shard::handle_timeout`] next, if nothing happens before.
     pub fn poll_timeout(&self) -> Option<Time> {
-        if self.due.is_empty() && self.clients.walking.is_empty() {
+        if self.due.is_empty() && self.clients.walking.is_empty() && self.wills.is_empty() {
             self.timers.next()
         } else {
             Some(Time(0))
@@ -130,7 +142,7 @@ impl Shard {
     /// shell polls at the end of a turn, until there is nothing.
     pub fn poll(&mut self, now: Time) -> Option<Output> {
         if self.clients.outputs.is_empty() {
-            self.commit_done(now);
+            self.commit_operations(now);
             self.post.flush(&mut self.clients.outputs);
         }
         self.clients.outputs.pop_front()
@@ -229,6 +241,17 @@ impl Shard {
                 self.clients.acknowledged(now, session, ack.packet_id, view);
                 Flow::Continue
             }
+            (Phase::Open, Packet::Pubrec(ack)) => {
+                let session = connection.session;
+                self.clients.had(now, session, ack.packet_id, ack.reason, view);
+                Flow::Continue
+            }
+            (Phase::Open, Packet::Pubrel(ack)) => self.released(now, id, ack.packet_id),
+            (Phase::Open, Packet::Pubcomp(ack)) => {
+                let session = connection.session;
+                self.clients.completed(now, session, ack.packet_id, view);
+                Flow::Continue
+            }
             (Phase::Open, Packet::Subscribe(subscribe)) => self.subscribe(now, id, subscribe, view),
             (Phase::Open, Packet::Unsubscribe(unsubscribe)) => {
                 self.unsubscribe(now, id, unsubscribe, view)
@@ -240,8 +263,8 @@ impl Shard {
             (Phase::Open, Packet::Disconnect(disconnect)) => {
                 self.client_disconnects(now, id, disconnect)
             }
-            // A second CONNECT [MQTT-3.1.0-2], QoS 2 that was never agreed, AUTH without a
-            // method [MQTT-4.12.0-7], or a packet only servers send.
+            // A second CONNECT [MQTT-3.1.0-2], AUTH without a method [MQTT-4.12.0-7], or a
+            // packet only servers send.
             (Phase::Fresh | Phase::Open, _) => self.break_off(now, id, ReasonCode::ProtocolError),
         }
     }
@@ -277,6 +300,9 @@ impl Shard {
                 }
                 StoredFor::Reply(reply) => self.reply_reported(now, reply, view),
                 StoredFor::Connack(id) => self.welcome(now, id, view),
+                StoredFor::Session { index, holder } => {
+                    self.clients.is_recorded(now, index, holder, ticket, view);
+                }
                 StoredFor::Ending(number) => {
                     if let Some(id) = self.endings.stored(number) {
                         self.welcome(now, id, view);
@@ -328,11 +354,11 @@ impl Shard {
         self.clients.deliver(now, to, &mut out);
     }
 
-    /// Tells the log which stored deliveries are over; nobody waits for it.
-    fn commit_done(&mut self, now: Time) {
-        let mut done = std::mem::take(&mut self.clients.done);
-        done.sort_by_key(|(index, holder, _)| (*index, *holder));
-        for of_one in done.chunk_by(|a, b| a.1 == b.1) {
+    /// Tells the log what became of stored deliveries: one commit for each session and turn.
+    fn commit_operations(&mut self, now: Time) {
+        let mut operations = std::mem::take(&mut self.clients.operations);
+        operations.sort_by_key(|(index, holder, _)| (*index, *holder));
+        for of_one in operations.chunk_by(|a, b| a.1 == b.1) {
             let (index, holder, _) = of_one[0];
             let epoch = self
                 .clients
@@ -342,12 +368,25 @@ impl Shard {
                 .map(|session| session.epoch);
             // The end of the session is in the log already.
             let Some(epoch) = epoch else { continue };
-            let operations =
-                of_one.iter().map(|(_, _, position)| Operation::Done { position: *position });
-            self.commit(now, holder, epoch, operations.collect(), StoredFor::Nothing);
+            let is_waited_for = of_one.iter().any(|(_, _, operation)| {
+                matches!(
+                    operation,
+                    Operation::Sending { .. } | Operation::Holding { .. } | Operation::Had { .. }
+                )
+            });
+            let operations = of_one.iter().map(|(_, _, operation)| operation.clone()).collect();
+            let waits = if is_waited_for {
+                StoredFor::Session { index, holder }
+            } else {
+                StoredFor::Nothing
+            };
+            let ticket = self.commit(now, holder, epoch, operations, waits);
+            if is_waited_for {
+                self.clients.is_committed(index, ticket);
+            }
         }
-        done.clear();
-        self.clients.done = done;
+        operations.clear();
+        self.clients.operations = operations;
     }
 
     pub(crate) fn session_of(&mut self, id: ConnectionId) -> Option<(u32, Version)> {

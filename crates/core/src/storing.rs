@@ -2,18 +2,18 @@
 
 use std::sync::Arc;
 
-use bellbird_codec::{PacketId, ReasonCode, encode_puback};
+use bellbird_codec::{encode_puback, encode_pubcomp, encode_pubrec};
 
 use crate::clients::Addressing;
 use crate::connection::Parks;
 use crate::contract::{Flow, Output};
-use crate::identity::{ConnectionId, ShardId, Time};
+use crate::identity::{ConnectionId, Position, ShardId, Time};
 use crate::mail::{Parcel, Share};
 use crate::message::Message;
 use crate::outgoing::Outgoing;
 use crate::publish::Publisher;
-use crate::record::{Append, Delivery, Record, Retain};
-use crate::release::{Place, Release, StoredDelivery, StoredFor};
+use crate::record::{Append, Delivery, Received, Record, Retain};
+use crate::release::{Answer, AnswerKind, Place, Release, StoredDelivery, StoredFor};
 use crate::route::Route;
 use crate::session::NONE;
 use crate::shard::Shard;
@@ -22,28 +22,43 @@ use crate::shard::Shard;
 pub(crate) struct Storing {
     /// The holders, if any of them is durable.
     pub(crate) route: Option<Arc<Route>>,
-    pub(crate) acknowledgement: Option<(PacketId, ReasonCode)>,
+    pub(crate) answer: Option<Answer>,
     /// The message and its order, if it was retained.
     pub(crate) retained: Option<(Arc<Message>, u64)>,
 }
 
 impl Shard {
-    /// Nothing of this message is durable: its acknowledgement only waits for its turn.
-    pub(crate) fn acknowledge_in_order(
-        &mut self,
-        id: ConnectionId,
-        acknowledgement: Option<(PacketId, ReasonCode)>,
-    ) -> Flow {
-        let Some((packet_id, reason)) = acknowledgement else { return Flow::Continue };
+    /// Nothing has to be stored for this answer: it only waits for its turn.
+    pub(crate) fn answer_in_order(&mut self, id: ConnectionId, answer: Option<Answer>) -> Flow {
+        let Some(answer) = answer else { return Flow::Continue };
         let Some(connection) = self.clients.connections.live(id) else { return Flow::Continue };
-        let (version, queue) = (connection.version, connection.publisher);
+        let queue = connection.publisher;
         if queue == NONE || self.releases.len(queue) == 0 {
-            self.clients.write(id.index, |out| encode_puback(out, version, packet_id, reason));
+            self.answer_now(Some(id), answer, None);
             return Flow::Continue;
         }
         let place = self.releases.take_place(queue);
-        self.releases.fill(place, Release { waiting: 0, acknowledgement, stored: None });
+        self.releases.fill(place, Release::of(Some(answer)));
         self.bound_releases(id, queue)
+    }
+
+    fn answer_now(&mut self, id: Option<ConnectionId>, answer: Answer, position: Option<Position>) {
+        let Answer { kind, packet_id, reason } = answer;
+        let to = match kind {
+            AnswerKind::Pubrec { session, holder } => {
+                self.receipt_is_ready(session, holder, packet_id, position)
+            }
+            AnswerKind::Puback | AnswerKind::Refusal | AnswerKind::Pubcomp => id.and_then(|id| {
+                self.clients.connections.live(id).map(|found| (id.index, found.version))
+            }),
+        };
+        let Some((connection, version)) = to else { return };
+        let encode = match kind {
+            AnswerKind::Puback => encode_puback,
+            AnswerKind::Pubrec { .. } | AnswerKind::Refusal => encode_pubrec,
+            AnswerKind::Pubcomp => encode_pubcomp,
+        };
+        self.clients.write(connection, |out| encode(out, version, packet_id, reason));
     }
 
     /// Takes the next place among what this publisher's connection waits for. Whatever it sends
@@ -65,9 +80,10 @@ impl Shard {
         place: Place,
         storing: Storing,
     ) -> Flow {
-        let Storing { route, acknowledgement, retained } = storing;
+        let Storing { route, answer, retained } = storing;
         let full = self.full_shard(route.as_deref());
         let mut waiting = 0;
+        let order = retained.as_ref().map(|(_, order)| *order);
         if let Some((message, order)) = retained {
             // At QoS 0 nobody is told; it waits all the same, which bounds what is under way.
             waiting += 1;
@@ -75,13 +91,17 @@ impl Shard {
         }
         let stored = route.map(|route| {
             let message = out.share();
-            if route.is_stored {
+            if route.is_stored || publisher.records(message.qos) {
                 waiting += 1;
-                self.store_message(now, publisher, &message, &route, place);
+                let mut append = self.append(now, publisher, &message, &route, answer);
+                append.retained = order;
+                let ticket = self.releases.ticket(StoredFor::Message(place));
+                let record = Record::Append(append);
+                self.clients.outputs.push_back(Output::Store { ticket, record });
             }
             StoredDelivery { message, route, origin: publisher.origin, position: None }
         });
-        self.releases.fill(place, Release { waiting, acknowledgement, stored });
+        self.releases.fill(place, Release { waiting, answer, stored, after: None });
         self.release(now, place.queue);
         if let Some(shard) = full
             && let Some(connection) = self.clients.connections.live(publisher.id)
@@ -98,15 +118,15 @@ impl Shard {
         shards.find(|shard| self.post.is_full(*shard))
     }
 
-    fn store_message(
-        &mut self,
+    /// The record of a message and its durable holders.
+    fn append(
+        &self,
         now: Time,
         publisher: Publisher,
         message: &Arc<Message>,
         route: &Route,
-        place: Place,
-    ) {
-        let ticket = self.releases.ticket(StoredFor::Message(place));
+        answer: Option<Answer>,
+    ) -> Append {
         let holders = route
             .targets()
             .filter(|target| target.grant.is_stored())
@@ -120,9 +140,11 @@ impl Shard {
                 retain: message.retain && target.grant.options.retain_as_published,
             })
             .collect();
-        let append = Append { lane: publisher.lane, at: now, message: message.clone(), holders };
-        let record = Record::Append(append);
-        self.clients.outputs.push_back(Output::Store { ticket, record });
+        let received = answer
+            .filter(|_| publisher.records(message.qos))
+            .map(|answer| Received { holder: publisher.origin, packet_id: answer.packet_id });
+        let (lane, message) = (publisher.lane, message.clone());
+        Append { lane, at: now, message, holders, received, retained: None }
     }
 
     fn store_retained(&mut self, now: Time, message: Arc<Message>, order: u64, waits: StoredFor) {
@@ -141,14 +163,15 @@ impl Shard {
     pub(crate) fn release(&mut self, now: Time, queue: u32) {
         let connection = self.releases.connection(queue);
         while let Some(release) = self.releases.pop_ready(queue) {
+            let position = release.stored.as_ref().and_then(|stored| stored.position);
             if let Some(stored) = release.stored {
                 self.deliver_stored(now, &stored);
             }
-            if let Some((packet_id, reason)) = release.acknowledgement
-                && let Some(id) = connection
-                && let Some(version) = self.clients.connections.live(id).map(|c| c.version)
-            {
-                self.clients.write(id.index, |out| encode_puback(out, version, packet_id, reason));
+            if let Some(answer) = release.answer {
+                self.answer_now(connection, answer, position);
+            }
+            if let Some(after) = release.after {
+                self.commit_after(now, after);
             }
         }
         let Some(id) = connection else { return };

@@ -1,8 +1,8 @@
 //! SUBSCRIBE and UNSUBSCRIBE: the view and the log are changed, then the client is answered.
 
 use bellbird_codec::{
-    Packet, PacketId, Properties, QoS, ReasonCode, RetainHandling, Suback, Subscribe,
-    SubscribeFilter, SubscribeOptions, Unsuback, Unsubscribe, Version,
+    Packet, PacketId, Properties, ReasonCode, RetainHandling, Suback, Subscribe, SubscribeFilter,
+    Unsuback, Unsubscribe, Version,
 };
 
 use crate::connection::{AppliedFor, Parks, Reply, ReplyKind, ReplyRef};
@@ -123,8 +123,8 @@ impl Shard {
         if !is_known && session.subscriptions.len() >= crate::limits::SUBSCRIPTIONS_MAX {
             return Err(ReasonCode::QuotaExceeded);
         }
-        let qos = item.options.qos.min(QoS::AtLeastOnce);
-        let options = SubscribeOptions { qos, ..item.options };
+        let options = item.options;
+        let qos = options.qos;
         session.subscribe(item.text, options);
         let (namespace, durable) = (session.namespace, session.durable);
         let wants_retained = match options.retain_handling {

@@ -125,6 +125,8 @@ fn record() -> Result<Record, Box<dyn Error>> {
         at: Time(1_800_000_000_000),
         message: Arc::new(message),
         holders: vec![Delivery { holder, qos: QoS::AtLeastOnce, retain: false }],
+        received: None,
+        retained: None,
     }))
 }
 

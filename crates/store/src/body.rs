@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
-use bellbird_codec::{QoS, RetainHandling, SubscribeOptions};
+use bellbird_codec::{PacketId, QoS, RetainHandling, SubscribeOptions};
 use bellbird_core::identity::{Holder, Lane, MessageId, Position, Time};
 use bellbird_core::message::{Message, MessageParts};
-use bellbird_core::record::{Append, Commit, Delivery, Operation, Record, Retain, Settings};
+use bellbird_core::record::{
+    Append, Commit, Delivery, Operation, Received, Record, Retain, Settings,
+};
 use bellbird_topics::{Namespace, TopicName};
 
 use crate::bytes::{Malformed, Reader, put_bytes, put_u64};
@@ -58,6 +60,14 @@ fn encode_append(append: &Append, out: &mut Vec<u8>) {
         encode_holder(delivery.holder, out);
         out.push(qos_bits(delivery.qos) | flag(delivery.retain, RETAIN));
     }
+    match append.received {
+        Some(Received { holder, packet_id }) => {
+            put_u64(out, packet_id.value().into());
+            encode_holder(holder, out);
+        }
+        None => put_u64(out, 0),
+    }
+    put_u64(out, append.retained.unwrap_or(0));
 }
 
 fn decode_append(reader: &mut Reader<'_>) -> Result<Append, Malformed> {
@@ -70,6 +80,12 @@ fn decode_append(reader: &mut Reader<'_>) -> Result<Append, Malformed> {
             let flags = flags(reader, QOS | RETAIN)?;
             Ok(Delivery { holder, qos: qos(flags)?, retain: flags & RETAIN != 0 })
         })?,
+        received: match PacketId::new(reader.u16()?) {
+            Some(packet_id) => Some(Received { holder: decode_holder(reader)?, packet_id }),
+            None => None,
+        },
+        // Orders begin with 1.
+        retained: Some(reader.u64()?).filter(|order| *order > 0),
     })
 }
 
@@ -152,6 +168,34 @@ fn encode_operation(operation: &Operation, out: &mut Vec<u8>) {
             out.push(DONE);
             put_u64(out, position.0);
         }
+        Operation::Sending { position, packet_id } => {
+            out.push(SENDING);
+            put_u64(out, position.0);
+            put_u64(out, packet_id.value().into());
+        }
+        Operation::Had { position } => {
+            out.push(HAD);
+            put_u64(out, position.0);
+        }
+        Operation::Released { position } => {
+            out.push(RELEASED);
+            put_u64(out, position.0);
+        }
+        Operation::Holding { packet_id } => {
+            out.push(HOLDING);
+            put_u64(out, packet_id.value().into());
+        }
+        Operation::Freed { packet_id } => {
+            out.push(FREED);
+            put_u64(out, packet_id.value().into());
+        }
+        Operation::Will { message, expiry_secs, delay_secs } => {
+            out.push(WILL);
+            encode_message(message, out);
+            put_u64(out, expiry_secs.map_or(0, |secs| u64::from(secs) + 1));
+            put_u64(out, (*delay_secs).into());
+        }
+        Operation::WillOver => out.push(WILL_OVER),
         Operation::End => out.push(END),
     }
 }
@@ -170,6 +214,25 @@ fn decode_operation(reader: &mut Reader<'_>) -> Result<Operation, Malformed> {
         }
         UNSUBSCRIBE => Operation::Unsubscribe { filter: reader.text()?.into() },
         DONE => Operation::Done { position: Position(reader.u64()?) },
+        SENDING => {
+            Operation::Sending { position: Position(reader.u64()?), packet_id: packet_id(reader)? }
+        }
+        HOLDING => Operation::Holding { packet_id: packet_id(reader)? },
+        FREED => Operation::Freed { packet_id: packet_id(reader)? },
+        HAD => Operation::Had { position: Position(reader.u64()?) },
+        RELEASED => Operation::Released { position: Position(reader.u64()?) },
+        WILL => Operation::Will {
+            message: Arc::new(decode_message(reader)?),
+            expiry_secs: match reader.u64()?.checked_sub(1) {
+                Some(secs) => {
+                    let too_large = Malformed("a number is too large");
+                    Some(u32::try_from(secs).map_err(|_| too_large)?)
+                }
+                None => None,
+            },
+            delay_secs: reader.u32()?,
+        },
+        WILL_OVER => Operation::WillOver,
         END => Operation::End,
         _ => return Err(Malformed("an operation is unknown")),
     })
@@ -206,6 +269,10 @@ fn encode_holder(holder: Holder, out: &mut Vec<u8>) {
 
 fn decode_holder(reader: &mut Reader<'_>) -> Result<Holder, Malformed> {
     Ok(Holder { number: reader.u64()?, incarnation: reader.u32()? })
+}
+
+fn packet_id(reader: &mut Reader<'_>) -> Result<PacketId, Malformed> {
+    PacketId::new(reader.u16()?).ok_or(Malformed("a packet id is 0"))
 }
 
 fn qos_bits(qos: QoS) -> u8 {
@@ -275,6 +342,13 @@ const SUBSCRIBE: u8 = 4;
 const UNSUBSCRIBE: u8 = 5;
 const DONE: u8 = 6;
 const END: u8 = 7;
+const SENDING: u8 = 8;
+const HAD: u8 = 9;
+const RELEASED: u8 = 10;
+const HOLDING: u8 = 13;
+const FREED: u8 = 14;
+const WILL: u8 = 11;
+const WILL_OVER: u8 = 12;
 
 const QOS: u8 = 0b11;
 const RETAIN: u8 = 0b100;
@@ -308,6 +382,8 @@ mod tests {
             at: Time(8),
             message: Arc::new(message),
             holders: vec![Delivery { holder, qos: QoS::AtLeastOnce, retain: true }],
+            received: PacketId::new(300).map(|packet_id| Received { holder, packet_id }),
+            retained: Some(9),
         })
     }
 
@@ -342,7 +418,7 @@ mod tests {
         let append_body = [
             &[7, 8, 0b1110, 1, 2, 0xAC, 2, 0, 0x80, 1, 3][..],
             b"a/b\x02\x09\x09\x02on",
-            &[1, 5, 6, 0b101],
+            &[1, 5, 6, 0b101, 0xAC, 2, 5, 6, 9],
         ];
         check(&append(), 1, &append_body.concat());
         let commit_body = [&[5, 6, 2, 8, 3, 4, 3][..], b"a/#", &[0x25, 6, 0x82, 1, 7]];

@@ -5,10 +5,12 @@
 
 use std::sync::Arc;
 
-use bellbird_codec::{QoS, RetainHandling, SubscribeOptions};
+use bellbird_codec::{PacketId, QoS, RetainHandling, SubscribeOptions};
 use bellbird_core::identity::{Holder, Lane, MessageId, Position, Time};
 use bellbird_core::message::{Message, MessageParts};
-use bellbird_core::record::{Append, Commit, Delivery, Operation, Record, Retain, Settings};
+use bellbird_core::record::{
+    Append, Commit, Delivery, Operation, Received, Record, Retain, Settings,
+};
 use bellbird_store::{Batch, Faulty, Log, Medium, Options, Recovery, StoreError};
 use bellbird_topics::{Namespace, TopicName};
 
@@ -73,6 +75,8 @@ pub fn message(at: u64, payload: &[u8]) -> Record {
         at: Time(at),
         message: Arc::new(Message::new(&parts)),
         holders: vec![Delivery { holder, qos: QoS::AtLeastOnce, retain: false }],
+        received: None,
+        retained: None,
     })
 }
 
@@ -96,7 +100,11 @@ pub fn every_kind() -> Vec<Record> {
                 Delivery { holder, qos, retain },
                 Delivery { holder: Holder::default(), qos: QoS::AtMostOnce, retain: !retain },
             ];
-            let append = Append { lane: Lane(u32::MAX), at: Time(u64::MAX), message, holders };
+            let packet_id = PacketId::new(u16::MAX).unwrap();
+            let received = retain.then_some(Received { holder, packet_id });
+            let (lane, at) = (Lane(u32::MAX), Time(u64::MAX));
+            let retained = retain.then_some(u64::MAX);
+            let append = Append { lane, at, message, holders, received, retained };
             records.push(Record::Retain(Retain {
                 order: 1 << 40,
                 at: Time(9),
@@ -131,6 +139,7 @@ pub fn every_kind() -> Vec<Record> {
 }
 
 fn every_operation() -> Vec<Operation> {
+    let Record::Append(Append { message, .. }) = message(1, b"gone") else { unreachable!() };
     let mut operations = vec![
         Operation::Open { namespace: Namespace(4), client_id: "tank 7".into(), expiry_secs: 60 },
         Operation::Resume { expiry_secs: u32::MAX },
@@ -138,7 +147,20 @@ fn every_operation() -> Vec<Operation> {
         Operation::Unsubscribe { filter: "a/+/#".into() },
         Operation::Done { position: Position(u64::MAX) },
         Operation::End,
+        Operation::Sending {
+            position: Position(u64::MAX),
+            packet_id: PacketId::new(u16::MAX).unwrap(),
+        },
+        Operation::Had { position: Position(1) },
+        Operation::Released { position: Position(300) },
+        Operation::Holding { packet_id: PacketId::new(1).unwrap() },
+        Operation::Freed { packet_id: PacketId::new(u16::MAX).unwrap() },
+        Operation::WillOver,
     ];
+    for expiry_secs in [None, Some(0), Some(u32::MAX)] {
+        let message = message.clone();
+        operations.push(Operation::Will { message, expiry_secs, delay_secs: u32::MAX });
+    }
     for qos in [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce] {
         for retain_handling in
             [RetainHandling::SendAlways, RetainHandling::SendIfNew, RetainHandling::DoNotSend]

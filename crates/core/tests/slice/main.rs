@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used)] // a test that unwraps in vain says where
 
+mod exactly_once;
 mod support;
+mod wills;
 
 use bellbird_codec::QoS::{AtLeastOnce, AtMostOnce};
 use bellbird_codec::Version::{V5, V311};
@@ -12,7 +14,7 @@ use bellbird_core::record::{Operation, Record};
 use bellbird_core::{Config, DropReason, Time};
 use support::{Node, Publish, connect, connect_with, options, subscribe};
 
-fn on_each(test: impl Fn(u8)) {
+pub(crate) fn on_each(test: impl Fn(u8)) {
     for shards in [1, 3] {
         test(shards);
     }
@@ -440,10 +442,10 @@ fn what_breaks_the_protocol_ends_that_connection_only() {
             (&[0xF3, 0x00], "disconnect 0x81"),
             // A second CONNECT [MQTT-3.1.0-2].
             (&connect("x", V5, true, 0), "disconnect 0x82"),
-            // A PUBACK nobody waits for is no offence; QoS 2 was not agreed on [MQTT-3.2.2-11].
-            (&[0x34, 0x07, 0, 1, b'a', 0, 1, 0, b'x'], "disconnect 0x9b"),
-            // A topic alias nobody announced.
-            (&[0x30, 0x08, 0, 1, b'a', 3, 0x23, 0, 1, b'x'], "disconnect 0x94"),
+            // A topic alias above the announced maximum [MQTT-3.2.2-17].
+            (&[0x30, 0x08, 0, 1, b'a', 3, 0x23, 0, 17, b'x'], "disconnect 0x94"),
+            // An alias that stands for nothing.
+            (&[0x30, 0x07, 0, 0, 3, 0x23, 0, 1, b'x'], "disconnect 0x82"),
         ];
         for (bytes, expected) in cases {
             let client = node.connect("x", V5, true);
@@ -498,5 +500,41 @@ fn a_retained_message_outlives_its_publishers_connection() {
         node.forget(late);
         node.subscribe(late, "#", AtMostOnce);
         node.expect(late, &["suback 1 [0]", "r=x retain"]);
+    });
+}
+
+/// [MQTT-3.3.2-12], and 3.3.4: an alias may be bound anew; none is passed on; each connection and
+/// each reconnection begins without [MQTT-3.3.2-7].
+#[test]
+fn topic_aliases_of_a_client() {
+    on_each(|shards| {
+        let mut node = Node::new(shards);
+        let reader = node.connect("r", V5, true);
+        node.subscribe(reader, "#", AtMostOnce);
+        let publisher = node.connect("p", V5, false);
+        node.forget(reader);
+        node.forget(publisher);
+        let publish = |node: &mut Node, topic: &str, alias: u16, id: u16| {
+            let mut properties = PropertyBuffer::new();
+            properties.push(Property::TopicAlias(alias));
+            let properties = properties.as_properties();
+            let publish = Publish { properties, ..Publish::new(topic, "x") };
+            node.publish(publisher, &if id > 0 { publish.qos1(id) } else { publish });
+        };
+        publish(&mut node, "a/1", 16, 0);
+        publish(&mut node, "", 16, 0);
+        publish(&mut node, "a/2", 1, 5);
+        publish(&mut node, "", 1, 6);
+        publish(&mut node, "a/3", 16, 0);
+        publish(&mut node, "", 16, 0);
+        node.expect(reader, &["a/1=x", "a/1=x", "a/2=x", "a/2=x", "a/3=x", "a/3=x"]);
+        node.expect(publisher, &["puback 5 0", "puback 6 0"]);
+        let mut properties = PropertyBuffer::new();
+        properties.push(Property::TopicAlias(1));
+        let again = node.connect("p", V5, false);
+        node.forget(again);
+        let properties = properties.as_properties();
+        node.publish(again, &Publish { properties, ..Publish::new("", "x") });
+        node.expect(again, &["disconnect 0x82"]);
     });
 }

@@ -4,9 +4,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bellbird_codec::{
-    Connect, Decoded, Disconnect, Packet, PacketId, Properties, PropertyBuffer, PublishParts, QoS,
-    ReasonCode, RetainHandling, SubscribeBuffer, SubscribeOptions, Version, decode,
-    decode_from_server, encode_puback, encode_publish,
+    Connect, Decoded, Disconnect, Packet, PacketId, Properties, Property, PropertyBuffer,
+    PublishParts, QoS, ReasonCode, RetainHandling, SubscribeBuffer, SubscribeOptions, Version,
+    Will, decode, decode_from_server, encode_puback, encode_pubcomp, encode_publish, encode_pubrec,
+    encode_pubrel,
 };
 use bellbird_core::permit::{Gate, Question, Verdict};
 use bellbird_core::record::Record;
@@ -140,6 +141,20 @@ impl Node {
         self.send(client, &bytes);
     }
 
+    /// PUBREC, PUBREL or PUBCOMP.
+    pub(crate) fn answer(&mut self, client: Client, answer: Answer, id: u16) {
+        let mut bytes = Vec::new();
+        let version = self.clients[client.0].version;
+        let (id, reason) = (PacketId::new(id).unwrap(), ReasonCode::Success);
+        match answer {
+            Answer::Pubrec => encode_pubrec(&mut bytes, version, id, reason),
+            Answer::Refused => encode_pubrec(&mut bytes, version, id, ReasonCode::UnspecifiedError),
+            Answer::Pubrel => encode_pubrel(&mut bytes, version, id, reason),
+            Answer::Pubcomp => encode_pubcomp(&mut bytes, version, id, reason),
+        }
+        self.send(client, &bytes);
+    }
+
     /// DISCONNECT without a reason.
     pub(crate) fn leave(&mut self, client: Client) {
         let mut bytes = Vec::new();
@@ -196,6 +211,14 @@ impl Node {
         self.clients[client.0].is_open
     }
 
+    /// The node ends in peace.
+    pub(crate) fn stop(&mut self) {
+        for index in 0..self.shards.len() {
+            self.input(ShardId(u8::try_from(index).unwrap()), Input::Stop);
+        }
+        self.settle();
+    }
+
     /// Time goes on, and what is due happens.
     pub(crate) fn wait(&mut self, secs: u64) {
         for _ in 0..secs {
@@ -220,6 +243,12 @@ impl Node {
 
     pub(crate) fn unstored(&self) -> usize {
         self.unstored.len()
+    }
+
+    /// The log as a crash would leave it if only so many of the records held back were stored.
+    pub(crate) fn log_with(&self, stored: usize) -> Vec<Record> {
+        let held = self.unstored.iter().take(stored).map(|(_, _, record)| record.clone());
+        self.log.iter().cloned().chain(held).collect()
     }
 
     pub(crate) fn report_applied(&mut self) {
@@ -375,6 +404,16 @@ impl Node {
     }
 }
 
+/// A step of QoS 2.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Answer {
+    Pubrec,
+    /// PUBREC with an error.
+    Refused,
+    Pubrel,
+    Pubcomp,
+}
+
 /// A PUBLISH of a client.
 #[derive(Clone, Copy)]
 pub(crate) struct Publish<'a> {
@@ -382,6 +421,7 @@ pub(crate) struct Publish<'a> {
     pub(crate) payload: &'a str,
     pub(crate) qos: QoS,
     pub(crate) retain: bool,
+    pub(crate) dup: bool,
     pub(crate) id: u16,
     pub(crate) properties: Properties<'a>,
 }
@@ -389,11 +429,15 @@ pub(crate) struct Publish<'a> {
 impl<'a> Publish<'a> {
     pub(crate) fn new(topic: &'a str, payload: &'a str) -> Self {
         let properties = Properties::default();
-        Self { topic, payload, qos: QoS::AtMostOnce, retain: false, id: 0, properties }
+        Self { topic, payload, qos: QoS::AtMostOnce, retain: false, dup: false, id: 0, properties }
     }
 
     pub(crate) fn qos1(self, id: u16) -> Self {
         Self { qos: QoS::AtLeastOnce, id, ..self }
+    }
+
+    pub(crate) fn qos2(self, id: u16) -> Self {
+        Self { qos: QoS::ExactlyOnce, id, ..self }
     }
 
     pub(crate) fn retained(self) -> Self {
@@ -403,7 +447,7 @@ impl<'a> Publish<'a> {
     pub(crate) fn bytes(&self, version: Version) -> Vec<u8> {
         let mut bytes = Vec::new();
         let parts = PublishParts {
-            dup: false,
+            dup: self.dup,
             qos: self.qos,
             retain: self.retain,
             topic: self.topic,
@@ -424,7 +468,7 @@ pub(crate) fn connect(
 ) -> Vec<u8> {
     let mut properties = PropertyBuffer::new();
     if version == Version::V5 && expiry_secs > 0 {
-        properties.push(bellbird_codec::Property::SessionExpiryInterval(expiry_secs));
+        properties.push(Property::SessionExpiryInterval(expiry_secs));
     }
     connect_with(name, version, clean_start, 0, &properties)
 }
@@ -436,18 +480,48 @@ pub(crate) fn connect_with(
     keep_alive_secs: u16,
     properties: &PropertyBuffer,
 ) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    let packet = Packet::Connect(Connect {
+    let properties = properties.as_properties();
+    encode_connect(Connect { keep_alive_secs, ..plain(name, version, clean_start, properties) })
+}
+
+/// A CONNECT with a will; the expiry counts in 5.0 only.
+pub(crate) fn connect_with_will(
+    name: &str,
+    version: Version,
+    clean_start: bool,
+    expiry_secs: u32,
+    will: Will<'_>,
+) -> Vec<u8> {
+    let mut properties = PropertyBuffer::new();
+    if version == Version::V5 {
+        properties.push(Property::SessionExpiryInterval(expiry_secs));
+    }
+    let properties = properties.as_properties();
+    encode_connect(Connect { will: Some(will), ..plain(name, version, clean_start, properties) })
+}
+
+fn plain<'a>(
+    client_id: &'a str,
+    version: Version,
+    clean_start: bool,
+    properties: Properties<'a>,
+) -> Connect<'a> {
+    Connect {
         version,
         clean_start,
-        keep_alive_secs,
-        client_id: name,
+        keep_alive_secs: 0,
+        client_id,
         will: None,
         user_name: None,
         password: None,
-        properties: properties.as_properties(),
-    });
-    packet.encode(version, &mut bytes);
+        properties,
+    }
+}
+
+fn encode_connect(connect: Connect<'_>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let version = connect.version;
+    Packet::Connect(connect).encode(version, &mut bytes);
     bytes
 }
 
@@ -484,7 +558,9 @@ fn show(packet: &Packet<'_>) -> Seen {
         Packet::Publish(publish) => {
             let topic = publish.topic.map_or("", |topic| topic.as_str());
             let payload = String::from_utf8_lossy(publish.payload);
-            let id = publish.packet_id.map_or(String::new(), |id| format!(" id={}", id.value()));
+            let qos = if publish.qos == QoS::ExactlyOnce { "2:" } else { "" };
+            let id =
+                publish.packet_id.map_or(String::new(), |id| format!(" id={qos}{}", id.value()));
             let dup = if publish.dup { " dup" } else { "" };
             let retain = if publish.retain { " retain" } else { "" };
             let expiry = publish
@@ -494,6 +570,9 @@ fn show(packet: &Packet<'_>) -> Seen {
             format!("{topic}={payload}{id}{dup}{retain}{expiry}")
         }
         Packet::Puback(ack) => format!("puback {} {}", ack.packet_id.value(), ack.reason.value()),
+        Packet::Pubrec(ack) => format!("pubrec {} {}", ack.packet_id.value(), ack.reason.value()),
+        Packet::Pubrel(ack) => format!("pubrel {} {}", ack.packet_id.value(), ack.reason.value()),
+        Packet::Pubcomp(ack) => format!("pubcomp {} {}", ack.packet_id.value(), ack.reason.value()),
         Packet::Suback(ack) => format!("suback {} {:?}", ack.packet_id.value(), ack.codes),
         Packet::Unsuback(ack) => format!("unsuback {} {:?}", ack.packet_id.value(), ack.codes),
         Packet::Disconnect(disconnect) => format!("disconnect {:#x}", disconnect.reason.value()),

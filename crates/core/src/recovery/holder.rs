@@ -1,0 +1,201 @@
+//! One incarnation of a holder, put together from its commits and the messages that name it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bellbird_codec::{PacketId, QoS, SubscribeOptions};
+use bellbird_topics::Namespace;
+
+use crate::config::Config;
+use crate::identity::{Holder, Lane, Position, ShardId, Time};
+use crate::record::Operation;
+use crate::release::StoredFor;
+use crate::session::{Inflight, Queued, Receipt, Session, Stage};
+use crate::sessions::{home_of, lane_of};
+use crate::will::{AfterWill, DueWill, Will};
+
+/// One incarnation of a holder.
+#[derive(Default)]
+pub(super) struct HolderState {
+    /// Set by Open: whose session it is.
+    pub(super) client: Option<(Namespace, Box<str>)>,
+    pub(super) epoch: u32,
+    pub(super) expiry_secs: u32,
+    /// When its connection ended; none while it is connected.
+    pub(super) left_at: Option<Time>,
+    pub(super) ended: bool,
+    pub(super) will: Option<Will>,
+    pub(super) subscriptions: BTreeMap<Box<str>, SubscribeOptions>,
+    /// With the lane that each came by.
+    pub(super) queue: BTreeMap<Position, (Lane, Queued)>,
+    /// Done before the message itself was read.
+    pub(super) done: BTreeSet<Position>,
+    /// Deliveries of QoS 2 with a packet id.
+    pub(super) sending: BTreeMap<Position, PacketId>,
+    /// Those that the client has.
+    pub(super) had: BTreeSet<Position>,
+    /// Packet ids of deliveries of QoS 2 that the log does not have.
+    pub(super) held: BTreeSet<PacketId>,
+    /// What the client published with QoS 2 and has not released.
+    pub(super) received: BTreeMap<Position, PacketId>,
+    /// Released before the message itself was read.
+    pub(super) released: BTreeSet<Position>,
+}
+
+impl HolderState {
+    pub(super) fn take(&mut self, operation: Operation, at: Time) {
+        match operation {
+            Operation::Open { namespace, client_id, expiry_secs } => {
+                self.client = Some((namespace, client_id));
+                self.expiry_secs = expiry_secs;
+            }
+            Operation::Will { message, expiry_secs, delay_secs } => {
+                self.will = Some(Will { message, expiry_secs, delay_secs });
+            }
+            Operation::WillOver => self.will = None,
+            Operation::Resume { expiry_secs } => {
+                self.will = None;
+                self.expiry_secs = expiry_secs;
+                self.left_at = None;
+            }
+            Operation::Leave { expiry_secs } => {
+                self.expiry_secs = expiry_secs;
+                self.left_at = Some(at);
+            }
+            Operation::Subscribe { filter, options } => {
+                self.subscriptions.insert(filter, options);
+            }
+            Operation::Unsubscribe { filter } => {
+                self.subscriptions.remove(&filter);
+            }
+            Operation::Sending { position, packet_id } => {
+                self.sending.insert(position, packet_id);
+            }
+            Operation::Holding { packet_id } => {
+                self.held.insert(packet_id);
+            }
+            Operation::Freed { packet_id } => {
+                self.held.remove(&packet_id);
+            }
+            Operation::Had { position } => {
+                self.had.insert(position);
+            }
+            Operation::Released { position } => {
+                if self.received.remove(&position).is_none() {
+                    self.released.insert(position);
+                }
+            }
+            Operation::Done { position } => {
+                self.sending.remove(&position);
+                self.had.remove(&position);
+                if self.queue.remove(&position).is_none() {
+                    self.done.insert(position);
+                }
+            }
+            Operation::End => {
+                self.ended = true;
+                self.queue = BTreeMap::new();
+                self.subscriptions = BTreeMap::new();
+                self.received = BTreeMap::new();
+            }
+        }
+    }
+
+    pub(super) fn into_session(
+        mut self,
+        holder: Holder,
+        namespace: Namespace,
+        client_id: Box<str>,
+        now: Time,
+    ) -> Session {
+        let mut session = Session::new(holder, namespace, client_id);
+        session.durable = true;
+        session.will = self.will.take().map(Box::new);
+        session.epoch = self.epoch;
+        session.expiry_secs = self.expiry_secs;
+        // Who was connected when the node stopped may have been so until now: late, never early.
+        session.left_at = self.left_at.unwrap_or(now);
+        session.subscriptions = std::mem::take(&mut self.subscriptions).into_iter().collect();
+        self.restore_exactly_once(&mut session);
+        session.queue = self.queue.into_values().map(|(_, queued)| queued).collect();
+        session.queue_bytes = session.queue.iter().map(|queued| queued.message.size_bytes()).sum();
+        session
+    }
+
+    /// The will of an incarnation that another one superseded, and the home of its client.
+    pub(super) fn into_due_will(
+        self,
+        holder: Holder,
+        config: &Config,
+    ) -> Option<(ShardId, DueWill)> {
+        let (namespace, client_id) = self.client?;
+        let will = self.will?;
+        let home = home_of(namespace, &client_id, config.shards);
+        let lane = lane_of(namespace, &client_id);
+        let after = AfterWill {
+            holder,
+            epoch: self.epoch,
+            operation: Operation::End,
+            waits: StoredFor::Nothing,
+        };
+        Some((home, DueWill { will, client_id, origin: holder, lane, after: Some(after) }))
+    }
+
+    /// Deliveries of QoS 2 keep their packet ids. What stood before them in the queue was sent
+    /// before them, and is sent again before them.
+    fn restore_exactly_once(&mut self, session: &mut Session) {
+        let receipts = |(position, packet_id): (&Position, &PacketId)| Receipt {
+            packet_id: *packet_id,
+            position: Some(*position),
+            is_ready: true,
+        };
+        let received: Vec<Receipt> = self.received.iter().map(receipts).collect();
+        session.received = (!received.is_empty()).then(|| Box::new(received));
+        for packet_id in &self.held {
+            session.inflight.push_back(Inflight {
+                packet_id: *packet_id,
+                qos: QoS::ExactlyOnce,
+                stage: Stage::Release,
+                was_sent: true,
+                dropped: None,
+                delivery: None,
+            });
+        }
+        // Ids come back in the order of their messages, not of their numbers.
+        session.has_ids_ahead = true;
+        self.sending.retain(|position, _| self.queue.contains_key(position));
+        let Some(last) = self.sending.keys().next_back().copied() else { return };
+        let taken: BTreeSet<PacketId> = self.sending.values().chain(&self.held).copied().collect();
+        let mut free = (1..=u16::MAX).filter_map(PacketId::new).filter(|id| !taken.contains(id));
+        let before: Vec<Position> = self.queue.range(..=last).map(|(at, _)| *at).collect();
+        // Lanes with a delivery that was not sent: nor was what came behind it by the same lane.
+        let mut unsent = BTreeSet::new();
+        for position in before {
+            let Some((lane, queued)) = self.queue.get(&position) else { continue };
+            let known = self.sending.get(&position).copied();
+            let packet_id = match known {
+                Some(packet_id) => packet_id,
+                // The packet ids of QoS 1 are not in the log.
+                None if queued.qos == QoS::AtLeastOnce && !unsent.contains(lane) => {
+                    match free.next() {
+                        Some(packet_id) => packet_id,
+                        None => break,
+                    }
+                }
+                None => {
+                    unsent.insert(*lane);
+                    continue;
+                }
+            };
+            let Some((_, delivery)) = self.queue.remove(&position) else { continue };
+            let had = self.had.contains(&position);
+            session.inflight.push_back(Inflight {
+                packet_id,
+                qos: delivery.qos,
+                stage: if had { Stage::Release } else { Stage::Publish },
+                was_sent: true,
+                dropped: None,
+                delivery: Some(delivery),
+            });
+        }
+    }
+}

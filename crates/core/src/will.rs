@@ -1,0 +1,192 @@
+//! Wills: what a client wants said when it goes without saying goodbye.
+//!
+//! A will is logged with the session at CONNECT and forgotten only after its message is stored, so
+//! that a crash neither loses it nor says it for a session that ended in peace.
+
+use std::sync::Arc;
+
+use bellbird_codec::{PropertyBuffer, QoS, Version};
+use bellbird_topics::Namespace;
+
+use crate::connection::AppliedFor;
+use crate::contract::{Change, Output};
+use crate::identity::{ConnectionId, Holder, Lane, MessageId, Time};
+use crate::message::{Message, MessageParts};
+use crate::outgoing::{Outgoing, forwarded_properties};
+use crate::permit::{Action, Verdict};
+use crate::publish::{Publisher, Retaining};
+use crate::record::Operation;
+use crate::release::{Release, StoredFor};
+use crate::session::Session;
+use crate::shard::Shard;
+use crate::view::View;
+
+/// What a client asked for in CONNECT.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Will {
+    /// The message as it will be published, but for its id and its expiry.
+    pub message: Arc<Message>,
+    /// Message Expiry Interval in seconds; it counts from the publication.
+    pub expiry_secs: Option<u32>,
+    /// Will Delay Interval in seconds [MQTT-3.1.3-9].
+    pub delay_secs: u32,
+}
+
+/// A will whose time has come.
+#[derive(Debug)]
+pub(crate) struct DueWill {
+    pub(crate) will: Will,
+    pub(crate) client_id: Box<str>,
+    pub(crate) origin: Holder,
+    pub(crate) lane: Lane,
+    pub(crate) after: Option<AfterWill>,
+}
+
+/// What the log is told once the will is stored, and not before: the will's session ends, or has
+/// no will any more.
+#[derive(Debug)]
+pub(crate) struct AfterWill {
+    pub(crate) holder: Holder,
+    pub(crate) epoch: u32,
+    pub(crate) operation: Operation,
+    pub(crate) waits: StoredFor,
+}
+
+impl Will {
+    /// The will of a CONNECT.
+    pub(crate) fn of(packet: &bellbird_codec::Will<'_>, namespace: Namespace) -> Self {
+        let mut scratch = PropertyBuffer::new();
+        let message = Message::new(&MessageParts {
+            id: MessageId::default(),
+            namespace,
+            qos: packet.qos,
+            retain: packet.retain,
+            expires_at: None,
+            topic: packet.topic,
+            properties: forwarded_properties(packet.properties, &mut scratch),
+            payload: packet.payload,
+        });
+        Self {
+            message: Arc::new(message),
+            expiry_secs: packet.properties.message_expiry_interval(),
+            delay_secs: packet.properties.will_delay_interval().unwrap_or(0),
+        }
+    }
+
+    /// The operation that logs it.
+    pub(crate) fn operation(&self) -> Operation {
+        let Self { message, expiry_secs, delay_secs } = self.clone();
+        Operation::Will { message, expiry_secs, delay_secs }
+    }
+}
+
+impl Session {
+    /// When the will is due, if the client does not come back before [MQTT-3.1.2-8].
+    pub(crate) fn will_at(&self) -> Option<Time> {
+        let delay_secs = self.will.as_ref()?.delay_secs.min(self.expiry_secs);
+        Some(self.left_at.plus_secs(u64::from(delay_secs)))
+    }
+
+    /// What happens next to a session without connection.
+    pub(crate) fn next_deadline(&self) -> Option<Time> {
+        [self.expires_at(), self.will_at()].into_iter().flatten().min()
+    }
+
+    /// Takes the will out, to be published.
+    pub(crate) fn due_will(&mut self, after: Option<AfterWill>) -> Option<DueWill> {
+        let will = *self.will.take()?;
+        let client_id = self.client_id.clone();
+        Some(DueWill { will, client_id, origin: self.holder, lane: self.lane, after })
+    }
+}
+
+impl Shard {
+    /// Publishes the will of a session without connection, if its time has come.
+    pub(crate) fn check_will(&mut self, now: Time, index: u32) {
+        let Some(session) = self.clients.sessions.at(index) else { return };
+        if session.will_at().is_none_or(|at| at > now) {
+            return;
+        }
+        let after = AfterWill {
+            holder: session.holder,
+            epoch: session.epoch,
+            operation: Operation::WillOver,
+            waits: StoredFor::Nothing,
+        };
+        let is_logged = session.durable || session.is_logged;
+        self.wills.extend(session.due_will(is_logged.then_some(after)));
+    }
+
+    /// Wills go onto a list, for routing never calls routing: this is its turn.
+    pub(crate) fn publish_wills(&mut self, now: Time, view: &dyn View) {
+        while let Some(due) = self.wills.pop_front() {
+            self.publish_will(now, due, view);
+        }
+    }
+
+    fn publish_will(&mut self, now: Time, due: DueWill, view: &dyn View) {
+        let DueWill { will, client_id, origin, lane, after } = due;
+        let body = &will.message;
+        let topic = body.topic();
+        let verdict = self.clients.gate.permit(&client_id, Action::Publish, topic.as_str());
+        if verdict != Verdict::Yes {
+            if let Some(after) = after {
+                self.commit_after(now, after);
+            }
+            return;
+        }
+        let expires_at = will.expiry_secs.map(|secs| now.plus_secs(u64::from(secs)));
+        let parts = MessageParts { id: self.ids.take(), expires_at, ..body.parts() };
+        let message = Arc::new(Message::new(&parts));
+        let namespace = message.namespace;
+        let publisher = Publisher::of_will(namespace, origin, lane);
+        // A queue of its own: its connection is gone, and nothing comes behind it.
+        let queue = self.releases.open(NO_CONNECTION);
+        let place = self.releases.take_place(queue);
+        self.releases.orphan(queue);
+        self.releases.fill(place, Release { after, ..Release::waiting() });
+        if message.retain {
+            let change = Change::Retain {
+                namespace,
+                topic: topic.as_str().into(),
+                message: (!message.payload().is_empty()).then(|| message.clone()),
+            };
+            let retaining = Box::new(Retaining { publisher, packet_id: None, message, place });
+            let ticket = self.changes.ticket(Some(AppliedFor::Retaining(retaining)));
+            self.clients.outputs.push_back(Output::Change { ticket, changes: vec![change] });
+            return;
+        }
+        let mut frames = std::mem::take(&mut self.frames);
+        let mut out = Outgoing::from_message(&message, &mut frames);
+        let _flow = self.route_out(now, publisher, None, &mut out, None, Some(place), view);
+        self.frames = frames;
+    }
+
+    pub(crate) fn commit_after(&mut self, now: Time, after: AfterWill) {
+        let AfterWill { holder, epoch, operation, waits } = after;
+        self.commit(now, holder, epoch, vec![operation], waits);
+    }
+}
+
+impl Publisher {
+    /// A publisher without a connection: nobody is answered.
+    fn of_will(namespace: Namespace, origin: Holder, lane: Lane) -> Self {
+        Self {
+            id: NO_CONNECTION,
+            version: Version::V311,
+            namespace,
+            origin,
+            lane,
+            session: crate::session::NONE,
+            is_durable: false,
+        }
+    }
+}
+
+/// Whether a message of this QoS is one of the class that keeps its order through the log.
+pub(crate) fn is_ordered(qos: QoS) -> bool {
+    qos != QoS::AtMostOnce
+}
+
+/// No slot has this index.
+const NO_CONNECTION: ConnectionId = ConnectionId { index: u32::MAX, generation: u32::MAX };

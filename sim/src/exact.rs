@@ -1,0 +1,291 @@
+//! QoS 2 as the broker does it: what it writes and stores, held against the protocol.
+
+use bellbird_codec::ReasonCode;
+use bellbird_core::identity::{Holder, Position, Ticket};
+use bellbird_core::record::{Operation, Record};
+
+use crate::link::Kind;
+use crate::world::World;
+
+/// A stored delivery of QoS 2, as the records tell of it.
+pub(crate) struct Sending {
+    holder: Holder,
+    /// None for a retained message that no record holds.
+    position: Option<Position>,
+    packet_id: u16,
+    sending: Written,
+    had: Option<Written>,
+    /// The life of the node that recorded its end.
+    done: Option<usize>,
+}
+
+/// A record on its way.
+#[derive(Clone, Copy)]
+struct Written {
+    node: usize,
+    shard: usize,
+    ticket: Ticket,
+}
+
+/// How far a delivery has come, as the client's packets and the broker's tell.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Progress {
+    /// PUBLISH went out.
+    Sent,
+    /// PUBREC was handed in.
+    Had,
+    /// PUBREL went out.
+    Released,
+}
+
+impl World {
+    /// Notes what a record says of QoS 2.
+    pub(crate) fn note_record(&mut self, shard: usize, ticket: Ticket, record: &Record) {
+        let node = self.node_ends.len();
+        let written = Written { node, shard, ticket };
+        match record {
+            Record::Append(append) => {
+                let number = self.number_in(append.message.payload());
+                let number = number.or_else(|| self.turn.and_then(|turn| turn.message));
+                let Some(message) = number.and_then(|number| self.messages.get_mut(number)) else {
+                    return;
+                };
+                message.tickets.push((shard, ticket));
+                message.is_recorded |= append
+                    .received
+                    .is_some_and(|found| found.packet_id.value() == message.packet_id);
+            }
+            Record::Retain(_) => {
+                if let Some(number) = self.turn.and_then(|turn| turn.message) {
+                    self.messages[number].tickets.push((shard, ticket));
+                }
+            }
+            Record::Commit(commit) => {
+                for operation in &commit.operations {
+                    self.note_operation(commit.holder, operation, written);
+                }
+            }
+            Record::Settings(_) => {}
+        }
+    }
+
+    fn note_operation(&mut self, holder: Holder, operation: &Operation, written: Written) {
+        match operation {
+            Operation::Open { client_id, .. } => {
+                // After a crash the number of a session that was never stored is given again.
+                for client in &mut self.clients {
+                    if *client.name == **client_id {
+                        client.holder = Some(holder);
+                    } else if client.holder == Some(holder) {
+                        client.holder = None;
+                    }
+                }
+            }
+            Operation::Resume { .. } => {
+                if let Some(turn) = self.turn.filter(|turn| turn.kind == Kind::Connect) {
+                    let client = self.links[turn.link].client;
+                    self.clients[client].holder = Some(holder);
+                }
+            }
+            Operation::Sending { position, packet_id } => {
+                self.begin_sending(holder, Some(*position), packet_id.value(), written);
+            }
+            Operation::Holding { packet_id } => {
+                self.begin_sending(holder, None, packet_id.value(), written);
+            }
+            Operation::Freed { packet_id } => {
+                let id = packet_id.value();
+                let is_it = |found: &&mut Sending| {
+                    found.holder == holder && found.packet_id == id && found.position.is_none()
+                };
+                for sending in self.sendings.iter_mut().filter(is_it) {
+                    sending.done.get_or_insert(written.node);
+                }
+            }
+            Operation::Had { position } => {
+                for sending in self.sendings_at(holder, *position) {
+                    sending.had = Some(written);
+                }
+            }
+            Operation::Done { position } => {
+                for sending in self.sendings_at(holder, *position) {
+                    sending.done.get_or_insert(written.node);
+                }
+            }
+            Operation::Leave { .. }
+            | Operation::Subscribe { .. }
+            | Operation::Unsubscribe { .. }
+            | Operation::Released { .. }
+            | Operation::Will { .. }
+            | Operation::WillOver
+            | Operation::End => {}
+        }
+    }
+
+    fn begin_sending(
+        &mut self,
+        holder: Holder,
+        position: Option<Position>,
+        packet_id: u16,
+        sending: Written,
+    ) {
+        let (had, done) = (None, None);
+        self.sendings.push(Sending { holder, position, packet_id, sending, had, done });
+    }
+
+    fn sendings_at(
+        &mut self,
+        holder: Holder,
+        position: Position,
+    ) -> impl Iterator<Item = &mut Sending> {
+        let is_it =
+            move |found: &&mut Sending| found.holder == holder && found.position == Some(position);
+        self.sendings.iter_mut().filter(is_it)
+    }
+
+    /// The records of the exchange that this client has under a packet id.
+    fn sending_of(&self, life: usize, packet_id: u16) -> Option<&Sending> {
+        let holder = self.clients[self.lives[life].client].holder?;
+        let node = self.node_ends.len();
+        self.sendings.iter().rev().find(|found| {
+            found.holder == holder
+                && found.packet_id == packet_id
+                && found.done.is_none_or(|done| done < node)
+        })
+    }
+
+    fn is_written(&self, written: Written) -> bool {
+        written.node < self.node_ends.len() || self.store.is_stored(written.shard, written.ticket)
+    }
+
+    /// A stored delivery goes out only when the log has its packet id.
+    pub(crate) fn check_sending(&mut self, link: usize, life: usize, number: usize, id: u16) {
+        if !self.lives[life].durable {
+            return;
+        }
+        let Some(sending) = self.sending_of(life, id).map(|found| found.sending) else {
+            return self
+                .fail(format!("link {link}: message {number} of QoS 2 is nowhere recorded"));
+        };
+        if !self.is_written(sending) {
+            self.fail(format!("link {link}: message {number} is sent before the log has its id"));
+        }
+    }
+
+    /// PUBREL: the client had it, the log knows, and from now on there is no PUBLISH.
+    pub(crate) fn pubrel_written(&mut self, link: usize, id: u16, reason: ReasonCode) {
+        self.line(format_args!("  link {link} < pubrel {id} {reason:?}"));
+        let Some(life) = self.links[link].watch.life else {
+            return self.fail(format!("link {link}: PUBREL {id} without a session"));
+        };
+        if let Some(had) = self.sending_of(life, id).and_then(|found| found.had)
+            && self.lives[life].durable
+            && !self.is_written(had)
+        {
+            self.fail(format!("link {link}: PUBREL {id} before the log knows of PUBREC"));
+        }
+        let node = self.node_ends.len();
+        let Some(known) = self.lives[life].outstanding.get_mut(&id) else { return };
+        let is_unasked = known.progress == Progress::Sent && known.node == node;
+        known.progress = Progress::Released;
+        if is_unasked {
+            // What has become too large for the client is given up without a PUBLISH.
+            self.given_up += 1;
+            if self.links[link].asked.max_packet_bytes == u32::MAX {
+                self.fail(format!("link {link}: PUBREL {id} without PUBREC"));
+            }
+        }
+        self.links[link].watch.inflight.insert(id);
+    }
+
+    /// PUBREC from a client was handed in.
+    pub(crate) fn pubrec_taken(&mut self, link: usize, life: usize, id: u16, reason: ReasonCode) {
+        let Some(known) = self.lives[life].outstanding.get_mut(&id) else { return };
+        if reason.is_error() {
+            let number = known.message;
+            if let Some(got) = number.and_then(|number| self.lives[life].got.get_mut(&number)) {
+                got.is_refused = true;
+            }
+            return self.delivery_is_over(link, life, id);
+        }
+        if known.progress == Progress::Sent {
+            known.progress = Progress::Had;
+        }
+    }
+
+    /// A delivery needs no more packets of the client.
+    pub(crate) fn delivery_is_over(&mut self, link: usize, life: usize, id: u16) {
+        self.links[link].watch.inflight.remove(&id);
+        let Some(known) = self.lives[life].outstanding.remove(&id) else { return };
+        if let Some(number) = known.message
+            && let Some(got) = self.lives[life].got.get_mut(&number)
+        {
+            got.acknowledged = true;
+            got.is_released |= known.progress == Progress::Released;
+        }
+    }
+
+    /// PUBREC to a publisher: the message is the broker's, or it is refused.
+    pub(crate) fn pubrec_written(&mut self, link: usize, id: u16, reason: ReasonCode) {
+        self.line(format_args!("  link {link} < pubrec {id} {reason:?}"));
+        let Some(life) = self.links[link].watch.life else { return };
+        let Some(number) = self.lives[life].published.get(&id).copied() else {
+            if !self.lives[life].is_vague && !self.lives[life].forgot {
+                self.fail(format!("link {link}: PUBREC {id} for nothing"));
+            }
+            return;
+        };
+        let (tick, durable) = (self.tick, self.lives[life].durable);
+        let message = &mut self.messages[number];
+        if reason.is_error() {
+            if message.acknowledged.is_some() {
+                self.fail(format!("link {link}: message {number} is refused and was accepted"));
+            } else {
+                message.refused = true;
+                self.lives[life].published.remove(&id);
+            }
+            return;
+        }
+        message.acknowledged.get_or_insert(tick);
+        self.stats.received_once += 1;
+        let tickets = message.tickets.clone();
+        if durable && !message.is_recorded {
+            self.fail(format!("link {link}: PUBREC {id}, and the log never heard of it"));
+        }
+        for (shard, ticket) in tickets {
+            if !self.store.is_stored(shard, ticket) {
+                self.fail(format!("link {link}: PUBREC {id} before message {number} is stored"));
+            }
+        }
+    }
+
+    /// PUBCOMP to a publisher: the packet id is free for good.
+    pub(crate) fn pubcomp_written(&mut self, link: usize, id: u16, reason: ReasonCode) {
+        self.line(format_args!("  link {link} < pubcomp {id} {reason:?}"));
+        self.check_promise(link, Kind::Release, id);
+        let releasing = &mut self.links[link].watch.releasing;
+        match releasing.iter().position(|known| *known == id) {
+            Some(index) => _ = releasing.remove(index),
+            None => self.fail(format!("link {link}: PUBCOMP {id} for nothing")),
+        }
+    }
+
+    /// What is left of the exchanges when the node has ended.
+    pub(crate) fn exchanges_after_end(&mut self, clean: bool) {
+        for message in &mut self.messages {
+            message.tickets.clear();
+        }
+        for life in &mut self.lives {
+            let durable = life.durable && !life.is_vague;
+            life.outstanding.retain(|_, known| durable && known.is_exact);
+            for known in life.outstanding.values_mut() {
+                if known.progress == Progress::Had && !clean {
+                    known.progress = Progress::Sent;
+                }
+            }
+            if !durable {
+                life.published.clear();
+            }
+        }
+    }
+}
