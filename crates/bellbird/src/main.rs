@@ -1,6 +1,7 @@
 //! The Bellbird MQTT broker: one program.
 
 mod bench;
+mod client;
 mod config;
 mod start;
 
@@ -20,6 +21,10 @@ struct Program {
 enum Command {
     /// Starts the broker.
     Start(start::Arguments),
+    /// Publishes messages, as mosquitto_pub does.
+    Pub(client::publish::Arguments),
+    /// Subscribes and prints messages, as mosquitto_sub does.
+    Sub(client::subscribe::Arguments),
     /// Loads a broker (this one or another) and measures it.
     Bench(bench::Arguments),
 }
@@ -27,6 +32,8 @@ enum Command {
 fn main() -> ExitCode {
     let outcome = match Program::parse().command {
         Command::Start(arguments) => start::run(&arguments),
+        Command::Pub(arguments) => return client::publish::run(&arguments),
+        Command::Sub(arguments) => return client::subscribe::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments).map_err(Into::into),
     };
     match outcome {

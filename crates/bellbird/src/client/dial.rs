@@ -1,0 +1,133 @@
+//! The thread of the socket: calls the broker, then reads packets until the connection ends.
+
+use std::io::{self, Read};
+use std::net::{TcpStream, ToSocketAddrs};
+use std::sync::mpsc::SyncSender;
+use std::thread;
+
+use bellbird_codec::{Decoded, Version, decode_from_server};
+
+use super::events::Event;
+use super::introduction::Introduction;
+use super::limits::{CHUNK_BYTES, DIAL_PATIENCE, WRITE_PATIENCE};
+
+/// Calls the broker in a thread of its own and hands in all that comes from it.
+pub(crate) fn dial(introduction: &Introduction, events: SyncSender<Event>) {
+    let (host, port) = (introduction.host.clone(), introduction.port);
+    let (version, bytes_max) = (introduction.version, introduction.packet_bytes_max());
+    thread::spawn(move || {
+        let (stream, writer) = match call(&host, port) {
+            Ok(both) => both,
+            Err(text) => return drop(events.send(Event::Unreachable(text))),
+        };
+        if events.send(Event::Connected(writer)).is_ok() {
+            // Nobody listens any more once the command has ended.
+            drop(events.send(read_packets(stream, version, bytes_max, &events)));
+        }
+    });
+}
+
+/// The stream to read from and its twin to write to.
+fn call(host: &str, port: u16) -> Result<(TcpStream, TcpStream), String> {
+    let remedy = "is a broker running there? -h and -p name another place";
+    let failed = |error: io::Error| format!("cannot reach {host} port {port}: {error}; {remedy}");
+    let addresses = (host, port)
+        .to_socket_addrs()
+        .map_err(|error| format!("cannot find the host {host:?}: {error}; -h names another"))?;
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for address in addresses {
+        match TcpStream::connect_timeout(&address, DIAL_PATIENCE) {
+            Ok(stream) => return prepared(stream).map_err(failed),
+            Err(error) => last = error,
+        }
+    }
+    Err(failed(last))
+}
+
+fn prepared(stream: TcpStream) -> io::Result<(TcpStream, TcpStream)> {
+    stream.set_nodelay(true)?;
+    stream.set_write_timeout(Some(WRITE_PATIENCE))?;
+    let writer = stream.try_clone()?;
+    Ok((stream, writer))
+}
+
+/// Reads until the end, which it returns. Memory grows with what came, not with what a header
+/// declares.
+fn read_packets(
+    mut stream: impl Read,
+    version: Version,
+    bytes_max: u32,
+    events: &SyncSender<Event>,
+) -> Event {
+    let mut chunk = vec![0; CHUNK_BYTES];
+    let mut bytes: Vec<u8> = Vec::new();
+    loop {
+        match stream.read(&mut chunk) {
+            Ok(0) => return Event::Closed(None),
+            Ok(count) => bytes.extend_from_slice(chunk.get(..count).unwrap_or_default()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Event::Closed(Some(error)),
+        }
+        let mut taken = 0;
+        loop {
+            let rest = bytes.get(taken..).unwrap_or_default();
+            match decode_from_server(rest, version, bytes_max) {
+                Ok(Decoded::Packet { len, .. }) => {
+                    let frame = rest.get(..len).unwrap_or_default().to_vec();
+                    if events.send(Event::Packet(frame)).is_err() {
+                        return Event::Closed(None);
+                    }
+                    taken += len;
+                }
+                Ok(Decoded::Incomplete { .. }) => break,
+                Err(error) => return Event::Malformed(error),
+            }
+        }
+        bytes.drain(..taken);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::sync_channel;
+
+    use super::*;
+
+    /// Gives one byte at a time.
+    struct Drops<'a>(&'a [u8]);
+
+    impl Read for Drops<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let Some((&first, rest)) = self.0.split_first() else { return Ok(0) };
+            self.0 = rest;
+            buffer[0] = first;
+            Ok(1)
+        }
+    }
+
+    #[test]
+    fn packets_are_found_however_the_bytes_come() {
+        let check = |bytes: &[u8], expected: &[&[u8]], end: &str| {
+            for drops in [false, true] {
+                let (sender, events) = sync_channel(10);
+                let last = if drops {
+                    read_packets(Drops(bytes), Version::V311, 100, &sender)
+                } else {
+                    read_packets(bytes, Version::V311, 100, &sender)
+                };
+                let found: Vec<_> = events.try_iter().collect();
+                let frames: Vec<_> = found
+                    .iter()
+                    .map(|event| if let Event::Packet(frame) = event { &frame[..] } else { &[] })
+                    .collect();
+                assert_eq!(frames, expected);
+                assert!(format!("{last:?}").starts_with(end), "{last:?}");
+            }
+        };
+        check(b"", &[], "Closed(None)");
+        check(b"\xd0\0\xd0\0", &[b"\xd0\0", b"\xd0\0"], "Closed(None)");
+        check(b"\xd0\0\x30\x04\0\x01", &[b"\xd0\0"], "Closed(None)");
+        check(b"\xd0\0\x30\x65\0\x01", &[b"\xd0\0"], "Malformed(PacketTooLarge");
+        check(b"HTTP/1.1 400 Bad Request", &[], "Malformed");
+    }
+}
