@@ -57,6 +57,6 @@ Exit codes:
     6  the broker refused a subscription
     7  the connection was lost, or the broker ended it
    27  the time of -W is over (sub)
-  130  a signal came before the work was done (sub without -C and -E ends with 0)
+  130  a signal came before the work was done (sub without -C, -E and --retained-only ends with 0)
 
 docs/commands.md has the details, and what differs from mosquitto_pub and mosquitto_sub.";

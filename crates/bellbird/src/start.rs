@@ -115,9 +115,10 @@ fn greet(node: &Node, configuration: &Configuration) -> std::io::Result<()> {
     writeln!(out, "{shards} shards, durability: {durability}")?;
     if let Some(address) = node.addresses().first() {
         let (host, port) = (address.ip(), address.port());
-        writeln!(out, "try it, in two other terminals:")?;
-        writeln!(out, "  mosquitto_sub -h {host} -p {port} -t 'hello/#' -v")?;
-        writeln!(out, "  mosquitto_pub -h {host} -p {port} -t hello/world -m 'hi there'")?;
+        let program = std::env::args().next().unwrap_or_else(|| "bellbird".into());
+        writeln!(out, "try it, in two other terminals (or with mosquitto_sub and mosquitto_pub):")?;
+        writeln!(out, "  {program} sub -h {host} -p {port} -t 'hello/#' -v")?;
+        writeln!(out, "  {program} pub -h {host} -p {port} -t hello/world -m 'hi there'")?;
     }
     writeln!(out, "ready")?;
     out.flush()

@@ -185,7 +185,7 @@ impl Clients {
         self.announce(connection);
     }
 
-    /// Puts a delivery of QoS 1 behind those that wait, or drops it at the queue's bounds.
+    /// Puts a delivery behind those that wait, or drops it at the queue's bounds.
     pub(crate) fn enqueue(&mut self, index: u32, delivery: Queued) {
         let Some(session) = self.sessions.at(index) else { return };
         let size = delivery.message.size_bytes();

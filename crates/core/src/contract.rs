@@ -222,7 +222,7 @@ impl Slot {
 pub struct Grant {
     /// Granted QoS and the flags of the subscription.
     pub options: SubscribeOptions,
-    /// Whether the session outlives its connection: its deliveries of QoS 1 are stored first.
+    /// Whether the session outlives its connection: its deliveries of QoS 1 and 2 are stored first.
     pub durable: bool,
 }
 

@@ -9,10 +9,10 @@ pub const SHARDS_MAX: usize = 64;
 pub const PACKET_BYTES_MAX: u32 = 1 << 20;
 
 /// Bytes that wait in one connection's outbox before messages of QoS 0 are dropped for it and
-/// those of QoS 1 wait in the queue.
+/// those of QoS 1 and 2 wait in the queue.
 pub const OUTBOX_BYTES_MAX: usize = 1 << 20;
 
-/// Messages of QoS 1 that wait for one session, beside those inflight.
+/// Messages of QoS 1 and 2 that wait for one session, beside those inflight.
 pub const QUEUE_MESSAGES_MAX: usize = 1000;
 
 /// Bytes of messages that wait for one session.
@@ -22,7 +22,8 @@ pub const QUEUE_BYTES_MAX: usize = 1 << 20;
 /// fill the pipe at a few ms of round trip and 10,000 messages per second.
 pub const INFLIGHT_MAX: u16 = 100;
 
-/// Messages of QoS 1 a client may have sent without having been answered: announced as Receive
+/// Messages of QoS 1 and 2 a client may have sent without having been answered, and open packet
+/// ids of QoS 2: announced as Receive
 /// Maximum in 5.0; in 3.1.1 the client's input waits.
 pub const RECEIVE_MAX: u16 = 100;
 

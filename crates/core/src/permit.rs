@@ -1,6 +1,6 @@
 //! The one gate: whether a client may connect, publish, subscribe or receive.
 //!
-//! Every path asks here: live, retained and queued today; shared, wills, bridges, HTTP and
+//! Every path asks here: live, retained, queued and wills today; shared, bridges, HTTP and
 //! gateways when they come. Access control will compile its rules into a [`Gate`].
 
 use bellbird_topics::{Filter, TopicName};

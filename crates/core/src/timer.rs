@@ -10,7 +10,7 @@ use crate::identity::{ConnectionId, Holder, Time};
 pub(crate) enum Timer {
     /// Keep alive, or the time to say CONNECT.
     Connection(ConnectionId),
-    /// Session expiry, with the session's index.
+    /// Session expiry or a will, with the session's index.
     Session(u32, Holder),
 }
 
