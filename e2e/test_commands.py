@@ -64,7 +64,7 @@ def subscriber(broker: Broker, level: int, *options) -> Iterator[Process]:
         process.kill()
 
 
-qualities = pytest.mark.parametrize("qos", [0, 1], ids="qos={}".format)
+qualities = pytest.mark.parametrize("qos", [0, 1, 2], ids="qos={}".format)
 
 
 @qualities
@@ -91,23 +91,40 @@ def test_crossing_with_the_clients_of_mosquitto(broker, level, qos):
         assert ours.finish() == DONE
 
 
+def test_qos_2(broker, level):
+    check_qos_2(broker, level)
+
+
 def test_qos_2_with_mosquitto(mosquitto, level):
+    check_qos_2(mosquitto, level)
+
+
+def check_qos_2(broker: Broker, level: int) -> None:
+    """Many at once, in order."""
     count = 200
-    with subscriber(mosquitto, level, "-t", "t", "-q", 2, "-F", "%q %p", "-C", count) as lines:
+    with subscriber(broker, level, "-t", "t", "-q", 2, "-F", "%q %p", "-C", count) as lines:
         text = "".join(f"{number}\n" for number in range(count))
-        publish(mosquitto, level, "-t", "t", "-l", "-q", 2, stdin=text.encode())
+        publish(broker, level, "-t", "t", "-l", "-q", 2, stdin=text.encode())
         assert lines.finish() == DONE
         printed = [line for line in lines.lines if re.match(r"2 \d+$", line)]
         assert printed == [f"2 {number}" for number in range(count)]
 
 
-def test_a_session_of_qos_2_resumes_without_repetitions(mosquitto, level):
+def test_a_session_of_qos_2_resumes_without_repetitions(broker, level):
+    check_resumption(broker, level)
+
+
+def test_a_session_of_qos_2_resumes_with_mosquitto(mosquitto, level):
+    check_resumption(mosquitto, level)
+
+
+def check_resumption(broker: Broker, level: int) -> None:
     """-C ends in the middle of the queue: what was printed is not printed again."""
     options = ["-c", "-i", "me", "-t", "t", "-q", 2]
-    collect(mosquitto, level, *options, "-E")
-    publish(mosquitto, level, "-t", "t", "-l", "-q", 2, stdin=b"1\n2\n3\n4\n5\n")
-    first = collect(mosquitto, level, *options, "-C", 2)
-    second = collect(mosquitto, level, *options, "-C", 3)
+    collect(broker, level, *options, "-E")
+    publish(broker, level, "-t", "t", "-l", "-q", 2, stdin=b"1\n2\n3\n4\n5\n")
+    first = collect(broker, level, *options, "-C", 2)
+    second = collect(broker, level, *options, "-C", 3)
     assert (first, second) == (b"1\n2\n", b"3\n4\n5\n")
 
 
