@@ -19,7 +19,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Listen here for MQTT over TCP; may be given several times [default: 127.0.0.1:1883]
-    #[arg(long, value_name = "ADDR:PORT")]
+    #[arg(long, value_name = "ADDR:PORT", value_parser = address)]
     listen: Vec<SocketAddr>,
     /// Keep sessions and messages in this directory [default: ~/.local/share/bellbird]
     #[arg(long, value_name = "DIR")]
@@ -27,6 +27,10 @@ pub(crate) struct Arguments {
     /// Event loops [default: one per core]
     #[arg(long, value_name = "N")]
     shards: Option<u8>,
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "give an address and a port in numbers, such as 127.0.0.1:1883".into())
 }
 
 /// Runs until SIGTERM or SIGINT, which is a success, or until the log fails.

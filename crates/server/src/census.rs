@@ -7,6 +7,8 @@ use bellbird_core::{DropReason, Ledger, ShardId};
 /// Where the shards publish their ledgers.
 pub(crate) struct Census {
     shards: Vec<Counters>,
+    /// Deliveries that wait; counted only at the end, for it takes a look at every session.
+    waiting: AtomicU64,
 }
 
 /// One shard's ledger. A reader may see a turn half published: counters, not accounts.
@@ -14,7 +16,18 @@ type Counters = [AtomicU64; 5 + DropReason::ALL.len()];
 
 impl Census {
     pub(crate) fn new(shards: usize) -> Self {
-        Self { shards: std::iter::repeat_with(Counters::default).take(shards).collect() }
+        let shards = std::iter::repeat_with(Counters::default).take(shards).collect();
+        Self { shards, waiting: AtomicU64::new(0) }
+    }
+
+    /// A shard that ends leaves so many deliveries waiting.
+    pub(crate) fn leave(&self, waiting: u64) {
+        self.waiting.fetch_add(waiting, Ordering::Relaxed);
+    }
+
+    /// What the shards that have ended left waiting.
+    pub(crate) fn waiting(&self) -> u64 {
+        self.waiting.load(Ordering::Relaxed)
     }
 
     pub(crate) fn publish(&self, shard: ShardId, ledger: &Ledger) {

@@ -85,6 +85,7 @@ impl EventLoop {
             }
             self.turn(&events);
         }
+        self.census.leave(self.core.waiting());
         Ok(())
     }
 

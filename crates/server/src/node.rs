@@ -60,6 +60,8 @@ pub struct StartReport {
 pub struct Summary {
     /// What became of the deliveries.
     pub ledger: Ledger,
+    /// Deliveries that wait for their clients to come back.
+    pub waiting: u64,
     /// Subscriptions in the view.
     pub subscriptions: usize,
     /// Topics with a retained message.
@@ -140,7 +142,8 @@ impl Node {
         }
         self.committer.join()?;
         let (subscriptions, retained) = self.view.sizes();
-        Ok(Summary { ledger: self.census.ledger(), subscriptions, retained })
+        let (ledger, waiting) = (self.census.ledger(), self.census.waiting());
+        Ok(Summary { ledger, waiting, subscriptions, retained })
     }
 
     /// Whether the log has failed.
@@ -179,7 +182,8 @@ impl fmt::Display for Summary {
                 write!(f, " dropped({})={count}", reason.name())?;
             }
         }
-        write!(f, " subscriptions={} retained={}", self.subscriptions, self.retained)
+        let Self { waiting, subscriptions, retained, .. } = self;
+        write!(f, " waiting={waiting} subscriptions={subscriptions} retained={retained}")
     }
 }
 
