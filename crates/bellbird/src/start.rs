@@ -101,7 +101,8 @@ fn greet(node: &Node, configuration: &Configuration) -> std::io::Result<()> {
     let mut out = stdout().lock();
     let report = node.report();
     let (found, log) = (report.found, &report.log);
-    writeln!(out, "bellbird {}", env!("CARGO_PKG_VERSION"))?;
+    let process = std::process::id();
+    writeln!(out, "bellbird {}, process {process}", env!("CARGO_PKG_VERSION"))?;
     writeln!(
         out,
         "data in {}: {} sessions, {} subscriptions, {} waiting deliveries, {} retained messages",
