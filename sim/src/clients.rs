@@ -115,7 +115,7 @@ impl World {
         let version = self.clients[client].version;
         let (mut qos, topic) = (self.shape.qos(&mut self.rng), *self.rng.pick(&TOPICS));
         let found = &self.clients[client];
-        let open_max = usize::from(self.node.config.receive_max);
+        let open_max = usize::from(self.node.config.terms(0).receive_max);
         if qos == QoS::ExactlyOnce && (!found.connected || found.exchanges.open.len() >= open_max) {
             qos = QoS::AtLeastOnce;
         }

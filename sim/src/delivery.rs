@@ -65,7 +65,7 @@ impl World {
         let watch = &mut self.links[link].watch;
         watch.inflight.insert(id);
         let inflight = watch.inflight.len();
-        let max = self.links[link].asked.receive_max.min(self.node.config.inflight_max);
+        let max = self.links[link].asked.receive_max.min(self.node.config.terms(0).inflight_max);
         if inflight > usize::from(max) {
             self.fail(format!("link {link}: {inflight} inflight are more than {max}"));
         }

@@ -188,7 +188,7 @@ impl World {
         self.place(link, shard);
         let Some((_, connection)) = self.links[link].place else { return };
         self.line(format_args!("{shard}> opened link {link} {connection:?}"));
-        let _flow = self.feed(shard, Input::Opened { connection });
+        let _flow = self.feed(shard, Input::Opened { connection, listener: 0 });
         self.settle(shard);
     }
 
@@ -239,7 +239,7 @@ impl World {
     pub(crate) fn read(&mut self, link: usize) {
         let Some((shard, connection)) = self.links[link].place else { return };
         let bytes = std::mem::take(&mut self.links[link].unread);
-        let (mut at, max) = (0, self.node.config.packet_bytes_max);
+        let (mut at, max) = (0, self.node.config.terms(0).packet_bytes_max);
         for _ in 0..self.rng.between(1, 4) {
             let is_parked = self.node.shards[shard].is_parked(connection);
             if is_parked && self.plant != Some(Plant::ParkIgnored) {

@@ -21,7 +21,7 @@ impl World {
             return;
         }
         let asked = found.asked;
-        let expiry_secs = asked.expiry_secs.min(self.node.config.session_expiry_secs_max);
+        let expiry_secs = asked.expiry_secs.min(self.node.config.terms(0).session_expiry_secs_max);
         let life = self.clients[client].life;
         let presence = life.map_or(Presence::No, |life| self.lives[life].presence_at(self.now));
         let expected = if asked.clean_start { Presence::No } else { presence };
@@ -92,7 +92,7 @@ impl World {
                     self.lives[life].presence = Presence::No;
                 }
                 let asked = self.links[link].asked.expiry_secs;
-                self.begin_life(link, asked.min(self.node.config.session_expiry_secs_max));
+                self.begin_life(link, asked.min(self.node.config.terms(0).session_expiry_secs_max));
             }
             (Some(Presence::Yes | Presence::Maybe), true) | (Some(Presence::No), false) => {}
         }

@@ -2,7 +2,7 @@
 
 use bellbird_codec::QoS;
 use bellbird_core::Config;
-use bellbird_core::permit::{Action, Gate, Rule, Verdict};
+use bellbird_core::permit::{Action, Gate, Rule, Verdict, Who};
 
 use crate::rng::Rng;
 
@@ -55,16 +55,19 @@ impl Shape {
     pub(crate) fn config(&self, shards: usize) -> Config {
         let mut config = Config {
             shards: u8::try_from(shards).unwrap_or(1),
-            inflight_max: self.inflight_max,
             events: self.events,
             ..Config::default()
         };
+        let terms = &mut config.listeners[0];
+        terms.inflight_max = self.inflight_max;
+        if self.has_small_limits {
+            terms.receive_max = 2;
+            terms.session_expiry_secs_max = 500;
+        }
         if self.has_small_limits {
             config.queue_messages_max = 4;
-            config.receive_max = 2;
             config.outbox_bytes_max = 600;
             config.mailbox_bytes_max = 400;
-            config.session_expiry_secs_max = 500;
         }
         config
     }
@@ -75,7 +78,7 @@ impl Shape {
         }
         let rule = |action, client: Option<&str>, filter: &str, verdict| Rule {
             action,
-            client_id: client.map(Into::into),
+            who: client.map_or(Who::Everybody, |id| Who::Client(id.into())),
             filter: filter.into(),
             verdict,
         };

@@ -93,7 +93,7 @@ fn show_operation(operation: &Operation, f: &mut fmt::Formatter<'_>) -> fmt::Res
         Operation::Open { client_id, expiry_secs, .. } => {
             write!(f, " open {client_id} {expiry_secs}")
         }
-        Operation::Resume { expiry_secs } => write!(f, " resume {expiry_secs}"),
+        Operation::Resume { expiry_secs, .. } => write!(f, " resume {expiry_secs}"),
         Operation::Leave { expiry_secs } => write!(f, " leave {expiry_secs}"),
         Operation::Subscribe { filter, options } => {
             write!(f, " +{filter} q{}", options.qos.value())

@@ -62,12 +62,12 @@ impl Configuration {
         let shards_max = SHARDS_MAX as u64;
         let bounds: [(&'static str, u64, u64, u64); 8] = [
             ("shards", u64::from(self.shards), 1, shards_max),
-            ("limits.packet_bytes_max", u64::from(core.packet_bytes_max), 16, 268_435_460),
+            ("limits.packet_bytes_max", u64::from(self.limits.packet_bytes_max), 16, 268_435_460),
             ("limits.outbox_bytes_max", core.outbox_bytes_max as u64, 1024, 1 << 30),
             ("limits.queue_messages_max", core.queue_messages_max as u64, 1, u64::from(u32::MAX)),
             ("limits.queue_bytes_max", core.queue_bytes_max as u64, 1024, 1 << 40),
-            ("limits.inflight_max", u64::from(core.inflight_max), 1, 65_535),
-            ("limits.receive_max", u64::from(core.receive_max), 1, 65_535),
+            ("limits.inflight_max", u64::from(self.limits.inflight_max), 1, 65_535),
+            ("limits.receive_max", u64::from(self.limits.receive_max), 1, 65_535),
             ("limits.handshake_secs", u64::from(core.handshake_secs), 1, 3600),
         ];
         for (key, value, least, most) in bounds {
@@ -84,15 +84,19 @@ impl Configuration {
     /// The core's part.
     pub(crate) fn core(&self) -> bellbird_core::Config {
         let limits = &self.limits;
-        bellbird_core::Config {
-            shards: self.shards,
+        let terms = bellbird_core::Terms {
             packet_bytes_max: limits.packet_bytes_max,
-            outbox_bytes_max: limits.outbox_bytes_max,
-            queue_messages_max: limits.queue_messages_max,
-            queue_bytes_max: limits.queue_bytes_max,
             inflight_max: limits.inflight_max,
             receive_max: limits.receive_max,
             session_expiry_secs_max: limits.session_expiry_secs_max,
+            ..bellbird_core::Terms::default()
+        };
+        bellbird_core::Config {
+            shards: self.shards,
+            listeners: vec![terms; self.listen.len().max(1)],
+            outbox_bytes_max: limits.outbox_bytes_max,
+            queue_messages_max: limits.queue_messages_max,
+            queue_bytes_max: limits.queue_bytes_max,
             handshake_secs: limits.handshake_secs,
             events: self.log_events,
             ..bellbird_core::Config::default()
@@ -117,14 +121,15 @@ impl Default for Configuration {
 impl Default for Limits {
     fn default() -> Self {
         let core = bellbird_core::Config::default();
+        let terms = bellbird_core::Terms::default();
         Self {
-            packet_bytes_max: core.packet_bytes_max,
+            packet_bytes_max: terms.packet_bytes_max,
             outbox_bytes_max: core.outbox_bytes_max,
             queue_messages_max: core.queue_messages_max,
             queue_bytes_max: core.queue_bytes_max,
-            inflight_max: core.inflight_max,
-            receive_max: core.receive_max,
-            session_expiry_secs_max: core.session_expiry_secs_max,
+            inflight_max: terms.inflight_max,
+            receive_max: terms.receive_max,
+            session_expiry_secs_max: terms.session_expiry_secs_max,
             handshake_secs: core.handshake_secs,
         }
     }

@@ -102,7 +102,7 @@ impl Clients {
             return self.ledger.drop(DropReason::SessionEnded, 1);
         };
         let verdict =
-            self.gate.permit(&session.client_id, Action::Receive, out.parts.topic.as_str());
+            self.gate.permit(session.name.as_client(), Action::Receive, out.parts.topic.as_str());
         if verdict != Verdict::Yes {
             return self.drop(index, DropReason::NotPermitted, position);
         }

@@ -1,16 +1,17 @@
 //! CONNECT: the lobby settles who it is, the home gives it its session.
 
 use bellbird_codec::{
-    Connack, Connect, Packet, Properties, Property, PropertyBuffer, ReasonCode, Version,
+    Connack, Connect, Packet, Properties, Property, PropertyBuffer, QoS, ReasonCode, Version,
 };
 use bellbird_topics::Namespace;
 
+use crate::config::Terms;
 use crate::connection::{Cause, Opening, Parks, Phase};
 use crate::contract::{Change, Event, Flow, Output};
 use crate::identity::{ConnectionId, Holder, Ticket, Time};
 use crate::ledger::DropReason;
-use crate::limits::{TOPIC_ALIASES_MAX, TOPIC_LEVELS_MAX};
-use crate::permit::Action;
+use crate::name::Name;
+use crate::permit::{Action, Password, Verdict};
 use crate::record::{Commit, Operation, Record};
 use crate::release::StoredFor;
 use crate::session::Session;
@@ -26,14 +27,18 @@ pub struct Hello {
     pub version: Version,
     /// The namespace it was put into.
     pub namespace: Namespace,
-    /// Its final client identifier.
-    pub client_id: Box<str>,
+    /// Its final client identifier, and the user name it proved.
+    pub name: Name,
+    /// The listener it came through.
+    pub listener: u8,
     /// Whether the server chose the identifier [MQTT-3.1.3-6].
     pub is_assigned: bool,
     /// Clean Start, or Clean Session in 3.1.1.
     pub clean_start: bool,
-    /// Keep Alive in seconds; 0 switches it off.
+    /// Keep Alive in seconds, after our bound; 0 switches it off.
     pub keep_alive_secs: u16,
+    /// The client asked for another Keep Alive than it gets [MQTT-3.1.2-21].
+    pub is_keep_alive_changed: bool,
     /// Session Expiry Interval in seconds, after our bound; `u32::MAX` never.
     pub expiry_secs: u32,
     /// The client asked for another expiry than it gets.
@@ -51,7 +56,8 @@ impl Shard {
     pub(crate) fn connect(&mut self, now: Time, id: ConnectionId, packet: &Connect<'_>) -> Flow {
         let Some(connection) = self.clients.connections.live(id) else { return Flow::Park };
         connection.version = packet.version;
-        if let Some(code) = unsupported(packet) {
+        let listener = connection.listener;
+        if let Some(code) = unsupported(packet, self.clients.config.terms(listener)) {
             return self.refuse(now, id, code);
         }
         let is_assigned = packet.client_id.is_empty();
@@ -60,13 +66,14 @@ impl Shard {
         }
         let client_id: Box<str> =
             if is_assigned { self.assigned_client_id(id) } else { packet.client_id.into() };
-        match self.permit_as(id, &client_id, Action::Connect, &client_id) {
-            Some(true) => {}
-            Some(false) => return self.refuse(now, id, ReasonCode::NotAuthorized),
+        let name = Name::new(&client_id, packet.user_name);
+        match self.let_in(id, listener, &name, packet.password) {
+            Some(None) => {}
+            Some(Some(reason)) => return self.refuse(now, id, reason),
             None => return Flow::Again,
         }
-        let hello = Box::new(self.hello(packet, client_id, is_assigned));
-        let home = home_of(hello.namespace, &hello.client_id, self.clients.config.shards);
+        let hello = Box::new(self.hello(packet, listener, name, is_assigned));
+        let home = home_of(hello.namespace, hello.name.client_id(), self.clients.config.shards);
         if home == self.id {
             self.arrive(now, id, &hello);
         } else {
@@ -76,12 +83,46 @@ impl Shard {
         Flow::Park
     }
 
+    /// Whether the client is let in, or the reason why not; none if somebody outside was asked.
+    #[allow(clippy::option_option)] // asked, let in, or refused with a reason
+    fn let_in(
+        &mut self,
+        id: ConnectionId,
+        listener: u8,
+        name: &Name,
+        password: Option<&[u8]>,
+    ) -> Option<Option<ReasonCode>> {
+        let is_anonymous_welcome = self.clients.config.terms(listener).anonymous;
+        if name.user_name().is_some() && self.clients.gate.has_users() {
+            let client_id = name.client_id();
+            let connection = self.clients.connections.live(id)?;
+            match connection.answer(Action::Connect, client_id) {
+                Some(Verdict::Yes) => {}
+                Some(Verdict::No | Verdict::Ask) => {
+                    return Some(Some(ReasonCode::BadUserNameOrPassword));
+                }
+                None => {
+                    let password = password.map(|password| Password(password.into()));
+                    self.ask(id, name, Action::Connect, client_id, password);
+                    return None;
+                }
+            }
+        } else if !is_anonymous_welcome {
+            // A user name that nobody can check says nothing.
+            return Some(Some(ReasonCode::NotAuthorized));
+        }
+        match self.permit_as(id, name, Action::Connect, name.client_id())? {
+            true => Some(None),
+            false => Some(Some(ReasonCode::NotAuthorized)),
+        }
+    }
+
     /// A connection whose home is this shard, CONNECT behind it.
     pub(crate) fn arrive(&mut self, now: Time, id: ConnectionId, hello: &Hello) {
         if let Some(connection) = self.clients.connections.live(id) {
             connection.version = hello.version;
         }
-        let found = self.clients.sessions.find(hello.namespace, &hello.client_id);
+        let found = self.clients.sessions.find(hello.namespace, hello.name.client_id());
         if let Some(owner) =
             found.and_then(|index| self.clients.sessions.at(index)).map(|s| s.owner)
             && let Some(old) = self.clients.connections.id_at(owner)
@@ -89,7 +130,7 @@ impl Shard {
             self.disconnect(now, old, ReasonCode::SessionTakenOver, Cause::TakenOver);
         }
         // The takeover may have ended a session that lived no longer than its connection.
-        let found = self.clients.sessions.find(hello.namespace, &hello.client_id);
+        let found = self.clients.sessions.find(hello.namespace, hello.name.client_id());
         let kept = found.filter(|_| !hello.clean_start);
         let index = match (kept, found) {
             (Some(index), _) => Some(index),
@@ -113,14 +154,14 @@ impl Shard {
             return;
         };
         let must_wait = self.claim(now, id, index, hello, kept.is_some()).is_some()
-            || self.endings.wait(hello.namespace, &hello.client_id, id);
+            || self.endings.wait(hello.namespace, hello.name.client_id(), id);
         if !must_wait {
             self.welcome_now(now, id);
         }
     }
 
     fn begin_session(&mut self, holder: Holder, hello: &Hello) -> Option<u32> {
-        let mut session = Session::new(holder, hello.namespace, hello.client_id.clone());
+        let mut session = Session::new(holder, hello.namespace, hello.name.clone());
         session.durable = hello.expiry_secs > 0;
         self.clients.sessions.add(session)
     }
@@ -134,9 +175,11 @@ impl Shard {
         hello: &Hello,
         session_present: bool,
     ) -> Option<()> {
-        let inflight_max = self.clients.config.inflight_max.min(hello.receive_max).max(1);
+        let terms = self.clients.config.terms(hello.listener);
+        let inflight_max = terms.inflight_max.min(hello.receive_max).max(1);
         let session = self.clients.sessions.at(index)?;
         session.owner = id.index;
+        session.name = hello.name.clone();
         session.version = hello.version;
         session.max_packet_bytes = hello.max_packet_bytes;
         session.inflight_max = inflight_max;
@@ -157,6 +200,7 @@ impl Shard {
             session_present,
             assigned_client_id: hello.is_assigned,
             expiry_secs: hello.is_expiry_changed.then_some(hello.expiry_secs),
+            keep_alive_secs: hello.is_keep_alive_changed.then_some(hello.keep_alive_secs),
         });
         if connection.silence_ms_max > 0 {
             let deadline = Time(now.0 + u64::from(connection.silence_ms_max));
@@ -165,12 +209,14 @@ impl Shard {
         if !durable && hello.will.is_none() {
             return None;
         }
+        let user_name = hello.name.user_name().map(Into::into);
         let operation = if session_present {
-            Operation::Resume { expiry_secs: hello.expiry_secs }
+            Operation::Resume { user_name, expiry_secs: hello.expiry_secs }
         } else {
             Operation::Open {
                 namespace: hello.namespace,
-                client_id: hello.client_id.clone(),
+                client_id: hello.name.client_id().into(),
+                user_name,
                 expiry_secs: hello.expiry_secs,
             }
         };
@@ -195,14 +241,16 @@ impl Shard {
         }
         connection.phase = Phase::Open;
         let (index, version) = (connection.session, connection.version);
+        let listener = connection.listener;
         let opening = connection.waiting.as_mut()?.opening.take()?;
         connection.forget_waiting_if_idle();
         let session = self.clients.sessions.at(index)?;
         session.connection = id.index;
-        let (holder, client_id) = (session.holder, session.client_id.clone());
+        let holder = session.holder;
+        let client_id: Box<str> = session.name.client_id().into();
         let mut buffer = PropertyBuffer::new();
         if version == Version::V5 {
-            self.announce_limits(&opening, &client_id, &mut buffer);
+            self.announce(self.clients.config.terms(listener), &opening, &client_id, &mut buffer);
         }
         let connack = Packet::Connack(Connack {
             session_present: opening.session_present,
@@ -220,19 +268,40 @@ impl Shard {
     }
 
     /// What a 5.0 client must know: our limits, and what is not offered yet.
-    fn announce_limits(&self, opening: &Opening, client_id: &str, buffer: &mut PropertyBuffer) {
-        let config = &self.clients.config;
+    fn announce(
+        &self,
+        terms: &Terms,
+        opening: &Opening,
+        client_id: &str,
+        buffer: &mut PropertyBuffer,
+    ) {
         if let Some(secs) = opening.expiry_secs {
             buffer.push(Property::SessionExpiryInterval(secs));
         }
-        buffer.push(Property::ReceiveMaximum(config.receive_max));
-        buffer.push(Property::MaximumPacketSize(config.packet_bytes_max));
+        buffer.push(Property::ReceiveMaximum(terms.receive_max));
+        if terms.qos_max != QoS::ExactlyOnce {
+            buffer.push(Property::MaximumQoS(terms.qos_max));
+        }
+        if !terms.retain {
+            buffer.push(Property::RetainAvailable(false));
+        }
+        buffer.push(Property::MaximumPacketSize(terms.packet_bytes_max));
         if opening.assigned_client_id {
             buffer.push(Property::AssignedClientIdentifier(client_id));
         }
-        buffer.push(Property::TopicAliasMaximum(TOPIC_ALIASES_MAX));
-        buffer.push(Property::SubscriptionIdentifierAvailable(false));
-        buffer.push(Property::SharedSubscriptionAvailable(false));
+        buffer.push(Property::TopicAliasMaximum(terms.topic_alias_max));
+        if !terms.wildcards {
+            buffer.push(Property::WildcardSubscriptionAvailable(false));
+        }
+        if !terms.subscription_ids {
+            buffer.push(Property::SubscriptionIdentifierAvailable(false));
+        }
+        if !terms.shared {
+            buffer.push(Property::SharedSubscriptionAvailable(false));
+        }
+        if let Some(secs) = opening.keep_alive_secs {
+            buffer.push(Property::ServerKeepAlive(secs));
+        }
     }
 
     /// CONNACK with a reason, then close [MQTT-3.2.2-7].
@@ -261,7 +330,7 @@ impl Shard {
             return;
         }
         let waits = if session.durable {
-            StoredFor::Ending(self.endings.begin(session.namespace, &session.client_id))
+            StoredFor::Ending(self.endings.begin(session.namespace, session.name.client_id()))
         } else {
             StoredFor::Nothing
         };
@@ -316,7 +385,8 @@ impl Shard {
         ticket
     }
 
-    fn hello(&self, packet: &Connect<'_>, client_id: Box<str>, is_assigned: bool) -> Hello {
+    fn hello(&self, packet: &Connect<'_>, listener: u8, name: Name, is_assigned: bool) -> Hello {
+        let terms = self.clients.config.terms(listener);
         let properties = packet.properties;
         let asked = match packet.version {
             Version::V311 if packet.clean_start => 0,
@@ -324,14 +394,17 @@ impl Shard {
             Version::V311 => u32::MAX,
             Version::V5 => properties.session_expiry_interval().unwrap_or(0),
         };
-        let expiry_secs = asked.min(self.clients.config.session_expiry_secs_max);
+        let expiry_secs = asked.min(terms.session_expiry_secs_max);
+        let keep_alive_secs = keep_alive(packet.keep_alive_secs, terms.keep_alive_secs_max);
         Hello {
             version: packet.version,
             namespace: Namespace::default(),
-            client_id,
+            name,
+            listener,
             is_assigned,
             clean_start: packet.clean_start,
-            keep_alive_secs: packet.keep_alive_secs,
+            keep_alive_secs,
+            is_keep_alive_changed: keep_alive_secs != packet.keep_alive_secs,
             expiry_secs,
             is_expiry_changed: packet.version == Version::V5 && expiry_secs != asked,
             receive_max: properties.receive_maximum().unwrap_or(u16::MAX),
@@ -348,13 +421,28 @@ impl Shard {
 }
 
 /// What is asked for in CONNECT and not offered.
-fn unsupported(packet: &Connect<'_>) -> Option<ReasonCode> {
+fn unsupported(packet: &Connect<'_>, terms: &Terms) -> Option<ReasonCode> {
     if packet.properties.authentication_method().is_some() {
         return Some(ReasonCode::BadAuthenticationMethod);
     }
     let will = packet.will.as_ref()?;
-    let is_deep = will.retain && will.topic.levels().count() > TOPIC_LEVELS_MAX;
+    if will.qos > terms.qos_max {
+        return Some(ReasonCode::QoSNotSupported); // [MQTT-3.2.2-12]
+    }
+    if will.retain && !terms.retain {
+        return Some(ReasonCode::RetainNotSupported); // [MQTT-3.2.2-13]
+    }
+    let is_deep = will.topic.levels().count() > terms.topic_levels_max;
     is_deep.then_some(ReasonCode::TopicNameInvalid)
+}
+
+/// The Keep Alive of a client that asked for one, within our bound; 0 is none.
+fn keep_alive(asked_secs: u16, secs_max: u16) -> u16 {
+    match (asked_secs, secs_max) {
+        (asked_secs, 0) => asked_secs,
+        (0, secs_max) => secs_max,
+        (asked_secs, secs_max) => asked_secs.min(secs_max),
+    }
 }
 
 /// The 3.1.1 return code for a reason; none where the connection is closed without CONNACK

@@ -45,6 +45,8 @@ pub(crate) struct Connection {
     pub(crate) generation: u32,
     pub(crate) phase: Phase,
     pub(crate) version: Version,
+    /// The number of the listener it came through.
+    pub(crate) listener: u8,
     pub(crate) parks: Parks,
     /// Milliseconds without a packet after which it is closed; 0 never [MQTT-3.1.2-22].
     pub(crate) silence_ms_max: u32,
@@ -121,6 +123,8 @@ pub(crate) struct Opening {
     pub(crate) assigned_client_id: bool,
     /// Says what to announce as Session Expiry Interval if it is not what the client asked for.
     pub(crate) expiry_secs: Option<u32>,
+    /// The same for Server Keep Alive.
+    pub(crate) keep_alive_secs: Option<u16>,
 }
 
 /// A SUBACK or UNSUBACK that waits for the view, and for the log if the session is durable.
@@ -142,11 +146,12 @@ pub(crate) enum ReplyKind {
 }
 
 impl Connection {
-    fn new(id: ConnectionId, now: Time) -> Self {
+    fn new(id: ConnectionId, now: Time, listener: u8) -> Self {
         Self {
             generation: id.generation,
             phase: Phase::Fresh,
             version: Version::V311,
+            listener,
             parks: Parks::default(),
             silence_ms_max: 0,
             session: NONE,
@@ -191,7 +196,7 @@ pub(crate) struct Connections {
 }
 
 impl Connections {
-    pub(crate) fn open(&mut self, id: ConnectionId, now: Time) -> &mut Connection {
+    pub(crate) fn open(&mut self, id: ConnectionId, now: Time, listener: u8) -> &mut Connection {
         let index = id.index as usize;
         if index >= self.slots.len() {
             self.slots.resize_with(index + 1, || None);
@@ -199,7 +204,7 @@ impl Connections {
         let slot = &mut self.slots[index];
         assert!(slot.is_none(), "the shell opens connections in free slots");
         self.count += 1;
-        slot.insert(Connection::new(id, now))
+        slot.insert(Connection::new(id, now, listener))
     }
 
     pub(crate) fn close(&mut self, id: ConnectionId) -> Option<Connection> {

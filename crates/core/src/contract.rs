@@ -22,6 +22,8 @@ pub enum Input<'a> {
     Opened {
         /// Chosen by the shell; its slot is free.
         connection: ConnectionId,
+        /// Which listener: the place of its terms in [`crate::Config::listeners`].
+        listener: u8,
     },
     /// A connection moved in from its lobby; this shard is its home.
     Arrived {

@@ -30,7 +30,7 @@ impl Shard {
     /// Notes the packet id of a new message of QoS 2. False if there are too many open.
     pub(crate) fn receive(&mut self, id: ConnectionId, packet_id: Option<PacketId>) -> bool {
         let Some((packet_id, (index, _))) = packet_id.zip(self.session_of(id)) else { return true };
-        let receive_max = usize::from(self.clients.config.receive_max);
+        let receive_max = usize::from(self.terms_of(id).receive_max);
         let Some(session) = self.clients.sessions.at(index) else { return true };
         let receipts = session.received.get_or_insert_default();
         if receipts.len() >= receive_max {

@@ -19,6 +19,7 @@ impl Shard {
         id: ConnectionId,
         packet: &Disconnect<'_>,
     ) -> Flow {
+        let expiry_secs_max = self.terms_of(id).session_expiry_secs_max;
         if let Some(asked) = packet.properties.session_expiry_interval()
             && let Some((index, _)) = self.session_of(id)
             && let Some(session) = self.clients.sessions.at(index)
@@ -26,7 +27,7 @@ impl Shard {
             if session.expiry_secs == 0 && asked != 0 {
                 return self.break_off(now, id, ReasonCode::ProtocolError);
             }
-            session.expiry_secs = asked.min(self.clients.config.session_expiry_secs_max);
+            session.expiry_secs = asked.min(expiry_secs_max);
         }
         if packet.reason == ReasonCode::Success {
             self.forget_will(id);
@@ -126,7 +127,7 @@ impl Shard {
         let keeps_will = cause == Cause::Stopped && session.will.is_some();
         let durable = session.durable;
         if was_welcome {
-            let client_id = session.client_id.clone();
+            let client_id = session.name.client_id().into();
             self.event(|| Event::Disconnected { holder, client_id, cause });
         }
         if keeps_will && !durable {

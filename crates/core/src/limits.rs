@@ -8,6 +8,9 @@ pub const SHARDS_MAX: usize = 64;
 /// thousand of them fit into memory. The protocol's own limit is 256 MiB.
 pub const PACKET_BYTES_MAX: u32 = 1 << 20;
 
+/// Size of a CONNECT that is accepted: nobody is known before it.
+pub const FIRST_PACKET_BYTES_MAX: u32 = 100_000;
+
 /// Bytes that wait in one connection's outbox before messages of QoS 0 are dropped for it and
 /// those of QoS 1 and 2 wait in the queue.
 pub const OUTBOX_BYTES_MAX: usize = 1 << 20;
@@ -23,18 +26,32 @@ pub const QUEUE_BYTES_MAX: usize = 1 << 20;
 pub const INFLIGHT_MAX: u16 = 100;
 
 /// Messages of QoS 1 and 2 a client may have sent without having been answered, and open packet
-/// ids of QoS 2: announced as Receive
-/// Maximum in 5.0; in 3.1.1 the client's input waits.
+/// ids of QoS 2: announced as Receive Maximum in 5.0; in 3.1 and 3.1.1 the client's input waits.
 pub const RECEIVE_MAX: u16 = 100;
 
 /// Subscriptions of one session: a list that is kept sorted must stay movable.
 pub const SUBSCRIPTIONS_MAX: usize = 10_000;
 
-/// Levels of a topic that keeps a retained message: each level is a node of the tree.
+/// Levels of a topic: of a retained one, each is a node of the tree.
 pub const TOPIC_LEVELS_MAX: usize = 128;
+
+/// `+` in one filter: a match may visit two to their power of nodes.
+pub const FILTER_PLUS_MAX: usize = 10;
 
 /// Topic aliases of one connection, announced to 5.0 clients: each keeps a topic in memory.
 pub const TOPIC_ALIASES_MAX: u16 = 16;
+
+/// Topic aliases toward one client, if it allows so many: the same.
+pub const TOPIC_ALIASES_OUT_MAX: u16 = 16;
+
+/// Topics with a retained message: at about 300 bytes each besides the message.
+pub const RETAINED_MESSAGES_MAX: usize = 1_000_000;
+
+/// Bytes of retained messages: topics, properties and payloads.
+pub const RETAINED_BYTES_MAX: usize = 1 << 30;
+
+/// Messages to `$delayed/…` that wait for their time.
+pub const DELAYED_MESSAGES_MAX: usize = 100_000;
 
 /// Bytes of parcels between two shards that the receiver has not dealt with.
 pub const MAILBOX_BYTES_MAX: usize = 8 << 20;

@@ -3,7 +3,8 @@
 use crate::connection::Parks;
 use crate::contract::Output;
 use crate::identity::ConnectionId;
-use crate::permit::{Action, Question, Verdict};
+use crate::name::Name;
+use crate::permit::{Action, Password, Question, Verdict};
 use crate::shard::Shard;
 
 impl Shard {
@@ -19,33 +20,51 @@ impl Shard {
             return Some(true);
         }
         let (index, _) = self.session_of(id)?;
-        let client_id = self.clients.sessions.at(index)?.client_id.clone();
-        self.permit_as(id, &client_id, action, subject)
+        let name = self.clients.sessions.at(index)?.name.clone();
+        self.permit_as(id, &name, action, subject)
     }
 
     /// [`Shard::permit`] for a client that has no session yet.
     pub(crate) fn permit_as(
         &mut self,
         id: ConnectionId,
-        client_id: &str,
+        name: &Name,
         action: Action,
         subject: &str,
     ) -> Option<bool> {
-        let verdict = self.clients.gate.permit(client_id, action, subject);
+        let verdict = self.clients.gate.permit(name.as_client(), action, subject);
         let connection = self.clients.connections.live(id)?;
         match (verdict, connection.answer(action, subject)) {
             (Verdict::Yes, _) => Some(true),
             (Verdict::No, _) => Some(false),
             (Verdict::Ask, Some(answer)) => Some(answer == Verdict::Yes),
             (Verdict::Ask, None) => {
-                connection.waiting().asked = Some((action, subject.into()));
-                connection.parks.add(Parks::ASK);
-                let question =
-                    Question { client_id: client_id.into(), action, subject: subject.into() };
-                self.clients.outputs.push_back(Output::Ask { connection: id, question });
+                self.ask(id, name, action, subject, None);
                 None
             }
         }
+    }
+
+    /// Parks a connection's input until somebody outside has decided.
+    pub(crate) fn ask(
+        &mut self,
+        id: ConnectionId,
+        name: &Name,
+        action: Action,
+        subject: &str,
+        password: Option<Password>,
+    ) {
+        let Some(connection) = self.clients.connections.live(id) else { return };
+        connection.waiting().asked = Some((action, subject.into()));
+        connection.parks.add(Parks::ASK);
+        let question = Question {
+            client_id: name.client_id().into(),
+            user_name: name.user_name().map(Into::into),
+            action,
+            subject: subject.into(),
+            password,
+        };
+        self.clients.outputs.push_back(Output::Ask { connection: id, question });
     }
 
     pub(crate) fn decided(&mut self, id: ConnectionId, verdict: Verdict) {

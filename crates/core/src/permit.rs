@@ -29,15 +29,38 @@ pub enum Action {
     Receive,
 }
 
+/// Who asks: what the rules may speak of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Client<'a> {
+    /// Its client identifier.
+    pub id: &'a str,
+    /// The user name it proved to have, if any.
+    pub user_name: Option<&'a str>,
+}
+
 /// A question for the world outside.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Question {
     /// Who wants it.
     pub client_id: Box<str>,
+    /// The user name it has, or for [`Action::Connect`] claims to have.
+    pub user_name: Option<Box<str>>,
     /// What for.
     pub action: Action,
     /// The topic or filter; for [`Action::Connect`] the client identifier.
     pub subject: Box<str>,
+    /// What it said to prove it, for [`Action::Connect`].
+    pub password: Option<Password>,
+}
+
+/// What a client said as its password. Never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Password(pub Box<[u8]>);
+
+impl std::fmt::Debug for Password {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Password(hidden)")
+    }
 }
 
 /// One rule: the first that fits decides.
@@ -45,52 +68,92 @@ pub struct Question {
 pub struct Rule {
     /// What it speaks of.
     pub action: Action,
-    /// The clients it speaks of; none means all.
-    pub client_id: Option<Box<str>>,
-    /// The topics it speaks of, as a filter; ignored for [`Action::Connect`].
+    /// The clients it speaks of.
+    pub who: Who,
+    /// The topics it speaks of, as a filter; `%c` and `%u` stand for client identifier and user
+    /// name. Ignored for [`Action::Connect`].
     pub filter: Box<str>,
     /// What it says.
     pub verdict: Verdict,
 }
 
+/// The clients a rule speaks of.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Who {
+    /// All.
+    Everybody,
+    /// Those without a user name.
+    Anonymous,
+    /// Those with this user name.
+    User(Box<str>),
+    /// The one with this client identifier.
+    Client(Box<str>),
+}
+
 /// The rules in force; without any, everything is allowed to whoever got in.
-#[derive(Clone, Default, Debug)]
+#[derive(Clone, Debug)]
 pub struct Gate {
     rules: Vec<Rule>,
+    otherwise: Verdict,
+    has_users: bool,
+}
+
+impl Default for Gate {
+    fn default() -> Self {
+        Self { rules: Vec::new(), otherwise: Verdict::Yes, has_users: false }
+    }
 }
 
 impl Gate {
-    /// A gate with these rules.
+    /// A gate with these rules; what none of them speaks of is allowed.
     pub fn new(rules: Vec<Rule>) -> Self {
-        Self { rules }
+        Self { rules, ..Self::default() }
     }
 
-    /// Whether everything is allowed.
+    /// This gate, with `verdict` for what no rule speaks of but [`Action::Connect`].
+    #[must_use]
+    pub fn otherwise(self, verdict: Verdict) -> Self {
+        Self { otherwise: verdict, ..self }
+    }
+
+    /// This gate, where somebody outside knows the users: who comes with a user name is asked for.
+    #[must_use]
+    pub fn with_users(self) -> Self {
+        Self { has_users: true, ..self }
+    }
+
+    /// Whether somebody outside knows the users.
+    pub fn has_users(&self) -> bool {
+        self.has_users
+    }
+
+    /// Whether everything is allowed to whoever got in.
     pub fn is_open(&self) -> bool {
-        self.rules.is_empty()
+        self.rules.is_empty() && self.otherwise == Verdict::Yes
     }
 
     /// Whether the client may do it. The subject of a subscription is its filter's text: a rule
     /// fits if its own filter is the same text or matches it as if it were a topic.
-    pub fn permit(&self, client_id: &str, action: Action, subject: &str) -> Verdict {
-        if self.rules.is_empty() {
+    pub fn permit(&self, client: Client<'_>, action: Action, subject: &str) -> Verdict {
+        if self.is_open() {
             return Verdict::Yes;
         }
-        self.decide(client_id, action, subject)
+        self.decide(client, action, subject)
     }
 
     #[cold]
-    fn decide(&self, client_id: &str, action: Action, subject: &str) -> Verdict {
+    fn decide(&self, client: Client<'_>, action: Action, subject: &str) -> Verdict {
+        let otherwise = if action == Action::Connect { Verdict::Yes } else { self.otherwise };
         self.rules
             .iter()
-            .find(|rule| rule.fits(client_id, action, subject))
-            .map_or(Verdict::Yes, |rule| rule.verdict)
+            .find(|rule| rule.fits(client, action, subject))
+            .map_or(otherwise, |rule| rule.verdict)
     }
 }
 
 impl Rule {
-    fn fits(&self, client_id: &str, action: Action, subject: &str) -> bool {
-        if self.action != action || self.client_id.as_deref().is_some_and(|id| id != client_id) {
+    fn fits(&self, client: Client<'_>, action: Action, subject: &str) -> bool {
+        if self.action != action || !self.who.is(client) {
             return false;
         }
         if action == Action::Connect || *self.filter == *subject {
@@ -103,6 +166,17 @@ impl Rule {
     }
 }
 
+impl Who {
+    fn is(&self, client: Client<'_>) -> bool {
+        match self {
+            Self::Everybody => true,
+            Self::Anonymous => client.user_name.is_none(),
+            Self::User(name) => client.user_name == Some(&**name),
+            Self::Client(id) => client.id == &**id,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,7 +185,7 @@ mod tests {
     fn first_fitting_rule_decides() {
         let rule = |action, client: Option<&str>, filter: &str, verdict| Rule {
             action,
-            client_id: client.map(Into::into),
+            who: client.map_or(Who::Everybody, |id| Who::Client(id.into())),
             filter: filter.into(),
             verdict,
         };
@@ -121,8 +195,9 @@ mod tests {
             rule(Action::Subscribe, None, "#", Verdict::No),
             rule(Action::Connect, Some("evil"), "", Verdict::No),
         ]);
-        let check = |client, action, subject, expected| {
-            assert_eq!(gate.permit(client, action, subject), expected, "{client} {subject}");
+        let check = |id, action, subject, expected| {
+            let client = Client { id, user_name: None };
+            assert_eq!(gate.permit(client, action, subject), expected, "{id} {subject}");
         };
         check("a", Action::Publish, "x/ask", Verdict::No);
         check("b", Action::Publish, "x/ask", Verdict::Ask);
@@ -131,6 +206,7 @@ mod tests {
         check("b", Action::Subscribe, "a/b", Verdict::No);
         check("evil", Action::Connect, "evil", Verdict::No);
         check("good", Action::Connect, "good", Verdict::Yes);
-        assert_eq!(Gate::default().permit("a", Action::Publish, "x"), Verdict::Yes);
+        let client = Client { id: "a", user_name: None };
+        assert_eq!(Gate::default().permit(client, Action::Publish, "x"), Verdict::Yes);
     }
 }

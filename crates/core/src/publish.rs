@@ -9,7 +9,6 @@ use crate::clients::Addressing;
 use crate::connection::{AppliedFor, Cause, Parks};
 use crate::contract::{Change, Flow, Output};
 use crate::identity::{ConnectionId, Holder, Lane, Time};
-use crate::limits::{TOPIC_ALIASES_MAX, TOPIC_LEVELS_MAX};
 use crate::mail::{Parcel, Share};
 use crate::message::{Message, MessageParts};
 use crate::outgoing::{Outgoing, forwarded_properties};
@@ -89,7 +88,8 @@ impl Shard {
             None => return Flow::Again,
         }
         let Some(publisher) = self.publisher(id) else { return Flow::Continue };
-        if packet.retain && topic.levels().count() > TOPIC_LEVELS_MAX {
+        let levels_max = self.terms_of(id).topic_levels_max;
+        if topic.as_bytes().len() >= levels_max && topic.levels().count() > levels_max {
             return self.break_off(now, id, ReasonCode::TopicNameInvalid);
         }
         if packet.qos == QoS::ExactlyOnce && !self.receive(id, packet.packet_id) {
@@ -120,7 +120,7 @@ impl Shard {
         packet: &Publish<'_>,
     ) -> Result<Option<Box<str>>, ReasonCode> {
         let Some(alias) = packet.properties.topic_alias() else { return Ok(None) };
-        if alias == 0 || alias > TOPIC_ALIASES_MAX {
+        if alias == 0 || alias > self.terms_of(id).topic_alias_max {
             return Err(ReasonCode::TopicAliasInvalid);
         }
         let Some(connection) = self.clients.connections.live(id) else { return Ok(None) };

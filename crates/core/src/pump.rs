@@ -169,7 +169,8 @@ impl Clients {
         }
         let topic = delivery.message.topic();
         self.sessions.at(index).is_some_and(|session| {
-            let verdict = self.gate.permit(&session.client_id, Action::Receive, topic.as_str());
+            let verdict =
+                self.gate.permit(session.name.as_client(), Action::Receive, topic.as_str());
             verdict == Verdict::Yes
         })
     }

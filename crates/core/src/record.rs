@@ -88,11 +88,15 @@ pub enum Operation {
         namespace: Namespace,
         /// The client identifier, the key of the session [MQTT-3.1.3-2].
         client_id: Box<str>,
+        /// The user name it proved.
+        user_name: Option<Box<str>>,
         /// Session Expiry Interval in seconds; `u32::MAX` never expires.
         expiry_secs: u32,
     },
     /// A connection resumed the session, with this expiry from now on.
     Resume {
+        /// The user name that this connection proved.
+        user_name: Option<Box<str>>,
         /// Session Expiry Interval in seconds.
         expiry_secs: u32,
     },

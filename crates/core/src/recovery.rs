@@ -126,7 +126,7 @@ impl Recovery {
             let Some((namespace, client_id)) = state.client.clone() else { continue };
             let home = home_of(namespace, &client_id, config.shards);
             let was_connected = state.left_at.is_none();
-            let session = state.into_session(holder, namespace, client_id, now);
+            let session = state.into_session(holder, namespace, &client_id, now);
             found.sessions += 1;
             found.subscriptions += session.subscriptions.len();
             found.deliveries += session.inflight.len() + session.queue.len();

@@ -9,6 +9,7 @@ use bellbird_topics::Namespace;
 use crate::identity::{Holder, Lane, Position, Ticket, Time};
 use crate::ledger::DropReason;
 use crate::message::Message;
+use crate::name::Name;
 use crate::sessions::lane_of;
 use crate::walk::Walk;
 use crate::will::Will;
@@ -49,7 +50,7 @@ pub(crate) struct Session {
     /// The lane of what its client publishes.
     pub(crate) lane: Lane,
     pub(crate) namespace: Namespace,
-    pub(crate) client_id: Box<str>,
+    pub(crate) name: Name,
     /// Sorted by filter.
     pub(crate) subscriptions: Vec<(Box<str>, SubscribeOptions)>,
     /// Stands on the list of walks to go on with.
@@ -122,7 +123,7 @@ pub(crate) struct Queued {
 }
 
 impl Session {
-    pub(crate) fn new(holder: Holder, namespace: Namespace, client_id: Box<str>) -> Self {
+    pub(crate) fn new(holder: Holder, namespace: Namespace, name: Name) -> Self {
         Self {
             holder,
             connection: NONE,
@@ -142,9 +143,9 @@ impl Session {
             left_at: Time(0),
             look_at: Time(0),
             is_walking: false,
-            lane: lane_of(namespace, &client_id),
+            lane: lane_of(namespace, name.client_id()),
             namespace,
-            client_id,
+            name,
             subscriptions: Vec::new(),
             walks: None,
             will: None,
@@ -268,7 +269,7 @@ mod tests {
     use super::*;
 
     fn session() -> Session {
-        Session::new(Holder::default(), Namespace(0), "c".into())
+        Session::new(Holder::default(), Namespace(0), Name::new("c", None))
     }
 
     fn send(session: &mut Session) -> u16 {

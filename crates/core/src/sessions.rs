@@ -58,7 +58,7 @@ impl Sessions {
 
     /// Adds a session; none if the shard is full (2²⁴ sessions).
     pub(crate) fn add(&mut self, session: Session) -> Option<u32> {
-        let hash = hash_of(&self.hasher, session.namespace, &session.client_id);
+        let hash = hash_of(&self.hasher, session.namespace, session.name.client_id());
         let index = match self.free.pop() {
             Some(index) => {
                 self.slots[index as usize] = Some(session);
@@ -75,14 +75,14 @@ impl Sessions {
         self.by_client.insert_unique(hash, index, |index| {
             slots[*index as usize]
                 .as_ref()
-                .map_or(0, |session| hash_of(hasher, session.namespace, &session.client_id))
+                .map_or(0, |session| hash_of(hasher, session.namespace, session.name.client_id()))
         });
         Some(index)
     }
 
     pub(crate) fn remove(&mut self, index: u32) -> Option<Session> {
         let session = self.slots.get_mut(index as usize)?.take()?;
-        let hash = hash_of(&self.hasher, session.namespace, &session.client_id);
+        let hash = hash_of(&self.hasher, session.namespace, session.name.client_id());
         if let Ok(entry) = self.by_client.find_entry(hash, |found| *found == index) {
             entry.remove();
         }
@@ -94,7 +94,7 @@ impl Sessions {
         let hash = hash_of(&self.hasher, namespace, client_id);
         let is_it = |index: &u32| {
             self.slots[*index as usize].as_ref().is_some_and(|session| {
-                session.namespace == namespace && *session.client_id == *client_id
+                session.namespace == namespace && session.name.client_id() == client_id
             })
         };
         self.by_client.find(hash, is_it).copied()

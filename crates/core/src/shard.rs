@@ -6,13 +6,13 @@ use std::sync::Arc;
 use bellbird_codec::{PINGRESP, Packet, ReasonCode, Version};
 
 use crate::clients::{Addressing, Clients};
-use crate::config::Config;
+use crate::config::{Config, Terms};
 use crate::connection::{AppliedFor, Changes, Parks, Phase};
 use crate::contract::{Event, Flow, Input, Output};
 use crate::ending::Endings;
 use crate::identity::{ConnectionId, MessageId, Position, ShardId, Ticket, Time};
 use crate::ledger::Ledger;
-use crate::limits::EXPIRIES_PER_TURN;
+use crate::limits::{EXPIRIES_PER_TURN, FIRST_PACKET_BYTES_MAX};
 use crate::mail::{Mail, Parcel, Share};
 use crate::outgoing::{Frames, MessageIds, Outgoing};
 use crate::permit::Gate;
@@ -94,9 +94,9 @@ impl Shard {
             }
             Input::Mail { from, mail } => self.mail(now, from, mail),
             Input::Applied { ticket, order } => self.applied(now, ticket, order, view),
-            Input::Opened { connection } => self.opened(now, connection),
+            Input::Opened { connection, listener } => self.opened(now, connection, listener),
             Input::Arrived { connection, hello } => {
-                self.opened_at_home(now, connection);
+                self.opened_at_home(now, connection, hello.listener);
                 self.arrive(now, connection, &hello);
             }
             Input::Malformed { connection, error } => {
@@ -165,6 +165,15 @@ impl Shard {
     pub fn version(&mut self, connection: ConnectionId) -> Option<Version> {
         let found = self.clients.connections.live(connection)?;
         (found.phase != Phase::Fresh).then_some(found.version)
+    }
+
+    /// The largest packet that is accepted from this connection now.
+    pub fn packet_bytes_max(&mut self, connection: ConnectionId) -> u32 {
+        let terms_max = self.terms_of(connection).packet_bytes_max;
+        match self.version(connection) {
+            Some(_) => terms_max,
+            None => terms_max.min(FIRST_PACKET_BYTES_MAX),
+        }
     }
 
     /// Bytes appended to outboxes since the start: the shell ends a turn by them.
@@ -269,14 +278,14 @@ impl Shard {
         }
     }
 
-    fn opened(&mut self, now: Time, id: ConnectionId) {
-        self.opened_at_home(now, id);
+    fn opened(&mut self, now: Time, id: ConnectionId, listener: u8) {
+        self.opened_at_home(now, id, listener);
         let deadline = now.plus_secs(u64::from(self.clients.config.handshake_secs));
         self.look_at_connection(now, id, deadline);
     }
 
-    fn opened_at_home(&mut self, now: Time, id: ConnectionId) {
-        self.clients.connections.open(id, now);
+    fn opened_at_home(&mut self, now: Time, id: ConnectionId, listener: u8) {
+        self.clients.connections.open(id, now, listener);
         let index = id.index as usize;
         if index >= self.clients.outboxes.len() {
             self.clients.outboxes.resize_with(index + 1, Default::default);
@@ -387,6 +396,12 @@ impl Shard {
         }
         operations.clear();
         self.clients.operations = operations;
+    }
+
+    /// What the listener offers that this connection came through.
+    pub(crate) fn terms_of(&mut self, id: ConnectionId) -> &Terms {
+        let listener = self.clients.connections.live(id).map_or(0, |found| found.listener);
+        self.clients.config.terms(listener)
     }
 
     pub(crate) fn session_of(&mut self, id: ConnectionId) -> Option<(u32, Version)> {

@@ -175,7 +175,7 @@ impl Shard {
             }
         }
         let Some(id) = connection else { return };
-        let low = usize::from(self.clients.config.receive_max) / 2;
+        let low = usize::from(self.terms_of(id).receive_max) / 2;
         if self.releases.len(queue) <= low {
             self.resume(id, Parks::STORE);
         }
@@ -208,7 +208,7 @@ impl Shard {
 
     /// A publisher with as many messages under way as Receive Maximum allows has to wait.
     fn bound_releases(&mut self, id: ConnectionId, queue: u32) -> Flow {
-        let is_full = self.releases.len(queue) >= usize::from(self.clients.config.receive_max);
+        let is_full = self.releases.len(queue) >= usize::from(self.terms_of(id).receive_max);
         let Some(connection) = self.clients.connections.live(id) else { return Flow::Continue };
         if is_full {
             connection.parks.add(Parks::STORE);

@@ -116,11 +116,12 @@ impl Shard {
         if !is_permitted {
             return Err(ReasonCode::NotAuthorized);
         }
+        let subscriptions_max = self.clients.config.subscriptions_max;
         let Some((session, subscriber)) = self.session_and_subscriber(index) else {
             return Err(ReasonCode::UnspecifiedError);
         };
         let is_known = session.has_subscription(item.text);
-        if !is_known && session.subscriptions.len() >= crate::limits::SUBSCRIPTIONS_MAX {
+        if !is_known && session.subscriptions.len() >= subscriptions_max {
             return Err(ReasonCode::QuotaExceeded);
         }
         let options = item.options;

@@ -12,6 +12,7 @@ use crate::connection::AppliedFor;
 use crate::contract::{Change, Output};
 use crate::identity::{ConnectionId, Holder, Lane, MessageId, Time};
 use crate::message::{Message, MessageParts};
+use crate::name::Name;
 use crate::outgoing::{Outgoing, forwarded_properties};
 use crate::permit::{Action, Verdict};
 use crate::publish::{Publisher, Retaining};
@@ -36,7 +37,7 @@ pub struct Will {
 #[derive(Debug)]
 pub(crate) struct DueWill {
     pub(crate) will: Will,
-    pub(crate) client_id: Box<str>,
+    pub(crate) name: Name,
     pub(crate) origin: Holder,
     pub(crate) lane: Lane,
     pub(crate) after: Option<AfterWill>,
@@ -95,8 +96,8 @@ impl Session {
     /// Takes the will out, to be published.
     pub(crate) fn due_will(&mut self, after: Option<AfterWill>) -> Option<DueWill> {
         let will = *self.will.take()?;
-        let client_id = self.client_id.clone();
-        Some(DueWill { will, client_id, origin: self.holder, lane: self.lane, after })
+        let name = self.name.clone();
+        Some(DueWill { will, name, origin: self.holder, lane: self.lane, after })
     }
 }
 
@@ -125,10 +126,10 @@ impl Shard {
     }
 
     fn publish_will(&mut self, now: Time, due: DueWill, view: &dyn View) {
-        let DueWill { will, client_id, origin, lane, after } = due;
+        let DueWill { will, name, origin, lane, after } = due;
         let body = &will.message;
         let topic = body.topic();
-        let verdict = self.clients.gate.permit(&client_id, Action::Publish, topic.as_str());
+        let verdict = self.clients.gate.permit(name.as_client(), Action::Publish, topic.as_str());
         if verdict != Verdict::Yes {
             if let Some(after) = after {
                 self.commit_after(now, after);

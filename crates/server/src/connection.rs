@@ -23,7 +23,6 @@ pub(crate) struct Fed {
 pub(crate) struct Budget {
     /// [`Shard::appended_bytes`] at which the turn ends.
     pub(crate) appended_until: u64,
-    pub(crate) packet_bytes_max: u32,
 }
 
 /// Hands the packets at the front of `bytes` to the core, as far as it takes them.
@@ -40,11 +39,11 @@ pub(crate) fn feed(
         return fed;
     }
     let mut version = core.version(id);
+    let mut packet_bytes_max = core.packet_bytes_max(id);
     while fed.taken < bytes.len() {
         let rest = &bytes[fed.taken..];
         // A panic in the codec ends this connection only.
-        let decoded =
-            catch_unwind(AssertUnwindSafe(|| decode(rest, version, budget.packet_bytes_max)));
+        let decoded = catch_unwind(AssertUnwindSafe(|| decode(rest, version, packet_bytes_max)));
         match decoded {
             Ok(Ok(Decoded::Packet { packet, len })) => {
                 let flow =
@@ -57,6 +56,7 @@ pub(crate) fn feed(
                 }
                 if version.is_none() {
                     version = core.version(id);
+                    packet_bytes_max = core.packet_bytes_max(id);
                 }
                 if core.appended_bytes() >= budget.appended_until {
                     fed.is_over_budget = true;

@@ -32,7 +32,6 @@ pub(crate) struct EventLoop {
     pub(crate) orders: Orders,
     pub(crate) clock: Clock,
     pub(crate) census: Arc<Census>,
-    pub(crate) packet_bytes_max: u32,
     pub(crate) sockets: Sockets,
     pub(crate) desk: Desk,
 }
@@ -91,10 +90,7 @@ impl EventLoop {
 
     fn turn(&mut self, events: &Events) {
         let now = self.clock.now();
-        self.desk.budget = Budget {
-            appended_until: self.core.appended_bytes() + TURN_BYTES,
-            packet_bytes_max: self.packet_bytes_max,
-        };
+        self.desk.budget = Budget { appended_until: self.core.appended_bytes() + TURN_BYTES };
         let again = std::mem::take(&mut self.desk.again);
         for id in &again {
             if let Some(socket) = self.sockets.get(*id) {
@@ -301,12 +297,13 @@ impl EventLoop {
         self.desk.must_accept = false;
         self.desk.has_refused = false;
         for index in 0..self.listeners.len() {
+            let listener = u8::try_from(index).unwrap_or(0);
             for accepted in 1..=ACCEPTS_PER_TURN {
                 self.desk.must_accept |= accepted == ACCEPTS_PER_TURN;
                 match self.listeners[index].accept() {
                     Ok((stream, _peer)) => {
                         if let Some(id) = self.register(stream, Vec::new()) {
-                            self.input(now, Input::Opened { connection: id });
+                            self.input(now, Input::Opened { connection: id, listener });
                         }
                     }
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,

@@ -118,7 +118,6 @@ impl Node {
                 orders: orders.clone(),
                 clock,
                 census: census.clone(),
-                packet_bytes_max: core.packet_bytes_max,
                 sockets: Sockets::default(),
                 desk: Desk::default(),
             };

@@ -141,14 +141,16 @@ fn decode_commit(reader: &mut Reader<'_>) -> Result<Commit, Malformed> {
 
 fn encode_operation(operation: &Operation, out: &mut Vec<u8>) {
     match operation {
-        Operation::Open { namespace, client_id, expiry_secs } => {
+        Operation::Open { namespace, client_id, user_name, expiry_secs } => {
             out.push(OPEN);
             put_u64(out, namespace.0.into());
             put_bytes(out, client_id.as_bytes());
+            put_optional(out, user_name.as_deref());
             put_u64(out, (*expiry_secs).into());
         }
-        Operation::Resume { expiry_secs } => {
+        Operation::Resume { user_name, expiry_secs } => {
             out.push(RESUME);
+            put_optional(out, user_name.as_deref());
             put_u64(out, (*expiry_secs).into());
         }
         Operation::Leave { expiry_secs } => {
@@ -205,9 +207,10 @@ fn decode_operation(reader: &mut Reader<'_>) -> Result<Operation, Malformed> {
         OPEN => Operation::Open {
             namespace: Namespace(reader.u32()?),
             client_id: reader.text()?.into(),
+            user_name: optional(reader)?,
             expiry_secs: reader.u32()?,
         },
-        RESUME => Operation::Resume { expiry_secs: reader.u32()? },
+        RESUME => Operation::Resume { user_name: optional(reader)?, expiry_secs: reader.u32()? },
         LEAVE => Operation::Leave { expiry_secs: reader.u32()? },
         SUBSCRIBE => {
             Operation::Subscribe { filter: reader.text()?.into(), options: options(reader)? }
@@ -269,6 +272,21 @@ fn encode_holder(holder: Holder, out: &mut Vec<u8>) {
 
 fn decode_holder(reader: &mut Reader<'_>) -> Result<Holder, Malformed> {
     Ok(Holder { number: reader.u64()?, incarnation: reader.u32()? })
+}
+
+/// 0 for none, else 1 and the text.
+fn put_optional(out: &mut Vec<u8>, text: Option<&str>) {
+    out.push(u8::from(text.is_some()));
+    if let Some(text) = text {
+        put_bytes(out, text.as_bytes());
+    }
+}
+
+fn optional(reader: &mut Reader<'_>) -> Result<Option<Box<str>>, Malformed> {
+    Ok(match flags(reader, 1)? {
+        0 => None,
+        _ => Some(reader.text()?.into()),
+    })
 }
 
 fn packet_id(reader: &mut Reader<'_>) -> Result<PacketId, Malformed> {

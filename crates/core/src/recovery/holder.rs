@@ -7,6 +7,7 @@ use bellbird_topics::Namespace;
 
 use crate::config::Config;
 use crate::identity::{Holder, Lane, Position, ShardId, Time};
+use crate::name::Name;
 use crate::record::Operation;
 use crate::release::StoredFor;
 use crate::session::{Inflight, Queued, Receipt, Session, Stage};
@@ -18,6 +19,7 @@ use crate::will::{AfterWill, DueWill, Will};
 pub(super) struct HolderState {
     /// Set by Open: whose session it is.
     pub(super) client: Option<(Namespace, Box<str>)>,
+    pub(super) user_name: Option<Box<str>>,
     pub(super) epoch: u32,
     pub(super) expiry_secs: u32,
     /// When its connection ended; none while it is connected.
@@ -44,15 +46,17 @@ pub(super) struct HolderState {
 impl HolderState {
     pub(super) fn take(&mut self, operation: Operation, at: Time) {
         match operation {
-            Operation::Open { namespace, client_id, expiry_secs } => {
+            Operation::Open { namespace, client_id, user_name, expiry_secs } => {
                 self.client = Some((namespace, client_id));
+                self.user_name = user_name;
                 self.expiry_secs = expiry_secs;
             }
             Operation::Will { message, expiry_secs, delay_secs } => {
                 self.will = Some(Will { message, expiry_secs, delay_secs });
             }
             Operation::WillOver => self.will = None,
-            Operation::Resume { expiry_secs } => {
+            Operation::Resume { user_name, expiry_secs } => {
+                self.user_name = user_name;
                 self.will = None;
                 self.expiry_secs = expiry_secs;
                 self.left_at = None;
@@ -104,10 +108,11 @@ impl HolderState {
         mut self,
         holder: Holder,
         namespace: Namespace,
-        client_id: Box<str>,
+        client_id: &str,
         now: Time,
     ) -> Session {
-        let mut session = Session::new(holder, namespace, client_id);
+        let name = Name::new(client_id, self.user_name.as_deref());
+        let mut session = Session::new(holder, namespace, name);
         session.durable = true;
         session.will = self.will.take().map(Box::new);
         session.epoch = self.epoch;
@@ -137,7 +142,8 @@ impl HolderState {
             operation: Operation::End,
             waits: StoredFor::Nothing,
         };
-        Some((home, DueWill { will, client_id, origin: holder, lane, after: Some(after) }))
+        let name = Name::new(&client_id, self.user_name.as_deref());
+        Some((home, DueWill { will, name, origin: holder, lane, after: Some(after) }))
     }
 
     /// Deliveries of QoS 2 keep their packet ids. What stood before them in the queue was sent

@@ -3,8 +3,8 @@
 use bellbird_codec::QoS::{AtLeastOnce, AtMostOnce, ExactlyOnce};
 use bellbird_codec::Version::{V5, V311};
 use bellbird_codec::{Property, PropertyBuffer};
-use bellbird_core::Config;
 use bellbird_core::permit::Gate;
+use bellbird_core::{Config, Terms};
 
 use crate::on_each;
 use crate::support::Answer::{Pubcomp, Pubrec, Pubrel, Refused};
@@ -228,7 +228,10 @@ fn the_window_counts_what_is_not_complete() {
 /// As many open packet ids as Receive Maximum says, and not one more.
 #[test]
 fn open_receipts_are_bounded() {
-    let config = Config { receive_max: 3, ..Config::default() };
+    let config = Config {
+        listeners: vec![Terms { receive_max: 3, ..Terms::default() }],
+        ..Config::default()
+    };
     let mut node = Node::with(config, Gate::default(), &[]);
     let publisher = node.connect("p", V5, true);
     node.forget(publisher);

@@ -9,7 +9,7 @@ mod wills;
 use bellbird_codec::QoS::{AtLeastOnce, AtMostOnce};
 use bellbird_codec::Version::{V5, V311};
 use bellbird_codec::{Property, PropertyBuffer, RetainHandling, SubscribeOptions};
-use bellbird_core::permit::{Action, Gate, Rule, Verdict};
+use bellbird_core::permit::{Action, Gate, Rule, Verdict, Who};
 use bellbird_core::record::{Operation, Record};
 use bellbird_core::{Config, DropReason, Time};
 use support::{Node, Publish, connect, connect_with, options, subscribe};
@@ -398,7 +398,8 @@ fn a_full_queue_drops_and_says_so_also_after_a_restart() {
 /// The gate's third answer parks that client and nobody else.
 #[test]
 fn a_question_parks_only_its_client() {
-    let rule = |action, verdict| Rule { action, client_id: None, filter: "ask/#".into(), verdict };
+    let rule =
+        |action, verdict| Rule { action, who: Who::Everybody, filter: "ask/#".into(), verdict };
     let gate = Gate::new(vec![
         rule(Action::Publish, Verdict::Ask),
         Rule { filter: "no/#".into(), ..rule(Action::Publish, Verdict::No) },

@@ -5,7 +5,7 @@ use bellbird_codec::Version::{V5, V311};
 use bellbird_codec::{
     Disconnect, Packet, Properties, Property, PropertyBuffer, QoS, ReasonCode, Version, Will,
 };
-use bellbird_core::permit::{Action, Gate, Rule, Verdict};
+use bellbird_core::permit::{Action, Gate, Rule, Verdict, Who};
 use bellbird_core::{Config, Time};
 use bellbird_topics::TopicName;
 
@@ -255,7 +255,7 @@ fn a_crash_in_between_says_it_again_rather_than_not_at_all() {
 fn the_gate_is_asked_when_it_is_said() {
     let rule = Rule {
         action: Action::Publish,
-        client_id: Some("m".into()),
+        who: Who::Client("m".into()),
         filter: "will".into(),
         verdict: Verdict::No,
     };

@@ -141,8 +141,13 @@ pub fn every_kind() -> Vec<Record> {
 fn every_operation() -> Vec<Operation> {
     let Record::Append(Append { message, .. }) = message(1, b"gone") else { unreachable!() };
     let mut operations = vec![
-        Operation::Open { namespace: Namespace(4), client_id: "tank 7".into(), expiry_secs: 60 },
-        Operation::Resume { expiry_secs: u32::MAX },
+        Operation::Open {
+            namespace: Namespace(4),
+            client_id: "tank 7".into(),
+            user_name: Some("plant".into()),
+            expiry_secs: 60,
+        },
+        Operation::Resume { user_name: None, expiry_secs: u32::MAX },
         Operation::Leave { expiry_secs: 0 },
         Operation::Unsubscribe { filter: "a/+/#".into() },
         Operation::Done { position: Position(u64::MAX) },

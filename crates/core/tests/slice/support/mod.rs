@@ -106,7 +106,7 @@ impl Node {
             is_deaf: false,
         };
         self.clients.push(state);
-        self.input(ShardId(0), Input::Opened { connection: id });
+        self.input(ShardId(0), Input::Opened { connection: id, listener: 0 });
         client
     }
 
