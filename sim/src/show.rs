@@ -65,8 +65,8 @@ impl fmt::Display for ShowMail<'_> {
 impl fmt::Display for ShowChanges<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|change| match change {
-            Change::Subscribe { filter, subscriber, grant, .. } => {
-                write!(f, " +{filter} {} q{}", subscriber.holder, grant.options.qos.value())
+            Change::Subscribe { filter, subscriber, granted, .. } => {
+                write!(f, " +{filter} {} q{}", subscriber.holder, granted.grant.qos.value())
             }
             Change::Unsubscribe { filter, subscriber, .. } => {
                 write!(f, " -{filter} {}", subscriber.holder)
@@ -95,8 +95,8 @@ fn show_operation(operation: &Operation, f: &mut fmt::Formatter<'_>) -> fmt::Res
         }
         Operation::Resume { expiry_secs, .. } => write!(f, " resume {expiry_secs}"),
         Operation::Leave { expiry_secs } => write!(f, " leave {expiry_secs}"),
-        Operation::Subscribe { filter, options } => {
-            write!(f, " +{filter} q{}", options.qos.value())
+        Operation::Subscribe { filter, subscription } => {
+            write!(f, " +{filter} q{}", subscription.options.qos.value())
         }
         Operation::Unsubscribe { filter } => write!(f, " -{filter}"),
         Operation::Sending { position, packet_id } => {

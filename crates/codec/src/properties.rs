@@ -44,6 +44,11 @@ impl<'a> Properties<'a> {
         }
     }
 
+    /// Bytes that were properties before: whatever of them is none ends the iteration.
+    pub fn from_raw(raw: &'a [u8]) -> Self {
+        Self { raw }
+    }
+
     /// The properties in the order of the packet.
     pub fn iter(self) -> PropertiesIter<'a> {
         PropertiesIter { reader: Reader::new(self.raw) }

@@ -11,12 +11,14 @@ use crate::contract::{Event, Output, Subscriber};
 use crate::identity::{ConnectionId, Holder, Position, Time};
 use crate::ledger::{DropReason, Ledger};
 use crate::mail::{Share, Target};
+use crate::message::Message;
 use crate::outbox::{Outbox, Pool};
 use crate::outgoing::Outgoing;
 use crate::permit::{Action, Gate, Verdict};
 use crate::record::Operation;
 use crate::session::{Inflight, NONE, Queued, Session, Stage};
 use crate::sessions::Sessions;
+use crate::subscription::SubscriptionIds;
 use crate::view::View;
 
 /// Everything that a delivery touches, and nothing that routing reads meanwhile.
@@ -48,6 +50,23 @@ pub(crate) struct Addressing<'a> {
     pub(crate) position: Option<Position>,
 }
 
+/// In which manner one holder gets a message.
+#[derive(Clone, Copy)]
+pub(crate) struct Manner<'a> {
+    pub(crate) qos: QoS,
+    pub(crate) retain: bool,
+    pub(crate) position: Option<Position>,
+    pub(crate) ids: &'a SubscriptionIds,
+}
+
+impl Manner<'_> {
+    /// The delivery, to wait in a queue or in the window.
+    pub(crate) fn keep(self, message: Arc<Message>) -> Queued {
+        let Self { qos, retain, position, ids } = self;
+        Queued { message, position, qos, retain, ids: ids.clone() }
+    }
+}
+
 impl Clients {
     pub(crate) fn new(config: Arc<Config>, gate: Gate, sessions: Sessions) -> Self {
         Self {
@@ -74,18 +93,19 @@ impl Clients {
             if to.share.is_some_and(|share| !share.takes(grant)) {
                 continue;
             }
-            if grant.options.no_local && target.subscriber.holder == to.origin {
+            if grant.no_local && target.subscriber.holder == to.origin {
                 continue;
             }
-            let qos = out.parts.qos.min(grant.options.qos);
-            let retain = out.parts.retain && grant.options.retain_as_published;
+            let qos = out.parts.qos.min(grant.qos);
+            let retain = out.parts.retain && grant.retain_as_published;
             self.ledger.routed += 1;
             let position = if qos == QoS::AtMostOnce { None } else { to.position };
             if is_expired {
                 self.expire(target.subscriber, position);
                 continue;
             }
-            self.deliver_one(now, target.subscriber, qos, retain, position, out);
+            let manner = Manner { qos, retain, position, ids: &target.ids };
+            self.deliver_one(now, target.subscriber, manner, out);
         }
     }
 
@@ -93,11 +113,10 @@ impl Clients {
         &mut self,
         now: Time,
         subscriber: Subscriber,
-        qos: QoS,
-        retain: bool,
-        position: Option<Position>,
+        manner: Manner<'_>,
         out: &mut Outgoing<'_>,
     ) {
+        let Manner { qos, retain, position, ids } = manner;
         let Some((index, session)) = self.sessions.of(subscriber) else {
             return self.ledger.drop(DropReason::SessionEnded, 1);
         };
@@ -112,24 +131,23 @@ impl Clients {
                 && session.connection != NONE
                 && !session.is_drained()
             {
-                let message = out.share();
-                return self.enqueue(index, Queued { message, position, qos, retain });
+                return self.enqueue(index, manner.keep(out.share()));
             }
-            return self.deliver_at_most_once(now, index, retain, out);
+            return self.deliver_at_most_once(now, index, manner, out);
         }
         let is_live = session.connection != NONE && session.is_drained() && session.has_quota();
         // A stored delivery of QoS 2 waits until the log has its packet id.
         let is_recorded = qos == QoS::ExactlyOnce && session.durable;
-        if !is_live || is_recorded || self.outbox_is_full(index) {
-            let message = out.share();
-            self.enqueue(index, Queued { message, position, qos, retain });
-            if is_live && is_recorded {
+        let is_apart = is_recorded || session.is_particular(ids);
+        if !is_live || is_apart || self.outbox_is_full(index) {
+            self.enqueue(index, manner.keep(out.share()));
+            if is_live && is_apart {
                 self.pump_queue(now, index);
             }
             return;
         }
         let keep = session_keeps(self.sessions.at(index));
-        let delivery = keep.then(|| Queued { message: out.share(), position, qos, retain });
+        let delivery = keep.then(|| manner.keep(out.share()));
         let Some(session) = self.sessions.at(index) else { return };
         let (frame, packet_id_at) = out.frame(now, session.version, qos, retain);
         if frame.len() > session.max_packet_bytes as usize {
@@ -162,14 +180,17 @@ impl Clients {
         &mut self,
         now: Time,
         index: u32,
-        retain: bool,
+        manner: Manner<'_>,
         out: &mut Outgoing<'_>,
     ) {
         let Some(session) = self.sessions.at(index) else { return };
         if session.connection == NONE {
-            return self.drop(index, DropReason::Offline, None);
+            return self.deliver_offline(index, manner, out);
         }
-        let (frame, _) = out.frame(now, session.version, QoS::AtMostOnce, retain);
+        if session.is_particular(manner.ids) {
+            return self.deliver_particular(now, index, manner, out);
+        }
+        let (frame, _) = out.frame(now, session.version, QoS::AtMostOnce, manner.retain);
         if frame.len() > session.max_packet_bytes as usize {
             return self.drop(index, DropReason::TooLarge, None);
         }
@@ -183,6 +204,35 @@ impl Clients {
         self.appended_bytes += frame.len() as u64;
         outbox.buffer(&mut self.pool).extend_from_slice(frame);
         self.announce(connection);
+    }
+
+    /// QoS 0 for a client that is away: kept only if the operator wants it kept.
+    fn deliver_offline(&mut self, index: u32, manner: Manner<'_>, out: &mut Outgoing<'_>) {
+        let Some(session) = self.sessions.at(index) else { return };
+        if self.config.queues_at_most_once && session.durable {
+            self.enqueue(index, manner.keep(out.share()));
+        } else {
+            self.drop(index, DropReason::Offline, None);
+        }
+    }
+
+    /// QoS 0 with identifiers or an alias: a packet of its own.
+    fn deliver_particular(
+        &mut self,
+        now: Time,
+        index: u32,
+        manner: Manner<'_>,
+        out: &Outgoing<'_>,
+    ) {
+        let Some(session) = self.sessions.at(index) else { return };
+        let outbox = &self.outboxes[session.connection as usize];
+        let about = out.parts.topic.as_bytes().len() + out.parts.payload.len();
+        if outbox.len() > 0 && outbox.len() + about > self.config.outbox_bytes_max {
+            return self.drop(index, DropReason::OutboxFull, None);
+        }
+        if !self.send_single(now, index, &out.parts, manner, None) {
+            self.drop(index, DropReason::TooLarge, None);
+        }
     }
 
     /// Puts a delivery behind those that wait, or drops it at the queue's bounds.

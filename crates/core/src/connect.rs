@@ -5,6 +5,7 @@ use bellbird_codec::{
 };
 use bellbird_topics::Namespace;
 
+use crate::aliases::Aliases;
 use crate::config::Terms;
 use crate::connection::{Cause, Opening, Parks, Phase};
 use crate::contract::{Change, Event, Flow, Output};
@@ -47,6 +48,8 @@ pub struct Hello {
     pub receive_max: u16,
     /// The client's Maximum Packet Size.
     pub max_packet_bytes: u32,
+    /// The client's Topic Alias Maximum.
+    pub topic_alias_max: u16,
     /// What is published when the client goes without a word.
     pub will: Option<Box<Will>>,
 }
@@ -176,11 +179,13 @@ impl Shard {
         session_present: bool,
     ) -> Option<()> {
         let terms = self.clients.config.terms(hello.listener);
+        let aliases_max = terms.topic_alias_out_max.min(hello.topic_alias_max);
         let inflight_max = terms.inflight_max.min(hello.receive_max).max(1);
         let session = self.clients.sessions.at(index)?;
         session.owner = id.index;
         session.name = hello.name.clone();
         session.version = hello.version;
+        session.has_aliases = aliases_max > 0;
         session.max_packet_bytes = hello.max_packet_bytes;
         session.inflight_max = inflight_max;
         session.expiry_secs = hello.expiry_secs;
@@ -193,6 +198,7 @@ impl Shard {
         let connection = self.clients.connections.live(id)?;
         connection.version = hello.version;
         connection.session = index;
+        connection.aliases = (aliases_max > 0).then(|| Box::new(Aliases::new(aliases_max)));
         connection.phase = Phase::Opening;
         connection.parks.add(Parks::CONNACK);
         connection.silence_ms_max = u32::from(hello.keep_alive_secs) * 1500;
@@ -408,6 +414,7 @@ impl Shard {
             expiry_secs,
             is_expiry_changed: packet.version == Version::V5 && expiry_secs != asked,
             receive_max: properties.receive_maximum().unwrap_or(u16::MAX),
+            topic_alias_max: properties.topic_alias_maximum().unwrap_or(0),
             max_packet_bytes: properties.maximum_packet_size().unwrap_or(u32::MAX),
             will: packet.will.as_ref().map(|will| Box::new(Will::of(will, Namespace::default()))),
         }

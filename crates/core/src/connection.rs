@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use bellbird_codec::{PacketId, Version};
 
+use crate::aliases::Aliases;
 use crate::identity::{ConnectionId, Ticket, Time};
 use crate::permit::{Action, Verdict};
 use crate::publish::Retaining;
@@ -57,9 +58,8 @@ pub(crate) struct Connection {
     /// When the wheel looks at it; earlier looks are of insertions that this one replaced.
     pub(crate) look_at: Time,
     pub(crate) waiting: Option<Box<Waiting>>,
-    /// What the client's topic aliases stand for [MQTT-3.3.2-7].
-    #[allow(clippy::box_collection)] // most connections have none: 8 bytes instead of 24
-    pub(crate) aliases: Option<Box<Vec<Option<Box<str>>>>>,
+    /// Topic aliases, both ways; most connections have none.
+    pub(crate) aliases: Option<Box<Aliases>>,
 }
 
 /// Why a connection's input is parked; it is resumed when no reason is left.
@@ -217,6 +217,11 @@ impl Connections {
     pub(crate) fn live(&mut self, id: ConnectionId) -> Option<&mut Connection> {
         let connection = self.slots.get_mut(id.index as usize)?.as_mut()?;
         (connection.generation == id.generation).then_some(connection)
+    }
+
+    /// The connection in this slot.
+    pub(crate) fn at(&mut self, index: u32) -> Option<&mut Connection> {
+        self.slots.get_mut(index as usize)?.as_mut()
     }
 
     pub(crate) fn id_at(&self, index: u32) -> Option<ConnectionId> {

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use bellbird_codec::{DecodeError, Packet, SubscribeOptions};
+use bellbird_codec::{DecodeError, Packet};
 use bellbird_topics::Namespace;
 
 use crate::connect::Hello;
@@ -14,6 +14,7 @@ use crate::mail::Mail;
 use crate::message::Message;
 use crate::permit::{Question, Verdict};
 use crate::record::Record;
+use crate::subscription::Granted;
 
 /// Something happened that the shard must know.
 #[derive(Debug)]
@@ -167,7 +168,7 @@ pub enum Change {
         /// Who.
         subscriber: Subscriber,
         /// With what.
-        grant: Grant,
+        granted: Granted,
     },
     /// A subscription ends.
     Unsubscribe {
@@ -217,15 +218,6 @@ impl Slot {
     pub fn index(self) -> usize {
         (self.0 & 0x00FF_FFFF) as usize
     }
-}
-
-/// What a subscription was granted.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Grant {
-    /// Granted QoS and the flags of the subscription.
-    pub options: SubscribeOptions,
-    /// Whether the session outlives its connection: its deliveries of QoS 1 and 2 are stored first.
-    pub durable: bool,
 }
 
 /// What an observer may be told; none of it is needed to be a broker.

@@ -9,6 +9,7 @@
 //! the rest to the log and `release` keeps it until it is stored, `post` carries to other shards,
 //! `outbox` waits for the socket, and `pump` sends what a client could not take at once.
 
+mod aliases;
 mod clients;
 mod config;
 mod connect;
@@ -39,6 +40,7 @@ mod sessions;
 mod shard;
 mod storing;
 mod subscribe;
+pub mod subscription;
 mod timer;
 pub mod view;
 mod walk;
@@ -47,12 +49,13 @@ mod will;
 pub use config::{AutoSubscription, Config, GroupStrategy, Profile, Rewrite, Terms};
 pub use connect::Hello;
 pub use connection::Cause;
-pub use contract::{Change, Event, Flow, Grant, Input, Output, Slot, Subscriber};
+pub use contract::{Change, Event, Flow, Input, Output, Slot, Subscriber};
 pub use identity::{ConnectionId, Holder, Lane, MessageId, Position, ShardId, Ticket, Time};
 pub use ledger::{DropReason, Ledger};
 pub use message::{Message, MessageParts};
 pub use name::Name;
 pub use sessions::home_of;
 pub use shard::Shard;
+pub use subscription::{Grant, Granted, Subscription, SubscriptionId, SubscriptionIds};
 pub use view::{OwnView, Tables, View};
 pub use will::Will;

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::contract::{Grant, Subscriber};
+use crate::contract::Subscriber;
 use crate::identity::{Holder, Position};
 use crate::message::Message;
+use crate::subscription::{Grant, SubscriptionIds};
 
 /// A letter from one shard to another.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -38,12 +39,14 @@ impl Parcel {
 }
 
 /// One holder that a message matched, with its overlapping subscriptions merged.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Target {
     /// Who.
     pub subscriber: Subscriber,
     /// The highest granted QoS [MQTT-3.3.4-2], and the flags that any of them has.
     pub grant: Grant,
+    /// The identifiers of those that have one [MQTT-3.3.4-4].
+    pub ids: SubscriptionIds,
 }
 
 /// Which part of a message's holders is served: each message may be served in two steps.

@@ -6,6 +6,7 @@ use bellbird_codec::{
     Property, PropertyBuffer, PublishParts, QoS, Version, encode_publish, publish_len,
 };
 
+use crate::aliases::Naming;
 use crate::identity::{MessageId, Time};
 use crate::message::{Message, MessageParts};
 
@@ -91,7 +92,7 @@ impl<'a> Outgoing<'a> {
     }
 
     fn encode(&mut self, now: Time, version: Version, qos: QoS, retain: bool) -> Frame {
-        let properties = properties(&self.parts, version, now);
+        let properties = properties(&self.parts, version, now, None, &[]);
         let parts = PublishParts {
             dup: false,
             qos,
@@ -133,9 +134,12 @@ impl Message {
 
 /// One delivery that is sent alone: from a queue, or again after a reconnection.
 pub(crate) struct Single<'a> {
-    pub(crate) message: &'a Message,
+    pub(crate) message: &'a MessageParts<'a>,
     pub(crate) qos: QoS,
     pub(crate) retain: bool,
+    /// Raw Subscription Identifiers.
+    pub(crate) ids: &'a [u8],
+    pub(crate) naming: Naming,
     pub(crate) dup: bool,
     pub(crate) packet_id: u16,
 }
@@ -149,13 +153,17 @@ impl Single<'_> {
         max_bytes: u32,
         out: &mut Vec<u8>,
     ) -> bool {
-        let message = self.message.parts();
-        let properties = properties(&message, version, now);
+        let message = self.message;
+        let properties = properties(message, version, now, self.naming.alias(), self.ids);
+        let topic = match self.naming {
+            Naming::Alias(_) => "",
+            Naming::Name | Naming::Both(_) => message.topic.as_str(),
+        };
         let parts = PublishParts {
             dup: self.dup,
             qos: self.qos,
             retain: self.retain,
-            topic: message.topic.as_str(),
+            topic,
             packet_id: self.packet_id,
             properties: properties.as_slice(message.properties),
             payload: message.payload,
@@ -168,32 +176,43 @@ impl Single<'_> {
     }
 }
 
-/// The properties of a delivery: those of the message, and how long it is still good for
-/// [MQTT-3.3.2-6].
+/// The properties of a delivery: those of the message, how long it is still good for
+/// [MQTT-3.3.2-6], its alias, and which subscriptions it answers [MQTT-3.3.4-3].
 enum Properties {
     AsPublished,
-    WithExpiry(Vec<u8>),
+    WithOwn(Vec<u8>),
 }
 
-fn properties(message: &MessageParts<'_>, version: Version, now: Time) -> Properties {
-    match message.expires_at {
-        Some(deadline) if version == Version::V5 => {
-            let secs = deadline.millis_since(now).div_ceil(1000);
-            let mut buffer = PropertyBuffer::new();
-            buffer.push(Property::MessageExpiryInterval(u32::try_from(secs).unwrap_or(u32::MAX)));
-            let mut bytes = buffer.as_properties().raw().to_vec();
-            bytes.extend_from_slice(message.properties);
-            Properties::WithExpiry(bytes)
-        }
-        Some(_) | None => Properties::AsPublished,
+fn properties(
+    message: &MessageParts<'_>,
+    version: Version,
+    now: Time,
+    alias: Option<u16>,
+    ids: &[u8],
+) -> Properties {
+    let has_own = message.expires_at.is_some() || alias.is_some() || !ids.is_empty();
+    if version != Version::V5 || !has_own {
+        return Properties::AsPublished;
     }
+    let mut buffer = PropertyBuffer::new();
+    if let Some(deadline) = message.expires_at {
+        let secs = deadline.millis_since(now).div_ceil(1000);
+        buffer.push(Property::MessageExpiryInterval(u32::try_from(secs).unwrap_or(u32::MAX)));
+    }
+    if let Some(alias) = alias {
+        buffer.push(Property::TopicAlias(alias));
+    }
+    let mut bytes = buffer.as_properties().raw().to_vec();
+    bytes.extend_from_slice(ids);
+    bytes.extend_from_slice(message.properties);
+    Properties::WithOwn(bytes)
 }
 
 impl Properties {
     fn as_slice<'a>(&'a self, published: &'a [u8]) -> &'a [u8] {
         match self {
             Self::AsPublished => published,
-            Self::WithExpiry(bytes) => bytes,
+            Self::WithOwn(bytes) => bytes,
         }
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bellbird_codec::{PacketId, PropertyBuffer, Publish, QoS, ReasonCode, Version};
 use bellbird_topics::{Namespace, TopicName};
 
+use crate::aliases::Aliases;
 use crate::clients::Addressing;
 use crate::connection::{AppliedFor, Cause, Parks};
 use crate::contract::{Change, Flow, Output};
@@ -124,19 +125,15 @@ impl Shard {
             return Err(ReasonCode::TopicAliasInvalid);
         }
         let Some(connection) = self.clients.connections.live(id) else { return Ok(None) };
-        let aliases = connection.aliases.get_or_insert_default();
-        let place = usize::from(alias - 1);
+        let aliases = connection.aliases.get_or_insert_with(|| Box::new(Aliases::new(0)));
         match packet.topic {
             Some(topic) => {
-                if place >= aliases.len() {
-                    aliases.resize(place + 1, None);
-                }
-                aliases[place] = Some(topic.as_str().into());
+                aliases.note(alias, topic.as_str());
                 Ok(None)
             }
-            None => match aliases.get(place) {
-                Some(Some(topic)) => Ok(Some(topic.clone())),
-                Some(None) | None => Err(ReasonCode::ProtocolError),
+            None => match aliases.resolve(alias) {
+                Some(topic) => Ok(Some(topic.into())),
+                None => Err(ReasonCode::ProtocolError),
             },
         }
     }

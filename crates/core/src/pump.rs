@@ -5,15 +5,17 @@ use std::sync::Arc;
 use bellbird_codec::{PacketId, QoS, ReasonCode, encode_pubrel};
 use bellbird_topics::{Filter, Progress};
 
-use crate::clients::Clients;
+use crate::aliases::Naming;
+use crate::clients::{Clients, Manner};
 use crate::identity::Time;
 use crate::ledger::DropReason;
 use crate::limits::WALK_NODES;
-use crate::message::Message;
+use crate::message::{Message, MessageParts};
 use crate::outgoing::Single;
 use crate::permit::{Action, Verdict};
 use crate::record::Operation;
 use crate::session::{Inflight, NONE, Queued, Stage};
+use crate::subscription::SubscriptionIds;
 use crate::view::View;
 
 impl Clients {
@@ -64,7 +66,7 @@ impl Clients {
         }
         let Some(session) = self.sessions.at(index) else { return };
         if delivery.qos == QoS::AtMostOnce && session.is_all_sent() {
-            if !self.send_single(now, index, &delivery, None) {
+            if !self.send_single(now, index, &delivery.message.parts(), delivery.manner(), None) {
                 self.drop(index, DropReason::TooLarge, None);
             }
             return;
@@ -115,7 +117,13 @@ impl Clients {
         }
         let reason = if dup && !self.may_receive(index, &delivery) {
             DropReason::NotPermitted
-        } else if !self.send_single(now, index, &delivery, Some((packet_id, dup))) {
+        } else if !self.send_single(
+            now,
+            index,
+            &delivery.message.parts(),
+            delivery.manner(),
+            Some((packet_id, dup)),
+        ) {
             DropReason::TooLarge
         } else {
             if delivery.qos == QoS::AtMostOnce {
@@ -176,28 +184,42 @@ impl Clients {
     }
 
     /// Appends one packet to the session's outbox. Returns whether it fits the client.
-    fn send_single(
+    pub(crate) fn send_single(
         &mut self,
         now: Time,
         index: u32,
-        delivery: &Queued,
+        message: &MessageParts<'_>,
+        manner: Manner<'_>,
         id: Option<(PacketId, bool)>,
     ) -> bool {
         let Some(session) = self.sessions.at(index) else { return true };
+        let connection = session.connection;
+        let mut aliases = match self.connections.at(connection) {
+            Some(found) if session.has_aliases => found.aliases.as_mut(),
+            Some(_) | None => None,
+        };
+        let topic = message.topic.as_str();
         let single = Single {
-            message: &delivery.message,
-            qos: delivery.qos,
-            retain: delivery.retain,
+            message,
+            qos: manner.qos,
+            retain: manner.retain,
+            ids: manner.ids.as_properties(),
+            naming: aliases.as_ref().map_or(Naming::Name, |aliases| aliases.naming(topic)),
             dup: id.is_some_and(|(_, dup)| dup),
             packet_id: id.map_or(0, |(packet_id, _)| packet_id.value()),
         };
-        let connection = session.connection;
         let outbox = &mut self.outboxes[connection as usize];
         let buffer = outbox.buffer(&mut self.pool);
         let before = buffer.len();
         let fits = single.encode(now, session.version, session.max_packet_bytes, buffer);
         self.appended_bytes += (buffer.len() - before) as u64;
-        if fits && delivery.qos == QoS::AtMostOnce {
+        if fits
+            && let Naming::Both(alias) = single.naming
+            && let Some(aliases) = &mut aliases
+        {
+            aliases.said(topic, alias);
+        }
+        if fits && manner.qos == QoS::AtMostOnce {
             outbox.unsent += 1;
         }
         self.announce(connection);
@@ -212,8 +234,8 @@ impl Clients {
         let Some(walks) = &mut session.walks else { return false };
         let Some(walk) = walks.front_mut() else { return false };
         if let Some(message) = walk.found.pop_front() {
-            let granted = walk.granted;
-            self.deliver_retained(now, index, message, granted);
+            let (granted, ids) = (walk.granted, walk.ids.clone());
+            self.deliver_retained(now, index, message, granted, ids);
             return true;
         }
         if walk.is_done {
@@ -239,9 +261,17 @@ impl Clients {
         true
     }
 
-    fn deliver_retained(&mut self, now: Time, index: u32, message: Arc<Message>, granted: QoS) {
+    fn deliver_retained(
+        &mut self,
+        now: Time,
+        index: u32,
+        message: Arc<Message>,
+        granted: QoS,
+        ids: SubscriptionIds,
+    ) {
         self.ledger.routed += 1;
         let qos = message.qos.min(granted);
-        self.take_into_window(now, index, Queued { message, position: None, qos, retain: true });
+        let delivery = Queued { message, position: None, qos, retain: true, ids };
+        self.take_into_window(now, index, delivery);
     }
 }

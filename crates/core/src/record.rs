@@ -6,11 +6,12 @@
 
 use std::sync::Arc;
 
-use bellbird_codec::{PacketId, QoS, SubscribeOptions};
+use bellbird_codec::{PacketId, QoS};
 use bellbird_topics::Namespace;
 
 use crate::identity::{Holder, Lane, Time};
 use crate::message::Message;
+use crate::subscription::{Subscription, SubscriptionIds};
 
 /// One durable output, and one step of recovery.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -54,7 +55,7 @@ pub struct Received {
 }
 
 /// One durable holder's delivery of a message.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Delivery {
     /// Who gets it, and in which life.
     pub holder: Holder,
@@ -62,6 +63,8 @@ pub struct Delivery {
     pub qos: QoS,
     /// The RETAIN flag it is sent with [MQTT-3.3.1-13].
     pub retain: bool,
+    /// The identifiers it carries.
+    pub ids: SubscriptionIds,
 }
 
 /// A change of one holder: all of its operations or none.
@@ -109,8 +112,8 @@ pub enum Operation {
     Subscribe {
         /// As the client wrote it.
         filter: Box<str>,
-        /// The granted QoS and the flags.
-        options: SubscribeOptions,
+        /// What was granted.
+        subscription: Subscription,
     },
     /// A subscription ends.
     Unsubscribe {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use bellbird_topics::Namespace;
 
 use crate::config::Config;
-use crate::contract::{Change, Grant};
+use crate::contract::Change;
 use crate::identity::{Holder, Position, ShardId, Time};
 use crate::message::Message;
 use crate::record::{Append, Commit, Operation, Received, Record, Retain, Settings};
@@ -19,6 +19,7 @@ use crate::release::StoredFor;
 use crate::session::{NONE, Queued, Session};
 use crate::sessions::home_of;
 use crate::shard::Shard;
+use crate::subscription::Granted;
 use crate::will::DueWill;
 
 use holder::HolderState;
@@ -177,6 +178,7 @@ impl Recovery {
                 position: Some(position),
                 qos: delivery.qos,
                 retain: delivery.retain,
+                ids: delivery.ids,
             };
             state.queue.insert(position, (append.lane, queued));
         }
@@ -266,12 +268,12 @@ fn subscribe_all(home: ShardId, sessions: &[(Session, bool)], changes: &mut Vec<
     for (index, (session, _)) in (0..).zip(sessions) {
         let Some(slot) = crate::contract::Slot::new(home, index) else { return };
         let subscriber = crate::contract::Subscriber { slot, holder: session.holder };
-        for (filter, options) in &session.subscriptions {
+        for (filter, subscription) in &session.subscriptions {
             changes.push(Change::Subscribe {
                 namespace: session.namespace,
                 filter: filter.clone(),
                 subscriber,
-                grant: Grant { options: *options, durable: true },
+                granted: Granted::new(*subscription, true),
             });
         }
     }

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use bellbird_topics::{Namespace, TopicName, part_of_topic};
 use foldhash::fast::FixedState;
 
-use crate::contract::{Grant, Subscriber};
+use crate::contract::Subscriber;
 use crate::identity::ShardId;
 use crate::limits::{ROUTE_SETS, ROUTE_TOPIC_BYTES_MAX};
 use crate::mail::Target;
+use crate::subscription::{Grant, Granted};
 use crate::view::View;
 
 /// The holders that one topic matches, those of this shard apart.
@@ -46,7 +47,7 @@ pub(crate) struct Routes {
     me: ShardId,
     sets: Vec<[Option<Arc<Route>>; WAYS]>,
     hasher: FixedState,
-    found: Vec<(Subscriber, Grant)>,
+    found: Vec<(Subscriber, Granted)>,
     uncached: Option<Arc<Route>>,
 }
 
@@ -119,12 +120,13 @@ impl Routes {
         // Sorted by home shard, then place: one pass merges and groups.
         self.found.sort_unstable_by_key(|(subscriber, _)| *subscriber);
         let mut targets: Vec<Target> = Vec::with_capacity(self.found.len());
-        for (subscriber, grant) in self.found.drain(..) {
-            match targets.last_mut() {
-                Some(last) if last.subscriber == subscriber => merge(&mut last.grant, grant),
-                Some(_) | None => targets.push(Target { subscriber, grant }),
-            }
+        for of_one in self.found.chunk_by(|a, b| a.0 == b.0) {
+            let (subscriber, Granted { mut grant, .. }) = of_one[0];
+            of_one[1..].iter().for_each(|(_, other)| merge(&mut grant, other.grant));
+            let ids = of_one.iter().filter_map(|(_, granted)| granted.id).collect();
+            targets.push(Target { subscriber, grant, ids });
         }
+        self.found.clear();
         let mut remote = Vec::new();
         let mut local: Arc<[Target]> = Arc::from([]);
         for group in targets.chunk_by(|a, b| a.subscriber.slot.shard() == b.subscriber.slot.shard())
@@ -152,15 +154,15 @@ impl Routes {
 impl Grant {
     /// Whether a message of QoS 1 or 2 must be stored for this holder.
     pub(crate) fn is_stored(self) -> bool {
-        self.durable && self.options.qos != bellbird_codec::QoS::AtMostOnce
+        self.durable && self.qos != bellbird_codec::QoS::AtMostOnce
     }
 }
 
 /// One copy for overlapping subscriptions, with the highest QoS of them [MQTT-3.3.4-2].
 fn merge(into: &mut Grant, other: Grant) {
-    into.options.qos = into.options.qos.max(other.options.qos);
-    into.options.no_local &= other.options.no_local;
-    into.options.retain_as_published |= other.options.retain_as_published;
+    into.qos = into.qos.max(other.qos);
+    into.no_local &= other.no_local;
+    into.retain_as_published |= other.retain_as_published;
 }
 
 /// Any constant: the trace of a seed must not depend on the process.

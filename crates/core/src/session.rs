@@ -3,14 +3,16 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use bellbird_codec::{PacketId, QoS, SubscribeOptions, Version};
+use bellbird_codec::{PacketId, QoS, Version};
 use bellbird_topics::Namespace;
 
+use crate::clients::Manner;
 use crate::identity::{Holder, Lane, Position, Ticket, Time};
 use crate::ledger::DropReason;
 use crate::message::Message;
 use crate::name::Name;
 use crate::sessions::lane_of;
+use crate::subscription::{Subscription, SubscriptionIds};
 use crate::walk::Walk;
 use crate::will::Will;
 
@@ -28,6 +30,8 @@ pub(crate) struct Session {
     pub(crate) version: Version,
     /// Outlives its connection; what it is owed is stored before it is acknowledged.
     pub(crate) durable: bool,
+    /// Its connection allows topic aliases toward the client.
+    pub(crate) has_aliases: bool,
     /// The client's Receive Maximum, bounded by ours.
     pub(crate) inflight_max: u16,
     pub(crate) last_packet_id: u16,
@@ -52,7 +56,7 @@ pub(crate) struct Session {
     pub(crate) namespace: Namespace,
     pub(crate) name: Name,
     /// Sorted by filter.
-    pub(crate) subscriptions: Vec<(Box<str>, SubscribeOptions)>,
+    pub(crate) subscriptions: Vec<(Box<str>, Subscription)>,
     /// Stands on the list of walks to go on with.
     pub(crate) is_walking: bool,
     /// Retained messages that subscriptions asked for and that are still to be sent.
@@ -120,6 +124,15 @@ pub(crate) struct Queued {
     pub(crate) position: Option<Position>,
     pub(crate) qos: QoS,
     pub(crate) retain: bool,
+    /// The identifiers of the subscriptions it answers.
+    pub(crate) ids: SubscriptionIds,
+}
+
+impl Queued {
+    pub(crate) fn manner(&self) -> Manner<'_> {
+        let Self { position, qos, retain, ids, .. } = self;
+        Manner { qos: *qos, retain: *retain, position: *position, ids }
+    }
 }
 
 impl Session {
@@ -130,6 +143,7 @@ impl Session {
             max_packet_bytes: u32::MAX,
             version: Version::V311,
             durable: false,
+            has_aliases: false,
             inflight_max: 1,
             last_packet_id: 0,
             has_ids_ahead: false,
@@ -200,6 +214,11 @@ impl Session {
         self.inflight.len() < usize::from(self.inflight_max)
     }
 
+    /// Whether what it is sent looks like nobody else's.
+    pub(crate) fn is_particular(&self, ids: &SubscriptionIds) -> bool {
+        self.has_aliases || (!ids.is_empty() && self.version == Version::V5)
+    }
+
     /// Whether nothing stands before a new delivery of QoS 1 or 2.
     pub(crate) fn is_drained(&self) -> bool {
         self.queue.is_empty() && self.is_all_sent()
@@ -231,10 +250,10 @@ impl Session {
     }
 
     /// Adds or replaces a subscription. Returns whether it is new.
-    pub(crate) fn subscribe(&mut self, filter: &str, options: SubscribeOptions) -> bool {
+    pub(crate) fn subscribe(&mut self, filter: &str, subscription: Subscription) -> bool {
         match self.subscriptions.binary_search_by(|(known, _)| (**known).cmp(filter)) {
             Ok(index) => {
-                self.subscriptions[index].1 = options;
+                self.subscriptions[index].1 = subscription;
                 false
             }
             Err(index) => {
@@ -242,7 +261,7 @@ impl Session {
                     // Most sessions have one or two.
                     self.subscriptions.reserve_exact(1);
                 }
-                self.subscriptions.insert(index, (filter.into(), options));
+                self.subscriptions.insert(index, (filter.into(), subscription));
                 true
             }
         }

@@ -132,12 +132,13 @@ impl Shard {
             .filter(|target| target.grant.is_stored())
             .filter(|target| {
                 let is_own = target.subscriber.holder == publisher.origin;
-                !(is_own && target.grant.options.no_local)
+                !(is_own && target.grant.no_local)
             })
             .map(|target| Delivery {
                 holder: target.subscriber.holder,
-                qos: message.qos.min(target.grant.options.qos),
-                retain: message.retain && target.grant.options.retain_as_published,
+                qos: message.qos.min(target.grant.qos),
+                retain: message.retain && target.grant.retain_as_published,
+                ids: target.ids.clone(),
             })
             .collect();
         let received = answer

@@ -2,16 +2,17 @@
 
 use bellbird_codec::{
     Packet, PacketId, Properties, ReasonCode, RetainHandling, Suback, Subscribe, SubscribeFilter,
-    Unsuback, Unsubscribe, Version,
+    SubscribeOptions, Unsuback, Unsubscribe, Version,
 };
 
 use crate::connection::{AppliedFor, Parks, Reply, ReplyKind, ReplyRef};
-use crate::contract::{Change, Event, Flow, Grant, Output, Subscriber};
+use crate::contract::{Change, Event, Flow, Output, Subscriber};
 use crate::identity::{ConnectionId, Time};
 use crate::permit::Action;
 use crate::record::Operation;
 use crate::release::StoredFor;
 use crate::shard::Shard;
+use crate::subscription::{Granted, Subscription, SubscriptionId};
 use crate::view::View;
 use crate::walk::Walk;
 
@@ -24,6 +25,13 @@ struct Outcome {
     walks: Vec<Walk>,
 }
 
+/// One filter of a SUBSCRIBE.
+struct Asked<'a> {
+    item: SubscribeFilter<'a>,
+    id: Option<SubscriptionId>,
+    is_permitted: bool,
+}
+
 impl Shard {
     pub(crate) fn subscribe(
         &mut self,
@@ -32,9 +40,10 @@ impl Shard {
         packet: &Subscribe<'_>,
         view: &dyn View,
     ) -> Flow {
-        if packet.properties.subscription_identifier().is_some() {
-            // CONNACK said that there are none.
-            return self.break_off(now, id, ReasonCode::SubscriptionIdentifiersNotSupported);
+        let subscription_id =
+            packet.properties.subscription_identifier().and_then(SubscriptionId::new);
+        if let Some(reason) = self.not_offered(id, packet) {
+            return self.break_off(now, id, reason);
         }
         // All questions first: the packet may be handed in again after each answer.
         let mut verdicts = Vec::with_capacity(packet.filters.len());
@@ -47,7 +56,8 @@ impl Shard {
         let Some((index, version)) = self.session_of(id) else { return Flow::Continue };
         let mut outcome = Outcome::default();
         for (item, is_permitted) in packet.filters.iter().zip(verdicts) {
-            let refused = self.grant(index, &item, is_permitted, &mut outcome).err();
+            let asked = Asked { item, id: subscription_id, is_permitted };
+            let refused = self.grant(id, index, &asked, &mut outcome).err();
             if let Some(reason) = refused {
                 outcome.codes.push(match version {
                     Version::V5 => reason.value(),
@@ -101,19 +111,47 @@ impl Shard {
         }
     }
 
+    /// What a SUBSCRIBE asks for though CONNACK said that there is none of it.
+    fn not_offered(&mut self, id: ConnectionId, packet: &Subscribe<'_>) -> Option<ReasonCode> {
+        let terms = self.terms_of(id);
+        if packet.properties.subscription_identifier().is_some() && !terms.subscription_ids {
+            return Some(ReasonCode::SubscriptionIdentifiersNotSupported);
+        }
+        let (wildcards, shared) = (terms.wildcards, terms.shared);
+        packet.filters.iter().find_map(|item| {
+            let filter = item.filter.ok()?;
+            if filter.group.is_some() && item.options.no_local {
+                return Some(ReasonCode::ProtocolError); // [MQTT-3.8.3-4]
+            }
+            if filter.group.is_some() && !shared {
+                return Some(ReasonCode::SharedSubscriptionsNotSupported);
+            }
+            let is_wild = filter.filter.has_wildcards();
+            (is_wild && !wildcards).then_some(ReasonCode::WildcardSubscriptionsNotSupported)
+        })
+    }
+
     /// Grants one filter of a SUBSCRIBE, or says why not.
     fn grant(
         &mut self,
+        id: ConnectionId,
         index: u32,
-        item: &SubscribeFilter<'_>,
-        is_permitted: bool,
+        asked: &Asked<'_>,
         outcome: &mut Outcome,
     ) -> Result<(), ReasonCode> {
+        let item = &asked.item;
         let Ok(filter) = &item.filter else { return Err(ReasonCode::TopicFilterInvalid) };
+        let terms = self.terms_of(id);
+        let plus = filter.filter.levels().filter(|level| *level == "+").count();
+        let levels = filter.filter.levels().count();
+        if plus > terms.filter_plus_max || levels > terms.topic_levels_max {
+            return Err(ReasonCode::TopicFilterInvalid);
+        }
+        let qos = item.options.qos.min(terms.qos_max);
         if filter.group.is_some() {
             return Err(ReasonCode::SharedSubscriptionsNotSupported);
         }
-        if !is_permitted {
+        if !asked.is_permitted {
             return Err(ReasonCode::NotAuthorized);
         }
         let subscriptions_max = self.clients.config.subscriptions_max;
@@ -124,9 +162,9 @@ impl Shard {
         if !is_known && session.subscriptions.len() >= subscriptions_max {
             return Err(ReasonCode::QuotaExceeded);
         }
-        let options = item.options;
-        let qos = options.qos;
-        session.subscribe(item.text, options);
+        let options = SubscribeOptions { qos, ..item.options };
+        let subscription = Subscription { options, id: asked.id };
+        session.subscribe(item.text, subscription);
         let (namespace, durable) = (session.namespace, session.durable);
         let wants_retained = match options.retain_handling {
             RetainHandling::SendAlways => true,
@@ -134,17 +172,16 @@ impl Shard {
             RetainHandling::DoNotSend => false,
         };
         if wants_retained {
-            outcome.walks.push(Walk::new(item.text, qos));
+            outcome.walks.push(Walk::new(item.text, subscription));
         }
         let filter: Box<str> = item.text.into();
-        let grant = Grant { options, durable };
         outcome.changes.push(Change::Subscribe {
             namespace,
             filter: filter.clone(),
             subscriber,
-            grant,
+            granted: Granted::new(subscription, durable),
         });
-        outcome.operations.push(Operation::Subscribe { filter, options });
+        outcome.operations.push(Operation::Subscribe { filter, subscription });
         outcome.codes.push(qos as u8);
         self.event(|| Event::Subscribed { holder: subscriber.holder, filter: item.text.into() });
         Ok(())

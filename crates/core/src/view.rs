@@ -9,8 +9,9 @@ use std::sync::Arc;
 use bellbird_topics::{Cursor, Filter, Index, Namespace, PARTS, Progress, Retained, TopicName};
 use bellbird_topics::{part_of_filter, part_of_topic};
 
-use crate::contract::{Change, Grant, Subscriber};
+use crate::contract::{Change, Subscriber};
 use crate::message::Message;
+use crate::subscription::Granted;
 
 /// Read access to the node-wide view.
 pub trait View {
@@ -24,7 +25,7 @@ pub trait View {
         &self,
         namespace: Namespace,
         topic: TopicName<'_>,
-        found: &mut Vec<(Subscriber, Grant)>,
+        found: &mut Vec<(Subscriber, Granted)>,
     ) -> u64;
 
     /// Walks on through the retained messages that match, visiting at most `budget` nodes.
@@ -41,7 +42,7 @@ pub trait View {
 /// The view's content: one per node, or one per shard, as the shell decides.
 #[derive(Default)]
 pub struct Tables {
-    subscriptions: Index<Subscriber, Grant>,
+    subscriptions: Index<Subscriber, Granted>,
     retained: Retained<Arc<Message>>,
     order: u64,
 }
@@ -57,9 +58,9 @@ impl Tables {
     pub fn apply(&mut self, changes: &[Change], mut touched: impl FnMut(Option<usize>)) -> u64 {
         for change in changes {
             match change {
-                Change::Subscribe { namespace, filter, subscriber, grant } => {
+                Change::Subscribe { namespace, filter, subscriber, granted } => {
                     let Ok(filter) = Filter::parse(filter) else { continue };
-                    self.subscriptions.insert(*namespace, filter, *subscriber, *grant);
+                    self.subscriptions.insert(*namespace, filter, *subscriber, *granted);
                     touched(part_of_filter(*namespace, filter));
                 }
                 Change::Unsubscribe { namespace, filter, subscriber } => {
@@ -85,9 +86,9 @@ impl Tables {
         &self,
         namespace: Namespace,
         topic: TopicName<'_>,
-        found: &mut Vec<(Subscriber, Grant)>,
+        found: &mut Vec<(Subscriber, Granted)>,
     ) {
-        self.subscriptions.matches(namespace, topic, |key, grant| found.push((*key, *grant)));
+        self.subscriptions.matches(namespace, topic, |key, granted| found.push((*key, *granted)));
     }
 
     /// See [`View::walk`].
@@ -154,7 +155,7 @@ impl View for OwnView {
         &self,
         namespace: Namespace,
         topic: TopicName<'_>,
-        found: &mut Vec<(Subscriber, Grant)>,
+        found: &mut Vec<(Subscriber, Granted)>,
     ) -> u64 {
         self.tables.matches(namespace, topic, found);
         self.generations[part_of_topic(namespace, topic)]

@@ -7,6 +7,7 @@ use bellbird_codec::QoS;
 use bellbird_topics::Cursor;
 
 use crate::message::Message;
+use crate::subscription::{Subscription, SubscriptionIds};
 
 /// A walk through the retained messages that one subscription asked for. It is exempt from the
 /// queue's limit and goes on only as far as the client keeps up.
@@ -14,6 +15,7 @@ use crate::message::Message;
 pub(crate) struct Walk {
     pub(crate) filter: Box<str>,
     pub(crate) granted: QoS,
+    pub(crate) ids: SubscriptionIds,
     pub(crate) cursor: Cursor,
     /// What the last slice found and is still to be sent.
     pub(crate) found: VecDeque<Arc<Message>>,
@@ -22,10 +24,11 @@ pub(crate) struct Walk {
 }
 
 impl Walk {
-    pub(crate) fn new(filter: &str, granted: QoS) -> Self {
+    pub(crate) fn new(filter: &str, subscription: Subscription) -> Self {
         Self {
             filter: filter.into(),
-            granted,
+            granted: subscription.options.qos,
+            ids: subscription.id.into_iter().collect(),
             cursor: Cursor::new(),
             found: VecDeque::new(),
             is_done: false,

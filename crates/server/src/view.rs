@@ -9,7 +9,7 @@ use std::hint::spin_loop;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use bellbird_core::{Change, Grant, Message, Subscriber, Tables, View};
+use bellbird_core::{Change, Granted, Message, Subscriber, Tables, View};
 use bellbird_topics::{Cursor, Filter, Namespace, PARTS, Progress, TopicName, part_of_topic};
 
 /// The view as one reader has it. A clone shows the same view to another reader: each thread
@@ -74,7 +74,7 @@ impl View for SharedView {
         &self,
         namespace: Namespace,
         topic: TopicName<'_>,
-        found: &mut Vec<(Subscriber, Grant)>,
+        found: &mut Vec<(Subscriber, Granted)>,
     ) -> u64 {
         self.read(|tables| {
             tables.matches(namespace, topic, found);
@@ -192,7 +192,7 @@ const PAUSE: u32 = 50;
 #[cfg(test)]
 mod tests {
     use bellbird_codec::{QoS, RetainHandling, SubscribeOptions};
-    use bellbird_core::{Holder, ShardId, Slot};
+    use bellbird_core::{Holder, ShardId, Slot, Subscription};
 
     use super::*;
 
@@ -207,8 +207,9 @@ mod tests {
             slot: Slot::new(ShardId(0), 0).unwrap(),
             holder: Holder { number, incarnation: 1 },
         };
-        let grant = Grant { options, durable: false };
-        Change::Subscribe { namespace: Namespace(0), filter: "a/b".into(), subscriber, grant }
+        let subscription = Subscription { options, id: None };
+        let granted = Granted::new(subscription, false);
+        Change::Subscribe { namespace: Namespace(0), filter: "a/b".into(), subscriber, granted }
     }
 
     fn count(view: &SharedView) -> (usize, u64) {

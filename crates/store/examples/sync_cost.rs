@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bellbird_codec::QoS;
+use bellbird_core::SubscriptionIds;
 use bellbird_core::identity::{Holder, Lane, MessageId, Time};
 use bellbird_core::message::{Message, MessageParts};
 use bellbird_core::record::{Append, Delivery, Record};
@@ -124,7 +125,12 @@ fn record() -> Result<Record, Box<dyn Error>> {
         lane: Lane(7),
         at: Time(1_800_000_000_000),
         message: Arc::new(message),
-        holders: vec![Delivery { holder, qos: QoS::AtLeastOnce, retain: false }],
+        holders: vec![Delivery {
+            holder,
+            qos: QoS::AtLeastOnce,
+            retain: false,
+            ids: SubscriptionIds::default(),
+        }],
         received: None,
         retained: None,
     }))

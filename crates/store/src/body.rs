@@ -8,6 +8,7 @@ use bellbird_core::message::{Message, MessageParts};
 use bellbird_core::record::{
     Append, Commit, Delivery, Operation, Received, Record, Retain, Settings,
 };
+use bellbird_core::subscription::{Subscription, SubscriptionId, SubscriptionIds};
 use bellbird_topics::{Namespace, TopicName};
 
 use crate::bytes::{Malformed, Reader, put_bytes, put_u64};
@@ -59,6 +60,7 @@ fn encode_append(append: &Append, out: &mut Vec<u8>) {
     for delivery in &append.holders {
         encode_holder(delivery.holder, out);
         out.push(qos_bits(delivery.qos) | flag(delivery.retain, RETAIN));
+        encode_ids(&delivery.ids, out);
     }
     match append.received {
         Some(Received { holder, packet_id }) => {
@@ -78,7 +80,8 @@ fn decode_append(reader: &mut Reader<'_>) -> Result<Append, Malformed> {
         holders: reader.list(DELIVERY_BYTES_MIN, |reader| {
             let holder = decode_holder(reader)?;
             let flags = flags(reader, QOS | RETAIN)?;
-            Ok(Delivery { holder, qos: qos(flags)?, retain: flags & RETAIN != 0 })
+            let retain = flags & RETAIN != 0;
+            Ok(Delivery { holder, qos: qos(flags)?, retain, ids: decode_ids(reader)? })
         })?,
         received: match PacketId::new(reader.u16()?) {
             Some(packet_id) => Some(Received { holder: decode_holder(reader)?, packet_id }),
@@ -157,10 +160,11 @@ fn encode_operation(operation: &Operation, out: &mut Vec<u8>) {
             out.push(LEAVE);
             put_u64(out, (*expiry_secs).into());
         }
-        Operation::Subscribe { filter, options } => {
+        Operation::Subscribe { filter, subscription } => {
             out.push(SUBSCRIBE);
             put_bytes(out, filter.as_bytes());
-            out.push(options_bits(*options));
+            out.push(options_bits(subscription.options));
+            put_u64(out, subscription.id.map_or(0, |id| id.value().into()));
         }
         Operation::Unsubscribe { filter } => {
             out.push(UNSUBSCRIBE);
@@ -212,9 +216,10 @@ fn decode_operation(reader: &mut Reader<'_>) -> Result<Operation, Malformed> {
         },
         RESUME => Operation::Resume { user_name: optional(reader)?, expiry_secs: reader.u32()? },
         LEAVE => Operation::Leave { expiry_secs: reader.u32()? },
-        SUBSCRIBE => {
-            Operation::Subscribe { filter: reader.text()?.into(), options: options(reader)? }
-        }
+        SUBSCRIBE => Operation::Subscribe {
+            filter: reader.text()?.into(),
+            subscription: Subscription { options: options(reader)?, id: subscription_id(reader)? },
+        },
         UNSUBSCRIBE => Operation::Unsubscribe { filter: reader.text()?.into() },
         DONE => Operation::Done { position: Position(reader.u64()?) },
         SENDING => {
@@ -272,6 +277,30 @@ fn encode_holder(holder: Holder, out: &mut Vec<u8>) {
 
 fn decode_holder(reader: &mut Reader<'_>) -> Result<Holder, Malformed> {
     Ok(Holder { number: reader.u64()?, incarnation: reader.u32()? })
+}
+
+fn encode_ids(ids: &SubscriptionIds, out: &mut Vec<u8>) {
+    put_u64(out, ids.iter().count() as u64);
+    for id in ids.iter() {
+        put_u64(out, id.value().into());
+    }
+}
+
+fn decode_ids(reader: &mut Reader<'_>) -> Result<SubscriptionIds, Malformed> {
+    let wrong = Malformed("a subscription identifier is out of range");
+    let ids = reader.list(1, |reader| SubscriptionId::new(reader.u32()?).ok_or(wrong))?;
+    Ok(ids.into_iter().collect())
+}
+
+/// 0 for none.
+fn subscription_id(reader: &mut Reader<'_>) -> Result<Option<SubscriptionId>, Malformed> {
+    match reader.u32()? {
+        0 => Ok(None),
+        value => {
+            let wrong = Malformed("a subscription identifier is out of range");
+            Ok(Some(SubscriptionId::new(value).ok_or(wrong)?))
+        }
+    }
 }
 
 /// 0 for none, else 1 and the text.
@@ -374,8 +403,8 @@ const EXPIRES: u8 = 0b1000;
 const NO_LOCAL: u8 = 0b100;
 const RETAIN_AS_PUBLISHED: u8 = 0b1000;
 
-/// A number, an incarnation, flags.
-const DELIVERY_BYTES_MIN: usize = 3;
+/// A number, an incarnation, flags, how many identifiers.
+const DELIVERY_BYTES_MIN: usize = 4;
 /// A tag.
 const OPERATION_BYTES_MIN: usize = 1;
 
@@ -399,7 +428,12 @@ mod tests {
             lane: Lane(7),
             at: Time(8),
             message: Arc::new(message),
-            holders: vec![Delivery { holder, qos: QoS::AtLeastOnce, retain: true }],
+            holders: vec![Delivery {
+                holder,
+                qos: QoS::AtLeastOnce,
+                retain: true,
+                ids: [2, 1].into_iter().filter_map(SubscriptionId::new).collect(),
+            }],
             received: PacketId::new(300).map(|packet_id| Received { holder, packet_id }),
             retained: Some(9),
         })
@@ -412,12 +446,13 @@ mod tests {
             retain_as_published: false,
             retain_handling: RetainHandling::DoNotSend,
         };
+        let subscription = Subscription { options, id: SubscriptionId::new(3) };
         Record::Commit(Commit {
             holder: Holder { number: 5, incarnation: 6 },
             epoch: 2,
             at: Time(8),
             operations: vec![
-                Operation::Subscribe { filter: "a/#".into(), options },
+                Operation::Subscribe { filter: "a/#".into(), subscription },
                 Operation::Done { position: Position(130) },
                 Operation::End,
             ],
@@ -436,10 +471,10 @@ mod tests {
         let append_body = [
             &[7, 8, 0b1110, 1, 2, 0xAC, 2, 0, 0x80, 1, 3][..],
             b"a/b\x02\x09\x09\x02on",
-            &[1, 5, 6, 0b101, 0xAC, 2, 5, 6, 9],
+            &[1, 5, 6, 0b101, 2, 1, 2, 0xAC, 2, 5, 6, 9],
         ];
         check(&append(), 1, &append_body.concat());
-        let commit_body = [&[5, 6, 2, 8, 3, 4, 3][..], b"a/#", &[0x25, 6, 0x82, 1, 7]];
+        let commit_body = [&[5, 6, 2, 8, 3, 4, 3][..], b"a/#", &[0x25, 3, 6, 0x82, 1, 7]];
         check(&commit(), 2, &commit_body.concat());
         let settings = Settings { key: "k".into(), value: [1, 2].into() };
         check(&Record::Settings(settings), 4, &[1, b'k', 2, 1, 2]);

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bellbird_codec::{PacketId, QoS, SubscribeOptions};
+use bellbird_codec::{PacketId, QoS};
 use bellbird_topics::Namespace;
 
 use crate::config::Config;
@@ -12,6 +12,7 @@ use crate::record::Operation;
 use crate::release::StoredFor;
 use crate::session::{Inflight, Queued, Receipt, Session, Stage};
 use crate::sessions::{home_of, lane_of};
+use crate::subscription::Subscription;
 use crate::will::{AfterWill, DueWill, Will};
 
 /// One incarnation of a holder.
@@ -26,7 +27,7 @@ pub(super) struct HolderState {
     pub(super) left_at: Option<Time>,
     pub(super) ended: bool,
     pub(super) will: Option<Will>,
-    pub(super) subscriptions: BTreeMap<Box<str>, SubscribeOptions>,
+    pub(super) subscriptions: BTreeMap<Box<str>, Subscription>,
     /// With the lane that each came by.
     pub(super) queue: BTreeMap<Position, (Lane, Queued)>,
     /// Done before the message itself was read.
@@ -65,8 +66,8 @@ impl HolderState {
                 self.expiry_secs = expiry_secs;
                 self.left_at = Some(at);
             }
-            Operation::Subscribe { filter, options } => {
-                self.subscriptions.insert(filter, options);
+            Operation::Subscribe { filter, subscription } => {
+                self.subscriptions.insert(filter, subscription);
             }
             Operation::Unsubscribe { filter } => {
                 self.subscriptions.remove(&filter);

@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use bellbird_core::{Change, Grant, Subscriber, Tables};
+use bellbird_core::{Change, Granted, Subscriber, Tables};
 use bellbird_topics::{Namespace, PARTS, TopicName, part_of_topic};
 
 use crate::one_lock::touch;
@@ -53,7 +53,7 @@ impl LeftRight {
         &self,
         reader: usize,
         topic: TopicName<'_>,
-        found: &mut Vec<(Subscriber, Grant)>,
+        found: &mut Vec<(Subscriber, Granted)>,
     ) -> u64 {
         loop {
             // Before the side is chosen: a result may be better than its generation, never worse.

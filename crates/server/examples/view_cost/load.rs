@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bellbird_codec::{QoS, RetainHandling, SubscribeOptions};
-use bellbird_core::{Change, Grant, Holder, ShardId, Slot, Subscriber};
+use bellbird_core::{Change, Granted, Holder, ShardId, Slot, Subscriber, Subscription};
 use bellbird_topics::Namespace;
 
 /// What every way is measured with.
@@ -39,8 +39,8 @@ fn begin(number: u64) -> Change {
         retain_handling: RetainHandling::SendAlways,
     };
     let (filter, subscriber) = (filter(number), subscriber(number));
-    let grant = Grant { options, durable: false };
-    Change::Subscribe { namespace: Namespace(0), filter, subscriber, grant }
+    let granted = Granted::new(Subscription { options, id: None }, false);
+    Change::Subscribe { namespace: Namespace(0), filter, subscriber, granted }
 }
 
 fn end(number: u64) -> Change {

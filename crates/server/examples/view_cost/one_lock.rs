@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock};
 
-use bellbird_core::{Change, Grant, Subscriber, Tables};
+use bellbird_core::{Change, Granted, Subscriber, Tables};
 use bellbird_topics::{Namespace, PARTS, TopicName, part_of_topic};
 
 pub(crate) struct OneLock {
@@ -33,7 +33,7 @@ impl OneLock {
     pub(crate) fn matches(
         &self,
         topic: TopicName<'_>,
-        found: &mut Vec<(Subscriber, Grant)>,
+        found: &mut Vec<(Subscriber, Granted)>,
     ) -> u64 {
         let tables = self.tables.read().unwrap_or_else(PoisonError::into_inner);
         tables.matches(Namespace(0), topic, found);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bellbird_core::{Change, Grant, OwnView, Subscriber, View};
+use bellbird_core::{Change, Granted, OwnView, Subscriber, View};
 use bellbird_server::SharedView;
 use bellbird_topics::{Namespace, TopicName};
 
@@ -14,7 +14,7 @@ pub(crate) trait Seat: Send {
     /// Applies a batch where this seat can reach.
     fn apply(&mut self, changes: &[Change]);
     fn generation(&self, part: usize) -> u64;
-    fn matches(&self, topic: TopicName<'_>, found: &mut Vec<(Subscriber, Grant)>) -> u64;
+    fn matches(&self, topic: TopicName<'_>, found: &mut Vec<(Subscriber, Granted)>) -> u64;
     /// All tables of the node that this seat reaches.
     fn memory_bytes(&self) -> usize;
 }
@@ -82,7 +82,7 @@ impl Seat for Arc<SharedView> {
         View::generation(&**self, part)
     }
 
-    fn matches(&self, topic: TopicName<'_>, found: &mut Vec<(Subscriber, Grant)>) -> u64 {
+    fn matches(&self, topic: TopicName<'_>, found: &mut Vec<(Subscriber, Granted)>) -> u64 {
         View::matches(&**self, Namespace(0), topic, found)
     }
 
@@ -100,7 +100,7 @@ impl Seat for OwnView {
         View::generation(self, part)
     }
 
-    fn matches(&self, topic: TopicName<'_>, found: &mut Vec<(Subscriber, Grant)>) -> u64 {
+    fn matches(&self, topic: TopicName<'_>, found: &mut Vec<(Subscriber, Granted)>) -> u64 {
         View::matches(self, Namespace(0), topic, found)
     }
 
@@ -118,7 +118,7 @@ impl Seat for Arc<OneLock> {
         OneLock::generation(self, part)
     }
 
-    fn matches(&self, topic: TopicName<'_>, found: &mut Vec<(Subscriber, Grant)>) -> u64 {
+    fn matches(&self, topic: TopicName<'_>, found: &mut Vec<(Subscriber, Granted)>) -> u64 {
         OneLock::matches(self, topic, found)
     }
 
@@ -136,7 +136,7 @@ impl Seat for (Arc<LeftRight>, usize) {
         self.0.generation(part)
     }
 
-    fn matches(&self, topic: TopicName<'_>, found: &mut Vec<(Subscriber, Grant)>) -> u64 {
+    fn matches(&self, topic: TopicName<'_>, found: &mut Vec<(Subscriber, Granted)>) -> u64 {
         self.0.matches(self.1, topic, found)
     }
 

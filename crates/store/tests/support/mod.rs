@@ -11,6 +11,7 @@ use bellbird_core::message::{Message, MessageParts};
 use bellbird_core::record::{
     Append, Commit, Delivery, Operation, Received, Record, Retain, Settings,
 };
+use bellbird_core::subscription::{Subscription, SubscriptionId, SubscriptionIds};
 use bellbird_store::{Batch, Faulty, Log, Medium, Options, Recovery, StoreError};
 use bellbird_topics::{Namespace, TopicName};
 
@@ -74,7 +75,7 @@ pub fn message(at: u64, payload: &[u8]) -> Record {
         lane: Lane(77),
         at: Time(at),
         message: Arc::new(Message::new(&parts)),
-        holders: vec![Delivery { holder, qos: QoS::AtLeastOnce, retain: false }],
+        holders: vec![Delivery { holder, qos: QoS::AtLeastOnce, retain: false, ids: ids(&[]) }],
         received: None,
         retained: None,
     })
@@ -97,8 +98,13 @@ pub fn every_kind() -> Vec<Record> {
                 payload: &[0xFF; 300],
             }));
             let holders = vec![
-                Delivery { holder, qos, retain },
-                Delivery { holder: Holder::default(), qos: QoS::AtMostOnce, retain: !retain },
+                Delivery { holder, qos, retain, ids: ids(&[1, 268_435_455]) },
+                Delivery {
+                    holder: Holder::default(),
+                    qos: QoS::AtMostOnce,
+                    retain: !retain,
+                    ids: ids(&[]),
+                },
             ];
             let packet_id = PacketId::new(u16::MAX).unwrap();
             let received = retain.then_some(Received { holder, packet_id });
@@ -138,6 +144,10 @@ pub fn every_kind() -> Vec<Record> {
     records
 }
 
+fn ids(values: &[u32]) -> SubscriptionIds {
+    values.iter().filter_map(|value| SubscriptionId::new(*value)).collect()
+}
+
 fn every_operation() -> Vec<Operation> {
     let Record::Append(Append { message, .. }) = message(1, b"gone") else { unreachable!() };
     let mut operations = vec![
@@ -173,7 +183,9 @@ fn every_operation() -> Vec<Operation> {
             for (no_local, retain_as_published) in [(false, true), (true, false)] {
                 let options =
                     SubscribeOptions { qos, no_local, retain_as_published, retain_handling };
-                operations.push(Operation::Subscribe { filter: "$share/g/a".into(), options });
+                let id = SubscriptionId::new(if no_local { 300 } else { 0 });
+                let subscription = Subscription { options, id };
+                operations.push(Operation::Subscribe { filter: "$share/g/a".into(), subscription });
             }
         }
     }
