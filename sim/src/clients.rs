@@ -56,8 +56,8 @@ impl World {
         let clean_start = self.rng.chance(self.shape.clean);
         let small = self.shape.has_small_clients;
         let expiry_secs = match version {
-            Version::V311 if clean_start => 0,
-            Version::V311 => u32::MAX,
+            Version::V31 | Version::V311 if clean_start => 0,
+            Version::V31 | Version::V311 => u32::MAX,
             Version::V5 => *self.rng.pick(&[0, 60, 400, 100_000, u32::MAX, u32::MAX]),
         };
         let is_v5 = version == Version::V5;
@@ -87,6 +87,7 @@ impl World {
         }
         let mut link = Link::new(client, asked);
         let connect = Packet::Connect(Connect {
+            is_bridge: false,
             version: asked.version,
             clean_start: asked.clean_start,
             keep_alive_secs: asked.keep_alive_secs,

@@ -258,7 +258,8 @@ impl World {
                     if !self.links[link].watch.is_garbled {
                         self.fail(format!("link {link} sent what is no packet: {error:?}"));
                     }
-                    let _flow = self.feed(shard, Input::Malformed { connection, error });
+                    let _flow =
+                        self.feed(shard, Input::Malformed { connection, error, version: None });
                     at = bytes.len();
                     self.links[link].runnable = false;
                     break;

@@ -116,10 +116,10 @@ fn check_header(first: u8, version: Option<Version>, sender: Sender) -> Result<(
         (kind::CONNECT, Some(_)) if sender == Sender::Client => {
             return Err(DecodeError::SecondConnect);
         }
-        (kind::RESERVED, _) | (kind::AUTH, Some(Version::V311)) => {
+        (kind::RESERVED, _) | (kind::AUTH, Some(Version::V31 | Version::V311)) => {
             return Err(DecodeError::PacketType);
         }
-        (kind::DISCONNECT, Some(Version::V311)) => Some(Sender::Client),
+        (kind::DISCONNECT, Some(Version::V31 | Version::V311)) => Some(Sender::Client),
         (kind::CONNECT | kind::SUBSCRIBE | kind::UNSUBSCRIBE | kind::PINGREQ, _) => {
             Some(Sender::Client)
         }
@@ -129,7 +129,10 @@ fn check_header(first: u8, version: Option<Version>, sender: Sender) -> Result<(
     if expected_sender.is_some_and(|expected| expected != sender) {
         return Err(DecodeError::WrongDirection);
     }
-    if first & 0x0F != kind::flags(kind) {
+    // 3.1 has a DUP flag where later versions have a fixed 0 (its section 2.1).
+    let may_repeat = version == Some(Version::V31) && kind::flags(kind) != 0;
+    let ignored = if may_repeat { DUP } else { 0 };
+    if first & 0x0F & !ignored != kind::flags(kind) {
         return Err(DecodeError::FixedHeaderFlags); // [MQTT-2.1.3-1]
     }
     Ok(())
@@ -167,6 +170,9 @@ fn decode_body(
         _ => Err(DecodeError::PacketType),
     }
 }
+
+/// Set on what is sent once more.
+const DUP: u8 = 0b1000;
 
 /// The packet types (section 2.1.2): the upper half of the first byte.
 pub(crate) mod kind {

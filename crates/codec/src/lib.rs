@@ -1,4 +1,4 @@
-//! MQTT packets and their bytes, for MQTT 3.1.1 and 5.0, in one packet model.
+//! MQTT packets and their bytes, for MQTT 3.1, 3.1.1 and 5.0, in one packet model.
 //!
 //! A packet borrows from the buffer it was decoded from; decoding allocates nothing, and costs
 //! time linear in the packet. Packets carry data and decide nothing: what depends on the state of
@@ -21,7 +21,7 @@ pub use packet::{
     PublishFrame, PublishParts, QoS, RetainHandling, Suback, Subscribe, SubscribeBuffer,
     SubscribeFilter, SubscribeFilters, SubscribeFiltersIter, SubscribeOptions, Unsuback,
     Unsubscribe, UnsubscribeBuffer, UnsubscribeFilters, UnsubscribeFiltersIter, Version, Will,
-    encode_publish, publish_len,
+    encode_publish, peek_version, publish_len,
 };
 pub use properties::{Properties, PropertiesIter, PropertyBuffer};
 pub use property::Property;

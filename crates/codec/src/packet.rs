@@ -1,4 +1,4 @@
-//! The packets of MQTT 3.1.1 and 5.0 as one model: 3.1.1 leaves properties empty and reason codes
+//! The packets of MQTT 3.1, 3.1.1 and 5.0 as one model: those before 5.0 leave properties empty and reason codes
 //! at success. Each packet's folder entry holds its fields, its reader and its writer.
 
 mod acknowledgement;
@@ -14,7 +14,7 @@ use std::num::NonZeroU16;
 
 pub use acknowledgement::Acknowledgement;
 pub use connack::Connack;
-pub use connect::{Connect, Will};
+pub use connect::{Connect, Will, peek_version};
 pub use disconnect::{Auth, Disconnect};
 pub use publish::{Publish, PublishFrame, PublishParts, encode_publish, publish_len};
 pub use subscribe::{
@@ -63,6 +63,8 @@ pub enum Packet<'a> {
 /// A protocol version; newer ones compare greater.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Version {
+    /// MQTT 3.1, protocol level 3 and another name.
+    V31,
     /// MQTT 3.1.1, protocol level 4.
     V311,
     /// MQTT 5.0, protocol level 5.
@@ -74,7 +76,7 @@ impl Version {
     #[inline]
     pub fn has_properties(self) -> bool {
         match self {
-            Self::V311 => false,
+            Self::V31 | Self::V311 => false,
             Self::V5 => true,
         }
     }
@@ -82,6 +84,7 @@ impl Version {
     /// The protocol level in CONNECT.
     pub(crate) fn level(self) -> u8 {
         match self {
+            Self::V31 => 3,
             Self::V311 => 4,
             Self::V5 => 5,
         }

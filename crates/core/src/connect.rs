@@ -6,7 +6,7 @@ use bellbird_codec::{
 use bellbird_topics::Namespace;
 
 use crate::aliases::Aliases;
-use crate::config::Terms;
+use crate::config::{Profile, Terms};
 use crate::connection::{Cause, Opening, Parks, Phase};
 use crate::contract::{Change, Event, Flow, Output};
 use crate::identity::{ConnectionId, Holder, Ticket, Time};
@@ -30,6 +30,8 @@ pub struct Hello {
     pub namespace: Namespace,
     /// Its final client identifier, and the user name it proved.
     pub name: Name,
+    /// Whether it is a bridge that does not want its own messages back.
+    pub is_bridge: bool,
     /// The listener it came through.
     pub listener: u8,
     /// Whether the server chose the identifier [MQTT-3.1.3-6].
@@ -64,7 +66,7 @@ impl Shard {
             return self.refuse(now, id, code);
         }
         let is_assigned = packet.client_id.is_empty();
-        if is_assigned && packet.version == Version::V311 && !packet.clean_start {
+        if !is_valid(packet, self.clients.config.terms(listener).profile) {
             return self.refuse(now, id, ReasonCode::ClientIdentifierNotValid);
         }
         let client_id: Box<str> =
@@ -185,6 +187,7 @@ impl Shard {
         session.owner = id.index;
         session.name = hello.name.clone();
         session.version = hello.version;
+        session.is_bridge = hello.is_bridge;
         session.has_aliases = aliases_max > 0;
         session.max_packet_bytes = hello.max_packet_bytes;
         session.inflight_max = inflight_max;
@@ -259,7 +262,8 @@ impl Shard {
             self.announce(self.clients.config.terms(listener), &opening, &client_id, &mut buffer);
         }
         let connack = Packet::Connack(Connack {
-            session_present: opening.session_present,
+            // 3.1 has no such flag.
+            session_present: opening.session_present && version != Version::V31,
             code: 0,
             properties: buffer.as_properties(),
         });
@@ -317,7 +321,7 @@ impl Shard {
         connection.phase = Phase::Closing;
         let code = match version {
             Version::V5 => Some(reason.value()),
-            Version::V311 => return_code(reason),
+            Version::V31 | Version::V311 => return_code(reason),
         };
         if let Some(code) = code {
             let properties = Properties::default();
@@ -395,9 +399,9 @@ impl Shard {
         let terms = self.clients.config.terms(listener);
         let properties = packet.properties;
         let asked = match packet.version {
-            Version::V311 if packet.clean_start => 0,
+            Version::V31 | Version::V311 if packet.clean_start => 0,
             // Clean Session 0 has no expiry of its own: such a session is kept [MQTT-3.1.2-5].
-            Version::V311 => u32::MAX,
+            Version::V31 | Version::V311 => u32::MAX,
             Version::V5 => properties.session_expiry_interval().unwrap_or(0),
         };
         let expiry_secs = asked.min(terms.session_expiry_secs_max);
@@ -406,6 +410,7 @@ impl Shard {
             version: packet.version,
             namespace: Namespace::default(),
             name,
+            is_bridge: packet.is_bridge,
             listener,
             is_assigned,
             clean_start: packet.clean_start,
@@ -442,6 +447,20 @@ fn unsupported(packet: &Connect<'_>, terms: &Terms) -> Option<ReasonCode> {
     let is_deep = will.topic.levels().count() > terms.topic_levels_max;
     is_deep.then_some(ReasonCode::TopicNameInvalid)
 }
+
+/// Whether the client identifier is one that the version allows.
+fn is_valid(packet: &Connect<'_>, profile: Profile) -> bool {
+    let len = packet.client_id.chars().count();
+    match packet.version {
+        Version::V31 => len > 0 && (len <= CLIENT_ID_MAX_31 || profile == Profile::Tolerant),
+        // [MQTT-3.1.3-8 of 3.1.1]
+        Version::V311 => len > 0 || packet.clean_start,
+        Version::V5 => true,
+    }
+}
+
+/// The longest client identifier of 3.1 (its section 3.1).
+const CLIENT_ID_MAX_31: usize = 23;
 
 /// The Keep Alive of a client that asked for one, within our bound; 0 is none.
 fn keep_alive(asked_secs: u16, secs_max: u16) -> u16 {

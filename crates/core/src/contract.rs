@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use bellbird_codec::{DecodeError, Packet};
+use bellbird_codec::{DecodeError, Packet, Version};
 use bellbird_topics::Namespace;
 
 use crate::connect::Hello;
@@ -46,6 +46,8 @@ pub enum Input<'a> {
         connection: ConnectionId,
         /// What is wrong with them.
         error: DecodeError,
+        /// The version in which to refuse a CONNECT, as far as it could be read.
+        version: Option<Version>,
     },
     /// The shell handed bytes of the connection's outbox to the kernel.
     Sent {

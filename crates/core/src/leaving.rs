@@ -47,10 +47,17 @@ impl Shard {
         }
     }
 
-    pub(crate) fn malformed(&mut self, now: Time, id: ConnectionId, reason: ReasonCode) {
+    pub(crate) fn malformed(
+        &mut self,
+        now: Time,
+        id: ConnectionId,
+        reason: ReasonCode,
+        version: Option<Version>,
+    ) {
         let Some(connection) = self.clients.connections.live(id) else { return };
         match connection.phase {
             Phase::Fresh => {
+                connection.version = version.unwrap_or(connection.version);
                 let _refused = self.refuse(now, id, reason);
             }
             Phase::Opening | Phase::Open => self.disconnect(now, id, reason, Cause::Protocol),

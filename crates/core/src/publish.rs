@@ -223,7 +223,7 @@ impl Shard {
         }
         let reason = match publisher.version {
             Version::V5 if route.is_empty() => ReasonCode::NoMatchingSubscribers,
-            Version::V5 | Version::V311 => ReasonCode::Success,
+            Version::V5 | Version::V31 | Version::V311 => ReasonCode::Success,
         };
         let answer = packet_id.map(|packet_id| publisher.answer(qos, packet_id, reason));
         let route = (!is_live_only).then(|| route.clone());
@@ -252,7 +252,7 @@ impl Shard {
             }
             (Version::V5, None) => Flow::Continue,
             // Closing tells the client; an acknowledgement would lie to it [MQTT-3.3.5-2].
-            (Version::V311, _) => self.break_off(now, id, ReasonCode::NotAuthorized),
+            (Version::V31 | Version::V311, _) => self.break_off(now, id, ReasonCode::NotAuthorized),
         }
     }
 

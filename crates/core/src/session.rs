@@ -30,6 +30,9 @@ pub(crate) struct Session {
     pub(crate) version: Version,
     /// Outlives its connection; what it is owed is stored before it is acknowledged.
     pub(crate) durable: bool,
+    /// Its subscriptions count as with No Local and Retain As Published: a bridge before 5.0 cannot
+    /// say so.
+    pub(crate) is_bridge: bool,
     /// Its connection allows topic aliases toward the client.
     pub(crate) has_aliases: bool,
     /// The client's Receive Maximum, bounded by ours.
@@ -143,6 +146,7 @@ impl Session {
             max_packet_bytes: u32::MAX,
             version: Version::V311,
             durable: false,
+            is_bridge: false,
             has_aliases: false,
             inflight_max: 1,
             last_packet_id: 0,

@@ -99,8 +99,8 @@ impl Shard {
                 self.opened_at_home(now, connection, hello.listener);
                 self.arrive(now, connection, &hello);
             }
-            Input::Malformed { connection, error } => {
-                self.malformed(now, connection, error.reason());
+            Input::Malformed { connection, error, version } => {
+                self.malformed(now, connection, error.reason(), version);
             }
             Input::Closed { connection } => self.closed(now, connection),
             Input::Decided { connection, verdict } => self.decided(connection, verdict),

@@ -61,7 +61,7 @@ impl Shard {
             if let Some(reason) = refused {
                 outcome.codes.push(match version {
                     Version::V5 => reason.value(),
-                    Version::V311 => FAILURE,
+                    Version::V31 | Version::V311 => FAILURE,
                 });
             }
         }
@@ -162,7 +162,12 @@ impl Shard {
         if !is_known && session.subscriptions.len() >= subscriptions_max {
             return Err(ReasonCode::QuotaExceeded);
         }
-        let options = SubscribeOptions { qos, ..item.options };
+        let options = SubscribeOptions {
+            qos,
+            no_local: item.options.no_local || session.is_bridge,
+            retain_as_published: item.options.retain_as_published || session.is_bridge,
+            ..item.options
+        };
         let subscription = Subscription { options, id: asked.id };
         session.subscribe(item.text, subscription);
         let (namespace, durable) = (session.namespace, session.durable);

@@ -3,7 +3,7 @@
 use std::io::{self, Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use bellbird_codec::{DecodeError, Decoded, decode};
+use bellbird_codec::{DecodeError, Decoded, decode, peek_version};
 use bellbird_core::{ConnectionId, Flow, Input, Shard, Time, View};
 
 use crate::sockets::Socket;
@@ -67,8 +67,11 @@ pub(crate) fn feed(
                 fed.needed = needed;
                 return fed;
             }
-            Ok(Err(error)) => return malformed(core, now, view, id, error, fed),
-            Err(_panic) => return malformed(core, now, view, id, DecodeError::PacketType, fed),
+            Ok(Err(error)) => return malformed(core, now, view, id, rest, error, fed),
+            Err(_panic) => {
+                let error = DecodeError::PacketType;
+                return malformed(core, now, view, id, rest, error, fed);
+            }
         }
     }
     fed
@@ -79,10 +82,12 @@ fn malformed(
     now: Time,
     view: &dyn View,
     id: ConnectionId,
+    rest: &[u8],
     error: DecodeError,
     fed: Fed,
 ) -> Fed {
-    let _flow = core.handle(now, Input::Malformed { connection: id, error }, view);
+    let version = peek_version(rest);
+    let _flow = core.handle(now, Input::Malformed { connection: id, error, version }, view);
     fed
 }
 

@@ -37,7 +37,7 @@ impl Template {
     pub(super) fn new(version: Version, qos: QoS, topic: &str, payload_bytes: usize) -> Self {
         let has_id = qos != QoS::AtMostOnce;
         let properties: &[u8] = match version {
-            Version::V311 => &[],
+            Version::V31 | Version::V311 => &[],
             Version::V5 => &[0],
         };
         let id: &[u8] = if has_id { &[0, 0] } else { &[] };

@@ -45,6 +45,7 @@ pub(super) fn connect(version: Version, introduction: &Introduction) -> Vec<u8> 
         properties.push(Property::SessionExpiryInterval(SESSION_EXPIRY_SECS));
     }
     let packet = Packet::Connect(Connect {
+        is_bridge: false,
         version,
         clean_start: introduction.session == Session::Clean,
         keep_alive_secs: 0,

@@ -137,7 +137,7 @@ impl Report {
             Work::Idle { .. } => ("idle", 0, 0, None),
         };
         let mqtt = match plan.version {
-            Version::V311 => 3,
+            Version::V31 | Version::V311 => 3,
             Version::V5 => 5,
         };
         Self {

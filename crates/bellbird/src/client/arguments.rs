@@ -114,12 +114,10 @@ pub(crate) struct WillArguments {
 
 fn version(text: &str) -> Result<Version, String> {
     match text {
+        "31" | "mqttv31" => Ok(Version::V31),
         "311" | "mqttv311" => Ok(Version::V311),
         "5" | "mqttv5" => Ok(Version::V5),
-        "31" | "mqttv31" => {
-            Err("MQTT 3.1 is not spoken here: mqttv311 is its successor, mqttv5 the latest".into())
-        }
-        _ => Err("mqttv311 and mqttv5 are the versions".into()),
+        _ => Err("mqttv31, mqttv311 and mqttv5 are the versions".into()),
     }
 }
 
@@ -137,13 +135,14 @@ mod tests {
     #[test]
     fn versions() {
         let check = |text, expected| assert_eq!(version(text).ok(), expected, "{text}");
+        check("31", Some(Version::V31));
         check("311", Some(Version::V311));
         check("mqttv311", Some(Version::V311));
         check("5", Some(Version::V5));
         check("mqttv5", Some(Version::V5));
-        check("mqttv31", None);
+        check("mqttv31", Some(Version::V31));
         check("4", None);
-        assert!(version("31").unwrap_err().contains("mqttv311"), "the remedy");
+        assert!(version("4").unwrap_err().contains("mqttv311"), "the remedy");
     }
 
     #[test]

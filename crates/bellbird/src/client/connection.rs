@@ -180,9 +180,11 @@ impl Connection {
             Event::Signal => Ok(Some(Happening::Signal)),
             Event::Malformed(error) => Err(not_mqtt(&error)),
             Event::Closed(None) => Err(Failure::Lost(match self.version {
-                Version::V311 => "the broker closed the connection; in 3.1.1 it cannot say why, \
+                Version::V31 | Version::V311 => {
+                    "the broker closed the connection; before 5.0 it cannot say why, \
                                   with -V mqttv5 it may"
-                    .to_owned(),
+                        .to_owned()
+                }
                 Version::V5 => "the broker closed the connection without a reason".to_owned(),
             })),
             Event::Closed(Some(error)) => Err(lost_while("receiving", &error)),

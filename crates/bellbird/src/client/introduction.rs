@@ -51,7 +51,7 @@ impl Introduction {
     ) -> Result<Shared, Failure> {
         let url = arguments.url.as_deref().map(Url::parse).transpose()?.unwrap_or_default();
         let version = arguments.protocol_version;
-        if version == Version::V311 && !arguments.property.is_empty() {
+        if !version.has_properties() && !arguments.property.is_empty() {
             return Err(usage("-D: 3.1.1 has no properties; add -V mqttv5"));
         }
         let mut sets = PropertySets::parse(&arguments.property, places)?;
@@ -91,6 +91,7 @@ impl Introduction {
             properties: will.properties.as_properties(),
         });
         Packet::Connect(Connect {
+            is_bridge: false,
             version: self.version,
             clean_start: self.clean_start,
             keep_alive_secs: self.keep_alive_secs,
@@ -136,7 +137,9 @@ fn set_session_expiry(
 ) -> Result<(), Failure> {
     let declared = connect.as_properties().session_expiry_interval();
     match (arguments.protocol_version, arguments.session_expiry_interval) {
-        (Version::V311, Some(_)) => Err(usage("-x: 3.1.1 has no session expiry; add -V mqttv5")),
+        (Version::V31 | Version::V311, Some(_)) => {
+            Err(usage("-x: only 5.0 has no session expiry; add -V mqttv5"))
+        }
         (Version::V5, Some(_)) if declared.is_some() => {
             Err(usage("-x and -D connect session-expiry-interval say the same: leave one out"))
         }
@@ -148,7 +151,7 @@ fn set_session_expiry(
             connect.push(Property::SessionExpiryInterval(u32::MAX));
             Ok(())
         }
-        (Version::V311 | Version::V5, None) => Ok(()),
+        (Version::V31 | Version::V311 | Version::V5, None) => Ok(()),
     }
 }
 
@@ -160,7 +163,7 @@ fn password(
     given: Option<Vec<u8>>,
     environment: Option<OsString>,
 ) -> Result<Option<Vec<u8>>, Failure> {
-    if given.is_some() && user_name.is_none() && version == Version::V311 {
+    if given.is_some() && user_name.is_none() && !version.has_properties() {
         return Err(usage("-P: in 3.1.1 a password needs a user name; add -u or -V mqttv5"));
     }
     let environment = environment.filter(|_| user_name.is_some()).map(OsString::into_vec);

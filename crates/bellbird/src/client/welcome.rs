@@ -50,7 +50,7 @@ impl Welcome {
 /// A refusal, with its remedy where there is one.
 fn refusal(code: u8, version: Version) -> String {
     let (name, number) = match version {
-        Version::V311 => (return_code_name(code), format!("{code}")),
+        Version::V31 | Version::V311 => (return_code_name(code), format!("{code}")),
         Version::V5 => (reason_name(code), format!("0x{code:02X}")),
     };
     let remedy = match code {

@@ -30,8 +30,10 @@ impl<'a> Connack<'a> {
             return Err(DecodeError::ConnackFlags); // [MQTT-3.2.2-1]
         }
         match version {
-            Version::V311 if code > RETURN_CODE_MAX => return Err(DecodeError::Reason { code }),
-            Version::V311 => {}
+            Version::V31 | Version::V311 if code > RETURN_CODE_MAX => {
+                return Err(DecodeError::Reason { code });
+            }
+            Version::V31 | Version::V311 => {}
             Version::V5 => {
                 Carrier::Connack.check(code, Sender::Server)?; // [MQTT-3.2.2-8]
             }

@@ -5,17 +5,20 @@ use std::fmt;
 use bellbird_topics::TopicName;
 
 use super::{QoS, Version};
-use crate::decode::Sender;
+use crate::decode::{Sender, kind};
 use crate::error::DecodeError;
 use crate::properties::Properties;
 use crate::property::Place;
-use crate::wire::{Reader, put_binary, put_two_bytes};
+use crate::wire::{Reader, VariableInteger, put_binary, put_two_bytes};
 
 /// A client opens its connection.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Connect<'a> {
     /// The version of this packet and of all that follow.
     pub version: Version,
+    /// The highest bit of the protocol level is set: Mosquitto's bridges say with it that they
+    /// are one.
+    pub is_bridge: bool,
     /// Whether earlier session state is dropped; `CleanSession` in 3.1.1.
     pub clean_start: bool,
     /// Seconds between two packets of the client at most; 0 for no bound.
@@ -36,7 +39,7 @@ impl<'a> Connect<'a> {
     /// Reads everything after the fixed header.
     pub(crate) fn decode(body: &'a [u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(body);
-        let version = read_version(&mut reader)?;
+        let (version, is_bridge) = read_version(&mut reader)?;
         let flags = Flags::read(&mut reader, version)?;
         let keep_alive_secs = reader.two_bytes()?;
         let properties = Properties::read(&mut reader, version, Place::Connect, Sender::Client)?;
@@ -52,6 +55,7 @@ impl<'a> Connect<'a> {
         let clean_start = flags.clean_start;
         Ok(Self {
             version,
+            is_bridge,
             clean_start,
             keep_alive_secs,
             client_id,
@@ -63,8 +67,8 @@ impl<'a> Connect<'a> {
     }
 
     pub(crate) fn encode_body(&self, out: &mut Vec<u8>) {
-        put_binary(NAME, out);
-        out.push(self.version.level());
+        put_binary(if self.version == Version::V31 { NAME_31 } else { NAME }, out);
+        out.push(self.version.level() | if self.is_bridge { BRIDGE } else { 0 });
         out.push(Flags::of(self).bits());
         put_two_bytes(self.keep_alive_secs, out);
         self.properties.put(self.version, out);
@@ -150,7 +154,7 @@ impl Flags {
         let user_name = bits & USER_NAME != 0;
         let password = bits & PASSWORD != 0;
         // MQTT 5.0 lifted this rule [MQTT-3.1.2-22 of 3.1.1].
-        if version == Version::V311 && password && !user_name {
+        if !version.has_properties() && password && !user_name {
             return Err(DecodeError::PasswordWithoutUserName);
         }
         let will = has_will.then_some((qos, retain));
@@ -180,17 +184,40 @@ impl Flags {
 }
 
 /// Protocol name and level. A foreign name is refused like a foreign level [MQTT-3.1.2-1].
-fn read_version(reader: &mut Reader<'_>) -> Result<Version, DecodeError> {
+fn read_version(reader: &mut Reader<'_>) -> Result<(Version, bool), DecodeError> {
     let name = reader.binary()?;
     let level = reader.byte()?;
     match (name, level) {
-        (NAME, 4) => Ok(Version::V311),
-        (NAME, 5) => Ok(Version::V5),
+        (NAME_31, 3) => Ok((Version::V31, false)),
+        (NAME_31, BRIDGE_31) => Ok((Version::V31, true)),
+        (NAME, 4) => Ok((Version::V311, false)),
+        (NAME, BRIDGE_311) => Ok((Version::V311, true)),
+        (NAME, 5) => Ok((Version::V5, false)),
         _ => Err(DecodeError::UnsupportedVersion { level }), // [MQTT-3.1.2-2]
     }
 }
 
+/// The version in which to refuse a CONNECT that cannot be read, as far as its protocol level
+/// tells: a client of a version after 5.0 is answered in 5.0.
+pub fn peek_version(bytes: &[u8]) -> Option<Version> {
+    let (first, rest) = bytes.split_first()?;
+    let VariableInteger::Value { len, .. } = VariableInteger::read(rest) else { return None };
+    let mut reader = Reader::new(rest.get(len..)?);
+    reader.binary().ok()?;
+    let level = reader.byte().ok()?;
+    let is_connect = first >> 4 == kind::CONNECT;
+    is_connect.then_some(match level {
+        3 | BRIDGE_31 => Version::V31,
+        5..BRIDGE => Version::V5,
+        _ => Version::V311,
+    })
+}
+
 const NAME: &[u8] = b"MQTT";
+const NAME_31: &[u8] = b"MQIsdp";
+const BRIDGE: u8 = 0x80;
+const BRIDGE_31: u8 = BRIDGE | 3;
+const BRIDGE_311: u8 = BRIDGE | 4;
 const RESERVED: u8 = 0x01;
 const CLEAN_START: u8 = 0x02;
 const WILL: u8 = 0x04;

@@ -64,7 +64,7 @@ impl<'a> Publish<'a> {
             match (version, properties.topic_alias()) {
                 (Version::V5, Some(_)) => None,
                 (Version::V5, None) => return Err(DecodeError::TopicEmpty),
-                (Version::V311, _) => return Err(DecodeError::TopicName), // [MQTT-4.7.3-1]
+                (Version::V31 | Version::V311, _) => return Err(DecodeError::TopicName), // [MQTT-4.7.3-1]
             }
         } else {
             Some(TopicName::from_bytes(name)?) // [MQTT-3.3.2-1] [MQTT-3.3.2-2]
@@ -119,7 +119,7 @@ impl PublishParts<'_> {
     fn remaining_len(&self, version: Version) -> usize {
         let packet_id = if self.qos == QoS::AtMostOnce { 0 } else { 2 };
         let properties = match version {
-            Version::V311 => 0,
+            Version::V31 | Version::V311 => 0,
             Version::V5 => variable_integer_len(self.properties.len()) + self.properties.len(),
         };
         2 + self.topic.len() + packet_id + properties + self.payload.len()

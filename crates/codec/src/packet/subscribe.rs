@@ -35,7 +35,7 @@ impl<'a> Subscribe<'a> {
         self.properties.put(version, out);
         match version {
             Version::V5 => out.extend_from_slice(self.filters.raw),
-            Version::V311 => {
+            Version::V31 | Version::V311 => {
                 for filter in self.filters.iter() {
                     put_binary(filter.text.as_bytes(), out);
                     out.push(filter.options.qos.value());
@@ -147,8 +147,8 @@ impl SubscribeOptions {
 
     fn read(bits: u8, version: Version) -> Result<Self, DecodeError> {
         let reserved = match version {
-            Version::V311 => 0xFC, // [MQTT-3-8.3-4 of 3.1.1]
-            Version::V5 => 0xC0,   // [MQTT-3.8.3-5]
+            Version::V31 | Version::V311 => 0xFC, // [MQTT-3-8.3-4 of 3.1.1]
+            Version::V5 => 0xC0,                  // [MQTT-3.8.3-5]
         };
         if bits & reserved != 0 {
             return Err(DecodeError::SubscribeReserved);
@@ -236,8 +236,8 @@ impl<'a> Suback<'a> {
                 (Version::V5, _) => {
                     Carrier::Suback.check(code, Sender::Server)?; // [MQTT-3.9.3-2]
                 }
-                (Version::V311, 0..=2 | 0x80) => {}
-                (Version::V311, _) => return Err(DecodeError::Reason { code }),
+                (Version::V31 | Version::V311, 0..=2 | 0x80) => {}
+                (Version::V31 | Version::V311, _) => return Err(DecodeError::Reason { code }),
             }
         }
         Ok(Self { packet_id, properties, codes })

@@ -143,8 +143,8 @@ impl<'a> Unsuback<'a> {
         let properties = Properties::read(&mut reader, version, Place::Answer, Sender::Server)?;
         let codes = reader.finish();
         match version {
-            Version::V311 if codes.is_empty() => {}
-            Version::V311 => return Err(DecodeError::Surplus),
+            Version::V31 | Version::V311 if codes.is_empty() => {}
+            Version::V31 | Version::V311 => return Err(DecodeError::Surplus),
             Version::V5 if codes.is_empty() => return Err(DecodeError::Truncated),
             Version::V5 => {
                 for &code in codes {

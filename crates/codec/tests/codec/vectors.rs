@@ -88,6 +88,7 @@ fn topic(text: &str) -> TopicName<'_> {
 
 fn connects() -> Vec<Vector> {
     let small = Connect {
+        is_bridge: false,
         version: V311,
         clean_start: true,
         keep_alive_secs: 60,
@@ -112,6 +113,7 @@ fn connects() -> Vec<Vector> {
         ..small
     };
     let large_v5 = Connect {
+        is_bridge: false,
         version: V5,
         will: Some(Will {
             properties: properties(&[
@@ -395,3 +397,30 @@ fn farewells() -> Vec<Vector> {
 const V311: Version = Version::V311;
 const V5: Version = Version::V5;
 const NONE: Properties<'static> = Properties::EMPTY;
+
+#[test]
+fn names_and_levels_tell_the_version() {
+    let check = |name: &str, level: u8, version: Version, is_bridge: bool| {
+        let body = [&[0, u8::try_from(name.len()).unwrap()], name.as_bytes(), &[level, 2, 0, 60]];
+        let body = [&body.concat()[..], b"\0\x01c"].concat();
+        let bytes = [&[0x10, u8::try_from(body.len()).unwrap()], &body[..]].concat();
+        let Decoded::Packet { packet: Packet::Connect(connect), .. } =
+            decode(&bytes, None, 1000).unwrap()
+        else {
+            panic!("a CONNECT")
+        };
+        assert_eq!((connect.version, connect.is_bridge), (version, is_bridge));
+        let mut again = Vec::new();
+        Packet::Connect(connect).encode(version, &mut again);
+        assert_eq!(again, bytes);
+    };
+    check("MQIsdp", 3, Version::V31, false);
+    check("MQIsdp", 0x83, Version::V31, true);
+    check("MQTT", 4, Version::V311, false);
+    check("MQTT", 0x84, Version::V311, true);
+    // 3.1 has a DUP flag in the fixed header of these.
+    for bytes in [&b"\x8a\x06\0\x01\0\x01a\0"[..], b"\xaa\x05\0\x01\0\x01a", b"\x6a\x02\0\x01"] {
+        assert!(decode(bytes, Some(Version::V31), 1000).is_ok());
+        assert!(decode(bytes, Some(Version::V311), 1000).is_err());
+    }
+}

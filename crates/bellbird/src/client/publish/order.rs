@@ -174,7 +174,7 @@ mod tests {
         wrong("-t a -l --repeat 2", "cannot be used with");
         wrong("-t a -m x -q 3", "0..=2");
         wrong("-t a -m x -p 0", "1..=65535");
-        wrong("-t a -m x -V mqttv31", "mqttv311 is its successor");
+        wrong("-t a -m x -V mqttv4", "mqttv311 and mqttv5 are the versions");
         wrong("-t a/# -m x", "wildcard");
         wrong("-t a -m x -L mqtt://h/b", "leave one out");
         wrong("-h x -m x -L mqtt://h/b", "cannot be used with");

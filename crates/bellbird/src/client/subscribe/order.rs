@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use bellbird_codec::{QoS, RetainHandling, SubscribeOptions, Version};
+use bellbird_codec::{QoS, RetainHandling, SubscribeOptions};
 use bellbird_topics::{Filter, SubscriptionFilter, TopicName};
 
 use super::arguments::Arguments;
@@ -50,7 +50,7 @@ impl Order {
         let mut filters = arguments.topic.clone();
         filters.extend(topic);
         check_filters(arguments, &filters)?;
-        if arguments.retain_as_published && introduction.version == Version::V311 {
+        if arguments.retain_as_published && !introduction.version.has_properties() {
             return Err(usage("--retain-as-published: 3.1.1 has no such option; add -V mqttv5"));
         }
         let options = SubscribeOptions {

@@ -361,7 +361,7 @@ impl Node {
                 }
                 Ok(Decoded::Incomplete { .. }) => 0,
                 Err(error) => {
-                    let input = Input::Malformed { connection: id, error };
+                    let input = Input::Malformed { connection: id, error, version: None };
                     let _flow = core.handle(self.now, input, &self.view);
                     bytes.len()
                 }
@@ -507,6 +507,7 @@ fn plain<'a>(
     properties: Properties<'a>,
 ) -> Connect<'a> {
     Connect {
+        is_bridge: false,
         version,
         clean_start,
         keep_alive_secs: 0,
