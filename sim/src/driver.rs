@@ -169,6 +169,8 @@ impl World {
                     | Operation::Had { .. }
                     | Operation::Will { .. }
                     | Operation::WillOver
+                    | Operation::Found { .. }
+                    | Operation::Handed { .. }
                     | Operation::Done { .. } => None,
                 });
                 turn.filter(|turn| Some(turn.kind) == kind)

@@ -118,6 +118,8 @@ impl World {
             | Operation::Released { .. }
             | Operation::Will { .. }
             | Operation::WillOver
+            | Operation::Found { .. }
+            | Operation::Handed { .. }
             | Operation::End => {}
         }
     }

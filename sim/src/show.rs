@@ -57,6 +57,9 @@ impl fmt::Display for ShowMail<'_> {
                     .iter()
                     .try_for_each(|target| write!(f, " >{}", target.subscriber.holder))
             }),
+            Mail::Errands(errands) => {
+                errands.iter().try_for_each(|errand| write!(f, " {errand:?}"))
+            }
             Mail::Credit(bytes) => write!(f, " credit {bytes}"),
         }
     }
@@ -107,6 +110,8 @@ fn show_operation(operation: &Operation, f: &mut fmt::Formatter<'_>) -> fmt::Res
         Operation::Had { position } => write!(f, " had {}", position.0),
         Operation::Released { position } => write!(f, " released {}", position.0),
         Operation::Will { .. } => f.write_str(" will"),
+        Operation::Found { name, .. } => write!(f, " found {name}"),
+        Operation::Handed { position, to, .. } => write!(f, " handed {} to {to}", position.0),
         Operation::WillOver => f.write_str(" will over"),
         Operation::Done { position } => write!(f, " done {}", position.0),
         Operation::End => f.write_str(" end"),

@@ -8,7 +8,9 @@ use bellbird_codec::{PacketId, QoS};
 use crate::config::Config;
 use crate::connection::{Connections, Parks};
 use crate::contract::{Event, Output, Subscriber};
-use crate::identity::{ConnectionId, Holder, Position, Time};
+use crate::errand::Errand;
+use crate::group::Groups;
+use crate::identity::{ConnectionId, Holder, Position, ShardId, Time};
 use crate::ledger::{DropReason, Ledger};
 use crate::mail::{Share, Target};
 use crate::message::Message;
@@ -16,6 +18,7 @@ use crate::outbox::{Outbox, Pool};
 use crate::outgoing::Outgoing;
 use crate::permit::{Action, Gate, Verdict};
 use crate::record::Operation;
+use crate::release::{Handing, Handings};
 use crate::session::{Inflight, NONE, Queued, Session, Stage};
 use crate::sessions::Sessions;
 use crate::subscription::SubscriptionIds;
@@ -35,6 +38,14 @@ pub(crate) struct Clients {
     pub(crate) operations: Vec<(u32, Holder, Operation)>,
     /// Sessions whose walk of retained messages goes on in the next turn.
     pub(crate) walking: VecDeque<u32>,
+    pub(crate) groups: Groups,
+    /// The same for groups.
+    pub(crate) group_operations: Vec<(Holder, Operation)>,
+    /// What homes of sessions and of groups have to tell each other.
+    pub(crate) errands: VecDeque<(ShardId, Errand)>,
+    /// Messages of QoS 2 that the log must know a member has, before it gets them.
+    pub(crate) handing: Vec<Handing>,
+    pub(crate) handings: Handings,
     pub(crate) appended_bytes: u64,
     /// An answer filled some outbox: its connection is parked.
     pub(crate) has_pressed: bool,
@@ -63,12 +74,12 @@ impl Manner<'_> {
     /// The delivery, to wait in a queue or in the window.
     pub(crate) fn keep(self, message: Arc<Message>) -> Queued {
         let Self { qos, retain, position, ids } = self;
-        Queued { message, position, qos, retain, ids: ids.clone() }
+        Queued { message, position, qos, retain, ids: ids.clone(), loan: None }
     }
 }
 
 impl Clients {
-    pub(crate) fn new(config: Arc<Config>, gate: Gate, sessions: Sessions) -> Self {
+    pub(crate) fn new(config: Arc<Config>, gate: Gate, sessions: Sessions, groups: Groups) -> Self {
         Self {
             config,
             gate,
@@ -80,6 +91,11 @@ impl Clients {
             outputs: VecDeque::new(),
             operations: Vec::new(),
             walking: VecDeque::new(),
+            groups,
+            group_operations: Vec::new(),
+            errands: VecDeque::new(),
+            handing: Vec::new(),
+            handings: Handings::default(),
             appended_bytes: 0,
             has_pressed: false,
         }
@@ -94,6 +110,11 @@ impl Clients {
                 continue;
             }
             if grant.no_local && target.subscriber.holder == to.origin {
+                continue;
+            }
+            if target.subscriber.slot.is_group() {
+                self.ledger.routed += 1;
+                self.offer(now, target.subscriber, to.origin, to.position, out);
                 continue;
             }
             let qos = out.parts.qos.min(grant.qos);
@@ -176,7 +197,7 @@ impl Clients {
         }
     }
 
-    fn deliver_at_most_once(
+    pub(crate) fn deliver_at_most_once(
         &mut self,
         now: Time,
         index: u32,
@@ -245,7 +266,13 @@ impl Clients {
         if !has_room {
             return self.drop(index, DropReason::QueueFull, delivery.position);
         }
-        session.queue_bytes += size;
+        self.wait(index, delivery);
+    }
+
+    /// Puts a delivery behind those that wait.
+    pub(crate) fn wait(&mut self, index: u32, delivery: Queued) {
+        let Some(session) = self.sessions.at(index) else { return };
+        session.queue_bytes += delivery.message.size_bytes();
         session.queue.push_back(delivery);
         let connection = session.connection;
         if let Some(outbox) = self.outboxes.get_mut(connection as usize) {
@@ -284,6 +311,9 @@ impl Clients {
                 self.operations.push((index, holder, Operation::Freed { packet_id }));
             }
             position => self.finish(index, position),
+        }
+        if let Some(loan) = inflight.delivery.and_then(|delivery| delivery.loan) {
+            self.settle(*loan);
         }
         if has_more {
             self.pump(now, index, view);

@@ -10,6 +10,7 @@ use crate::config::{Profile, Terms};
 use crate::connection::{Cause, Opening, Parks, Phase};
 use crate::contract::{Change, Event, Flow, Output};
 use crate::identity::{ConnectionId, Holder, Ticket, Time};
+use crate::joining::is_shared;
 use crate::ledger::DropReason;
 use crate::name::Name;
 use crate::permit::{Action, Password, Verdict};
@@ -253,6 +254,7 @@ impl Shard {
         let listener = connection.listener;
         let opening = connection.waiting.as_mut()?.opening.take()?;
         connection.forget_waiting_if_idle();
+        self.tell_groups_ready(index);
         let session = self.clients.sessions.at(index)?;
         session.connection = id.index;
         let holder = session.holder;
@@ -363,18 +365,20 @@ impl Shard {
     }
 
     fn forget_session(&mut self, index: u32) -> Option<Session> {
-        let session = self.clients.sessions.remove(index)?;
+        let mut session = self.clients.sessions.remove(index)?;
+        let subscriber = self.clients.sessions.subscriber(index, session.holder);
+        self.leave_groups(&mut session, subscriber);
         let lost = session.inflight.len() + session.queue.len();
         self.clients.ledger.drop(DropReason::SessionEnded, lost as u64);
         if !session.subscriptions.is_empty() {
-            let subscriber = self.clients.sessions.subscriber(index, session.holder);
             let namespace = session.namespace;
             let gone = |(filter, _): &(Box<str>, _)| Change::Unsubscribe {
                 namespace,
                 filter: filter.clone(),
                 subscriber,
             };
-            let changes = session.subscriptions.iter().map(gone).collect();
+            let plain = session.subscriptions.iter().filter(|(filter, _)| !is_shared(filter));
+            let changes = plain.map(gone).collect();
             let ticket = self.changes.ticket(None);
             self.clients.outputs.push_back(Output::Change { ticket, changes });
         }

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use bellbird_codec::{PacketId, Version};
 
 use crate::aliases::Aliases;
-use crate::identity::{ConnectionId, Ticket, Time};
+use crate::identity::{ConnectionId, ShardId, Ticket, Time};
 use crate::permit::{Action, Verdict};
 use crate::publish::Retaining;
 use crate::session::NONE;
@@ -134,7 +134,9 @@ pub(crate) struct Reply {
     pub(crate) packet_id: PacketId,
     pub(crate) codes: Vec<u8>,
     /// Reports that are still to come; 0 sends it.
-    pub(crate) waiting: u8,
+    pub(crate) waiting: usize,
+    /// Changes of the view among them; while there are any, the client's input waits.
+    pub(crate) unapplied: usize,
     /// Walks that start when it is out.
     pub(crate) walks: Vec<Walk>,
 }
@@ -238,11 +240,13 @@ impl Connections {
     }
 }
 
-/// Tells which reply a report belongs to.
+/// Names a SUBACK or UNSUBACK that waits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct ReplyRef {
-    pub(crate) connection: ConnectionId,
-    pub(crate) number: u64,
+pub struct ReplyRef {
+    /// Whose.
+    pub connection: ConnectionId,
+    /// Counts its replies.
+    pub number: u64,
 }
 
 /// What a change of the view is waited for by.
@@ -250,6 +254,8 @@ pub(crate) struct ReplyRef {
 pub(crate) enum AppliedFor {
     Reply(ReplyRef),
     Retaining(Box<Retaining>),
+    /// A reply on another shard, or on this one.
+    Group(ReplyRef, ShardId),
 }
 
 /// Changes of the view under way.

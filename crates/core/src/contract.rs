@@ -201,14 +201,25 @@ pub struct Subscriber {
     pub holder: Holder,
 }
 
-/// A place of a holder in memory: the shard in the upper 8 bits, the index in the lower 24.
+/// A place of a holder in memory: the shard in the upper 8 bits, then a bit that tells groups
+/// from sessions, and the index in the lower 23.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Slot(u32);
 
 impl Slot {
-    /// The slot with this index on this shard; none beyond 2²⁴ slots.
+    /// The slot of the session with this index on this shard; none beyond 2²³ slots.
     pub fn new(shard: ShardId, index: u32) -> Option<Self> {
-        (index < 1 << 24).then_some(Self(u32::from(shard.0) << 24 | index))
+        (index < GROUP).then_some(Self(u32::from(shard.0) << 24 | index))
+    }
+
+    /// The same for a group.
+    pub fn of_group(shard: ShardId, index: u32) -> Option<Self> {
+        (index < GROUP).then_some(Self(u32::from(shard.0) << 24 | GROUP | index))
+    }
+
+    /// Whether it is a group's.
+    pub fn is_group(self) -> bool {
+        self.0 & GROUP != 0
     }
 
     /// The home shard.
@@ -218,9 +229,12 @@ impl Slot {
 
     /// The place on that shard.
     pub fn index(self) -> usize {
-        (self.0 & 0x00FF_FFFF) as usize
+        (self.0 & (GROUP - 1)) as usize
     }
 }
+
+/// The bit that tells groups from sessions.
+const GROUP: u32 = 1 << 23;
 
 /// What an observer may be told; none of it is needed to be a broker.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -144,6 +144,7 @@ impl Shard {
             self.end_session(now, index);
             return;
         }
+        self.tell_groups_gone(index);
         let operations = vec![Operation::Leave { expiry_secs }];
         self.commit(now, holder, epoch, operations, StoredFor::Nothing);
         if cause == Cause::Stopped {

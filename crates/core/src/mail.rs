@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::contract::Subscriber;
+use crate::errand::Errand;
 use crate::identity::{Holder, Position};
 use crate::message::Message;
 use crate::subscription::{Grant, SubscriptionIds};
@@ -12,6 +13,8 @@ use crate::subscription::{Grant, SubscriptionIds};
 pub enum Mail {
     /// Messages for holders that live on the receiving shard, in order.
     Deliver(Vec<Parcel>),
+    /// Errands between the homes of sessions and of groups, in order.
+    Errands(Vec<Errand>),
     /// The receiver has dealt with so many bytes of parcels: the sender may send as many more.
     Credit(usize),
 }

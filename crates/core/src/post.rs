@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use crate::contract::Output;
+use crate::errand::Errand;
 use crate::identity::{ConnectionId, ShardId};
 use crate::ledger::{DropReason, Ledger};
 use crate::mail::{Mail, Parcel, Share};
@@ -17,6 +18,7 @@ pub(crate) struct Post {
 #[derive(Default)]
 struct Lane {
     batch: Vec<Parcel>,
+    errands: Vec<Errand>,
     /// Bytes sent that the receiver has not credited.
     uncredited: usize,
     /// Durable parcels that wait for credit; their publishers are parked.
@@ -62,6 +64,11 @@ impl Post {
         lane.batch.push(parcel);
     }
 
+    /// Sends an errand with this turn's letter.
+    pub(crate) fn send_errand(&mut self, to: ShardId, errand: Errand) {
+        self.lanes[to.index()].errands.push(errand);
+    }
+
     /// The receiver gave credit back. Returns the connections that may go on.
     pub(crate) fn credited(&mut self, from: ShardId, bytes: usize) -> Vec<ConnectionId> {
         let bytes_max = self.bytes_max;
@@ -85,6 +92,10 @@ impl Post {
         for (to, lane) in (0..).map(ShardId).zip(&mut self.lanes) {
             if !lane.batch.is_empty() {
                 let mail = Mail::Deliver(std::mem::take(&mut lane.batch));
+                outputs.push_back(Output::Mail { to, mail });
+            }
+            if !lane.errands.is_empty() {
+                let mail = Mail::Errands(std::mem::take(&mut lane.errands));
                 outputs.push_back(Output::Mail { to, mail });
             }
             // Letters of credit are rare: one per quarter of the mailbox.

@@ -89,7 +89,14 @@ impl Shard {
             None => return Flow::Again,
         }
         let Some(publisher) = self.publisher(id) else { return Flow::Continue };
-        let levels_max = self.terms_of(id).topic_levels_max;
+        let terms = self.terms_of(id);
+        let levels_max = terms.topic_levels_max;
+        if packet.qos > terms.qos_max {
+            return self.break_off(now, id, ReasonCode::QoSNotSupported); // [MQTT-3.2.2-11]
+        }
+        if packet.retain && !terms.retain {
+            return self.break_off(now, id, ReasonCode::RetainNotSupported); // [MQTT-3.2.2-14]
+        }
         if topic.as_bytes().len() >= levels_max && topic.levels().count() > levels_max {
             return self.break_off(now, id, ReasonCode::TopicNameInvalid);
         }

@@ -59,9 +59,11 @@ impl Clients {
     fn take_into_window(&mut self, now: Time, index: u32, delivery: Queued) {
         if delivery.message.is_expired(now) {
             self.ledger.expired += 1;
+            self.settle_loan(&delivery);
             return self.finish(index, delivery.position);
         }
         if !self.may_receive(index, &delivery) {
+            self.settle_loan(&delivery);
             return self.drop(index, DropReason::NotPermitted, delivery.position);
         }
         let Some(session) = self.sessions.at(index) else { return };
@@ -107,7 +109,7 @@ impl Clients {
             return self.write(connection, |out| encode_pubrel(out, version, packet_id, reason));
         }
         let Some(delivery) = next.delivery.clone() else { return };
-        if !durable {
+        if !durable && delivery.loan.is_none() {
             // It can never be sent again: the packet id is all that is needed.
             next.delivery = None;
         }
@@ -144,6 +146,8 @@ impl Clients {
     fn take_out(&mut self, index: u32, packet_id: PacketId, delivery: &Queued) {
         let Some(session) = self.sessions.at(index) else { return };
         session.acknowledge(packet_id);
+        self.settle_loan(delivery);
+        let Some(session) = self.sessions.at(index) else { return };
         let holder = session.holder;
         let is_held = session.durable && delivery.qos == QoS::ExactlyOnce;
         match delivery.position {
@@ -151,6 +155,12 @@ impl Clients {
                 self.operations.push((index, holder, Operation::Freed { packet_id }));
             }
             position => self.finish(index, position),
+        }
+    }
+
+    fn settle_loan(&mut self, delivery: &Queued) {
+        if let Some(loan) = &delivery.loan {
+            self.settle(**loan);
         }
     }
 
@@ -271,7 +281,7 @@ impl Clients {
     ) {
         self.ledger.routed += 1;
         let qos = message.qos.min(granted);
-        let delivery = Queued { message, position: None, qos, retain: true, ids };
+        let delivery = Queued { message, position: None, qos, retain: true, ids, loan: None };
         self.take_into_window(now, index, delivery);
     }
 }

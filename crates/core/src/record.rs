@@ -164,6 +164,24 @@ pub enum Operation {
     },
     /// The will was published, or is not wanted any more.
     WillOver,
+    /// The holder begins its life as this shared subscription.
+    Found {
+        /// Its namespace.
+        namespace: Namespace,
+        /// The whole filter, `$share/{group}/{filter}`.
+        name: Box<str>,
+    },
+    /// A message of this group is from here on a member's own, at QoS 2: nobody else gets it.
+    Handed {
+        /// Which message.
+        position: crate::identity::Position,
+        /// Which member, and in which life.
+        to: Holder,
+        /// The RETAIN flag it is sent with.
+        retain: bool,
+        /// The identifiers it carries.
+        ids: SubscriptionIds,
+    },
     /// The holder's life is over; what it held is gone.
     End,
 }

@@ -8,18 +8,22 @@ mod holder;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use bellbird_codec::QoS;
 use bellbird_topics::Namespace;
 
 use crate::config::Config;
 use crate::contract::Change;
-use crate::identity::{Holder, Position, ShardId, Time};
+use crate::errand::GroupName;
+use crate::group::{Group, Waiting};
+use crate::identity::{Holder, Lane, Position, ShardId, Time};
+use crate::joining::{GROUP_EPOCH, is_shared};
 use crate::message::Message;
 use crate::record::{Append, Commit, Operation, Received, Record, Retain, Settings};
 use crate::release::StoredFor;
 use crate::session::{NONE, Queued, Session};
 use crate::sessions::home_of;
 use crate::shard::Shard;
-use crate::subscription::Granted;
+use crate::subscription::{Grant, Granted};
 use crate::will::DueWill;
 
 use holder::HolderState;
@@ -76,6 +80,10 @@ pub struct ShardState {
     pub(crate) first_number: u64,
     /// Each with whether it was connected when the node stopped.
     pub(crate) sessions: Vec<(Session, bool)>,
+    /// Shared subscriptions, without their members yet.
+    pub(crate) groups: Vec<Group>,
+    /// Shared subscriptions that nobody is a member of any more: the log does not know it yet.
+    pub(crate) over: Vec<Holder>,
     /// Wills of incarnations that were superseded before their will was stored.
     pub(crate) wills: Vec<DueWill>,
 }
@@ -114,10 +122,15 @@ impl Recovery {
                 start: starts + 1,
                 first_number,
                 sessions: Vec::new(),
+                groups: Vec::new(),
+                over: Vec::new(),
                 wills: Vec::new(),
             })
             .collect();
         let mut changes = Vec::new();
+        self.give_members_theirs();
+        let groups = self.take_groups();
+        let mut joined = BTreeSet::new();
         let (living, superseded) = self.take_holders();
         for (holder, state) in superseded {
             let Some((home, due)) = state.into_due_will(holder, config) else { continue };
@@ -128,13 +141,25 @@ impl Recovery {
             let home = home_of(namespace, &client_id, config.shards);
             let was_connected = state.left_at.is_none();
             let session = state.into_session(holder, namespace, &client_id, now);
+            joined.extend(session.groups());
             found.sessions += 1;
             found.subscriptions += session.subscriptions.len();
             found.deliveries += session.inflight.len() + session.queue.len();
             shards[home.index()].sessions.push((session, was_connected));
         }
+        for (holder, state) in groups {
+            let Some(name) = state.group else { continue };
+            let home = name.home(config);
+            if !joined.contains(&name) {
+                shards[home.index()].over.push(holder);
+                continue;
+            }
+            found.deliveries += state.queue.len();
+            shards[home.index()].groups.push(restored_group(holder, &name, state.queue));
+        }
         for (home, shard) in (0..).map(ShardId).zip(&shards) {
             subscribe_all(home, &shard.sessions, &mut changes);
+            show_all(home, &shard.groups, &mut changes);
         }
         for ((namespace, topic), (_, message)) in std::mem::take(&mut self.retained) {
             if message.as_ref().is_some_and(|message| !message.is_expired(now)) {
@@ -179,6 +204,7 @@ impl Recovery {
                 qos: delivery.qos,
                 retain: delivery.retain,
                 ids: delivery.ids,
+                loan: None,
             };
             state.queue.insert(position, (append.lane, queued));
         }
@@ -214,6 +240,36 @@ impl Recovery {
             .map_or(0, u32::from_le_bytes)
     }
 
+    /// Messages that a group handed to a member at QoS 2 are the member's, if its session goes on
+    /// and is not done with them.
+    fn give_members_theirs(&mut self) {
+        let mut handed = Vec::new();
+        for state in self.holders.values_mut().filter(|state| !state.ended) {
+            for (position, (to, retain, ids)) in std::mem::take(&mut state.handed) {
+                if let Some((lane, queued)) = state.queue.remove(&position) {
+                    let qos = QoS::ExactlyOnce;
+                    handed.push((to, position, lane, Queued { qos, retain, ids, ..queued }));
+                }
+            }
+        }
+        for (to, position, lane, queued) in handed {
+            let Some(state) = self.holders.get_mut(&to) else { continue };
+            if !state.ended && !state.done.remove(&position) {
+                state.queue.insert(position, (lane, queued));
+            }
+        }
+    }
+
+    /// The groups that did not end.
+    fn take_groups(&mut self) -> Holders {
+        let is_group = |state: &HolderState| state.group.is_some();
+        let holders = std::mem::take(&mut self.holders);
+        let (groups, others): (Holders, Holders) =
+            holders.into_iter().partition(|(_, state)| is_group(state));
+        self.holders = others;
+        groups.into_iter().filter(|(_, state)| !state.ended).collect()
+    }
+
     /// The newest incarnation of each client's holder, unless it ended; and those before it that
     /// did not end.
     fn take_holders(&mut self) -> (Holders, Holders) {
@@ -236,8 +292,21 @@ impl Shard {
     ///
     /// Who was connected when the node stopped leaves now, and the log is told: else its expiry
     /// would begin anew at each start.
-    pub(crate) fn restore(&mut self, now: Time, sessions: Vec<(Session, bool)>) {
-        let mut over = Vec::new();
+    pub(crate) fn restore(
+        &mut self,
+        now: Time,
+        sessions: Vec<(Session, bool)>,
+        groups: Vec<Group>,
+        over: Vec<Holder>,
+    ) {
+        for holder in over {
+            self.commit(now, holder, GROUP_EPOCH, vec![Operation::End], StoredFor::Nothing);
+        }
+        for group in groups {
+            self.clients.ledger.routed += group.queue_len() as u64;
+            self.clients.groups.add(group);
+        }
+        let mut ending = Vec::new();
         for (session, was_connected) in sessions {
             if was_connected {
                 let (holder, epoch) = (session.holder, session.epoch);
@@ -250,17 +319,50 @@ impl Shard {
             let ends_now = session.expiry_secs == 0;
             let deadline = session.next_deadline();
             let Some(index) = self.clients.sessions.add(session) else { continue };
+            self.rejoin_groups(index);
             if ends_now {
-                over.push(index);
+                ending.push(index);
             } else if let Some(deadline) = deadline {
                 self.look_at_session(now, index, deadline);
             }
         }
         // Those that lived no longer than their connection are here for their wills. They end
         // after all others have the places that the view knows.
-        for index in over {
+        for index in ending {
             self.end_session(now, index);
         }
+    }
+}
+
+fn restored_group(
+    holder: Holder,
+    name: &GroupName,
+    queue: BTreeMap<Position, (Lane, Queued)>,
+) -> Group {
+    let mut group = Group::new(holder, name.namespace, &name.name);
+    group.is_durable = true;
+    let highest = |qos: QoS, queued: &(Lane, Queued)| qos.max(queued.1.qos);
+    let qos = queue.values().fold(QoS::AtMostOnce, highest);
+    for (position, (_, queued)) in queue {
+        let origin = Holder::default();
+        group.push(Waiting { message: queued.message, position: Some(position), origin });
+    }
+    let grant = Grant { qos, ..group.wanted() };
+    group.shown = Some(grant);
+    group
+}
+
+fn show_all(home: ShardId, groups: &[Group], changes: &mut Vec<Change>) {
+    for (index, group) in (0..).zip(groups) {
+        let Some(slot) = crate::contract::Slot::of_group(home, index) else { return };
+        let subscriber = crate::contract::Subscriber { slot, holder: group.holder };
+        let Some(grant) = group.shown else { continue };
+        changes.push(Change::Subscribe {
+            namespace: group.namespace,
+            filter: group.filter().into(),
+            subscriber,
+            granted: Granted { grant, id: None },
+        });
     }
 }
 
@@ -268,7 +370,8 @@ fn subscribe_all(home: ShardId, sessions: &[(Session, bool)], changes: &mut Vec<
     for (index, (session, _)) in (0..).zip(sessions) {
         let Some(slot) = crate::contract::Slot::new(home, index) else { return };
         let subscriber = crate::contract::Subscriber { slot, holder: session.holder };
-        for (filter, subscription) in &session.subscriptions {
+        let plain = session.subscriptions.iter().filter(|(filter, _)| !is_shared(filter));
+        for (filter, subscription) in plain {
             changes.push(Change::Subscribe {
                 namespace: session.namespace,
                 filter: filter.clone(),

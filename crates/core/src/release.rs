@@ -3,12 +3,15 @@
 //! A message with a durable holder waits here until it is stored; whatever the same publisher
 //! sends after it and that must not overtake it waits behind it.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use bellbird_codec::{PacketId, ReasonCode};
 
 use crate::connection::ReplyRef;
+use crate::contract::Subscriber;
+use crate::errand::Loan;
+use crate::group::Member;
 use crate::identity::{ConnectionId, Holder, Position, Ticket};
 use crate::message::Message;
 use crate::route::Route;
@@ -91,8 +94,34 @@ pub(crate) enum StoredFor {
     Connack(ConnectionId),
     /// Deliveries of QoS 2 of this session, which the log has to know of.
     Session { index: u32, holder: Holder },
+    /// A group's first record: the view may show that it is durable.
+    Group { group: Subscriber, member: Subscriber, reply: Option<ReplyRef> },
+    /// That a message of a group is a member's, by its number in [`Handings`].
+    Handing(u64),
     /// The end of a session, by its number in [`crate::ending::Endings`].
     Ending(u64),
+}
+
+/// Messages of QoS 2 that a group hands to a member once the log knows.
+#[derive(Default, Debug)]
+pub(crate) struct Handings {
+    next: u64,
+    waiting: BTreeMap<u64, Handing>,
+}
+
+/// To whom, under which loan, and where it is stored.
+pub(crate) type Handing = (Member, Loan, Position);
+
+impl Handings {
+    pub(crate) fn add(&mut self, handing: Handing) -> u64 {
+        self.next += 1;
+        self.waiting.insert(self.next, handing);
+        self.next
+    }
+
+    pub(crate) fn take(&mut self, number: u64) -> Option<Handing> {
+        self.waiting.remove(&number)
+    }
 }
 
 /// All publishers of a shard that wait for something, and all tickets of its durable outputs.
@@ -205,6 +234,8 @@ impl Releases {
             | StoredFor::Reply(_)
             | StoredFor::Connack(_)
             | StoredFor::Session { .. }
+            | StoredFor::Group { .. }
+            | StoredFor::Handing(_)
             | StoredFor::Ending(_) => {}
         }
         waits

@@ -7,6 +7,7 @@ use bellbird_codec::{PacketId, QoS, Version};
 use bellbird_topics::Namespace;
 
 use crate::clients::Manner;
+use crate::errand::Loan;
 use crate::identity::{Holder, Lane, Position, Ticket, Time};
 use crate::ledger::DropReason;
 use crate::message::Message;
@@ -129,6 +130,8 @@ pub(crate) struct Queued {
     pub(crate) retain: bool,
     /// The identifiers of the subscriptions it answers.
     pub(crate) ids: SubscriptionIds,
+    /// The group it is lent by.
+    pub(crate) loan: Option<Box<Loan>>,
 }
 
 impl Queued {

@@ -10,7 +10,10 @@ use crate::config::{Config, Terms};
 use crate::connection::{AppliedFor, Changes, Parks, Phase};
 use crate::contract::{Event, Flow, Input, Output};
 use crate::ending::Endings;
+use crate::errand::Errand;
+use crate::group::{Group, Groups};
 use crate::identity::{ConnectionId, MessageId, Position, ShardId, Ticket, Time};
+use crate::joining::GROUP_EPOCH;
 use crate::ledger::Ledger;
 use crate::limits::{EXPIRIES_PER_TURN, FIRST_PACKET_BYTES_MAX};
 use crate::mail::{Mail, Parcel, Share};
@@ -55,7 +58,7 @@ impl Shard {
         let next = MessageId { start: state.start, shard: id.0, counter: 1 };
         let mut shard = Self {
             id,
-            clients: Clients::new(config, gate, sessions),
+            clients: Clients::new(config, gate, sessions, Groups::new(id)),
             routes: Routes::new(id),
             releases: Releases::default(),
             changes: Changes::default(),
@@ -67,7 +70,7 @@ impl Shard {
             wills: state.wills.into(),
             due: VecDeque::new(),
         };
-        shard.restore(state.now, state.sessions);
+        shard.restore(state.now, state.sessions, state.groups, state.over);
         shard
     }
 
@@ -76,6 +79,7 @@ impl Shard {
     pub fn handle(&mut self, now: Time, input: Input<'_>, view: &dyn View) -> Flow {
         let flow = self.take_input(now, input, view);
         self.publish_wills(now, view);
+        self.run_errands(now, view);
         flow
     }
 
@@ -127,6 +131,7 @@ impl Shard {
             self.clients.pump(now, index, view);
         }
         self.publish_wills(now, view);
+        self.run_errands(now, view);
     }
 
     /// When to call [`Shard::handle_timeout`] next, if nothing happens before.
@@ -143,6 +148,8 @@ impl Shard {
     pub fn poll(&mut self, now: Time) -> Option<Output> {
         if self.clients.outputs.is_empty() {
             self.commit_operations(now);
+            self.commit_group_operations(now);
+            self.record_handing(now);
             self.post.flush(&mut self.clients.outputs);
         }
         self.clients.outputs.pop_front()
@@ -194,8 +201,9 @@ impl Shard {
             .iter()
             .map(|session| session.inflight.len() + session.queue.len())
             .sum();
+        let of_groups: usize = self.clients.groups.iter().map(Group::queue_len).sum();
         let unsent: u64 = self.clients.outboxes.iter().map(|outbox| u64::from(outbox.unsent)).sum();
-        of_sessions as u64 + unsent
+        (of_sessions + of_groups) as u64 + unsent
     }
 
     /// Sessions at home here, connections, and durable outputs under way.
@@ -312,6 +320,10 @@ impl Shard {
                 StoredFor::Session { index, holder } => {
                     self.clients.is_recorded(now, index, holder, ticket, view);
                 }
+                StoredFor::Group { group, member, reply } => {
+                    self.show_group(group, member, reply);
+                }
+                StoredFor::Handing(number) => self.handed(number),
                 StoredFor::Ending(number) => {
                     if let Some(id) = self.endings.stored(number) {
                         self.welcome(now, id, view);
@@ -324,8 +336,10 @@ impl Shard {
     fn applied(&mut self, now: Time, ticket: Ticket, order: u64, view: &dyn View) {
         match self.changes.applied(ticket) {
             Some(AppliedFor::Reply(reply)) => {
-                self.reply_reported(now, reply, view);
-                self.resume(reply.connection, Parks::APPLY);
+                self.reply_shown(now, reply, view);
+            }
+            Some(AppliedFor::Group(reply, to)) => {
+                self.clients.errands.push_back((to, Errand::Shown(reply)));
             }
             Some(AppliedFor::Retaining(retaining)) => {
                 self.retained_is_set(now, *retaining, order, view);
@@ -342,6 +356,10 @@ impl Shard {
                     self.deliver_parcel(now, parcel);
                 }
                 self.post.received(from, bytes);
+            }
+            Mail::Errands(errands) => {
+                let me = self.id;
+                self.clients.errands.extend(errands.into_iter().map(|errand| (me, errand)));
             }
             Mail::Credit(bytes) => {
                 for id in self.post.credited(from, bytes) {
@@ -402,6 +420,15 @@ impl Shard {
     pub(crate) fn terms_of(&mut self, id: ConnectionId) -> &Terms {
         let listener = self.clients.connections.live(id).map_or(0, |found| found.listener);
         self.clients.config.terms(listener)
+    }
+
+    fn commit_group_operations(&mut self, now: Time) {
+        let mut operations = std::mem::take(&mut self.clients.group_operations);
+        operations.sort_by_key(|(holder, _)| *holder);
+        for of_one in operations.chunk_by(|a, b| a.0 == b.0) {
+            let steps = of_one.iter().map(|(_, operation)| operation.clone()).collect();
+            self.commit(now, of_one[0].0, GROUP_EPOCH, steps, StoredFor::Nothing);
+        }
     }
 
     pub(crate) fn session_of(&mut self, id: ConnectionId) -> Option<(u32, Version)> {

@@ -7,7 +7,9 @@ use bellbird_codec::{
 
 use crate::connection::{AppliedFor, Parks, Reply, ReplyKind, ReplyRef};
 use crate::contract::{Change, Event, Flow, Output, Subscriber};
+use crate::errand::{Errand, GroupName};
 use crate::identity::{ConnectionId, Time};
+use crate::joining::is_shared;
 use crate::permit::Action;
 use crate::record::Operation;
 use crate::release::StoredFor;
@@ -23,6 +25,14 @@ struct Outcome {
     changes: Vec<Change>,
     operations: Vec<Operation>,
     walks: Vec<Walk>,
+    /// Groups joined or left.
+    groups: Vec<GroupChange>,
+}
+
+/// A shared subscription begins, is replaced, or ends.
+enum GroupChange {
+    Join { name: GroupName, subscriber: Subscriber, granted: Granted, is_new: bool },
+    Leave { name: GroupName, subscriber: Subscriber },
 }
 
 /// One filter of a SUBSCRIBE.
@@ -90,11 +100,16 @@ impl Shard {
             stopped.push(text);
             let namespace = session.namespace;
             outcome.codes.push(ReasonCode::Success.value());
-            outcome.changes.push(Change::Unsubscribe {
-                namespace,
-                filter: text.into(),
-                subscriber,
-            });
+            if is_shared(text) {
+                let name = GroupName { namespace, name: text.into() };
+                outcome.groups.push(GroupChange::Leave { name, subscriber });
+            } else {
+                outcome.changes.push(Change::Unsubscribe {
+                    namespace,
+                    filter: text.into(),
+                    subscriber,
+                });
+            }
             outcome.operations.push(Operation::Unsubscribe { filter: text.into() });
             self.event(|| Event::Unsubscribed { holder: subscriber.holder, filter: text.into() });
         }
@@ -148,9 +163,7 @@ impl Shard {
             return Err(ReasonCode::TopicFilterInvalid);
         }
         let qos = item.options.qos.min(terms.qos_max);
-        if filter.group.is_some() {
-            return Err(ReasonCode::SharedSubscriptionsNotSupported);
-        }
+        let is_group = filter.group.is_some();
         if !asked.is_permitted {
             return Err(ReasonCode::NotAuthorized);
         }
@@ -164,7 +177,7 @@ impl Shard {
         }
         let options = SubscribeOptions {
             qos,
-            no_local: item.options.no_local || session.is_bridge,
+            no_local: item.options.no_local || (session.is_bridge && !is_group),
             retain_as_published: item.options.retain_as_published || session.is_bridge,
             ..item.options
         };
@@ -172,6 +185,7 @@ impl Shard {
         session.subscribe(item.text, subscription);
         let (namespace, durable) = (session.namespace, session.durable);
         let wants_retained = match options.retain_handling {
+            _ if filter.group.is_some() => false,
             RetainHandling::SendAlways => true,
             RetainHandling::SendIfNew => !is_known,
             RetainHandling::DoNotSend => false,
@@ -180,12 +194,19 @@ impl Shard {
             outcome.walks.push(Walk::new(item.text, subscription));
         }
         let filter: Box<str> = item.text.into();
-        outcome.changes.push(Change::Subscribe {
-            namespace,
-            filter: filter.clone(),
-            subscriber,
-            granted: Granted::new(subscription, durable),
-        });
+        let granted = Granted::new(subscription, durable);
+        if is_group {
+            let name = GroupName { namespace, name: filter.clone() };
+            let is_new = !is_known;
+            outcome.groups.push(GroupChange::Join { name, subscriber, granted, is_new });
+        } else {
+            outcome.changes.push(Change::Subscribe {
+                namespace,
+                filter: filter.clone(),
+                subscriber,
+                granted,
+            });
+        }
         outcome.operations.push(Operation::Subscribe { filter, subscription });
         outcome.codes.push(qos as u8);
         self.event(|| Event::Subscribed { holder: subscriber.holder, filter: item.text.into() });
@@ -205,9 +226,10 @@ impl Shard {
         let Some((index, _)) = self.session_of(id) else { return Flow::Continue };
         let Some(session) = self.clients.sessions.at(index) else { return Flow::Continue };
         let (holder, epoch, durable) = (session.holder, session.epoch, session.durable);
+        let credit = u32::from(session.inflight_max);
         let Some(connection) = self.clients.connections.live(id) else { return Flow::Continue };
-        let has_changes = !outcome.changes.is_empty();
-        if has_changes {
+        let unapplied = usize::from(!outcome.changes.is_empty()) + outcome.groups.len();
+        if unapplied > 0 {
             connection.parks.add(Parks::APPLY);
         }
         let waiting = connection.waiting();
@@ -216,31 +238,71 @@ impl Shard {
             kind,
             packet_id,
             codes: outcome.codes,
-            waiting: u8::from(has_changes) + u8::from(has_changes && durable),
+            waiting: unapplied + usize::from(unapplied > 0 && durable),
+            unapplied,
             walks: outcome.walks,
         });
         let reply = ReplyRef { connection: id, number };
-        if !has_changes {
+        if unapplied == 0 {
             self.send_replies(now, id, view);
             return Flow::Continue;
         }
-        let ticket = self.changes.ticket(Some(AppliedFor::Reply(reply)));
-        self.clients.outputs.push_back(Output::Change { ticket, changes: outcome.changes });
+        if !outcome.changes.is_empty() {
+            let ticket = self.changes.ticket(Some(AppliedFor::Reply(reply)));
+            self.clients.outputs.push_back(Output::Change { ticket, changes: outcome.changes });
+        }
+        for change in outcome.groups {
+            self.change_group(change, epoch, credit, reply);
+        }
         if durable {
             self.commit(now, holder, epoch, outcome.operations, StoredFor::Reply(reply));
         }
         Flow::Park
     }
 
+    fn change_group(&mut self, change: GroupChange, epoch: u32, credit: u32, reply: ReplyRef) {
+        let reply = Some(reply);
+        match change {
+            GroupChange::Join { name, subscriber, granted, is_new } => {
+                let Granted { grant, id } = granted;
+                let (group, ids) = (name.clone(), id.into_iter().collect());
+                self.send_to_group(&name, Errand::Join { group, subscriber, grant, ids, reply });
+                if is_new {
+                    let group = name.clone();
+                    let ready = Errand::Ready { group, subscriber, epoch, credit };
+                    self.send_to_group(&name, ready);
+                }
+            }
+            GroupChange::Leave { name, subscriber } => {
+                let group = name.clone();
+                self.send_to_group(&name, Errand::Leave { group, subscriber, reply });
+            }
+        }
+    }
+
+    /// The view shows one of the changes that a reply waits for.
+    pub(crate) fn reply_shown(&mut self, now: Time, reply: ReplyRef, view: &dyn View) {
+        let found = self.reply(reply);
+        let is_last = found.is_some_and(|found| {
+            found.unapplied -= 1;
+            found.unapplied == 0
+        });
+        self.reply_reported(now, reply, view);
+        if is_last {
+            self.resume(reply.connection, Parks::APPLY);
+        }
+    }
+
+    fn reply(&mut self, reply: ReplyRef) -> Option<&mut Reply> {
+        let waiting = self.clients.connections.live(reply.connection)?.waiting.as_mut()?;
+        let index = reply.number.checked_sub(waiting.first_reply)?;
+        waiting.replies.get_mut(usize::try_from(index).ok()?)
+    }
+
     /// One of the reports that a reply waits for has come.
     pub(crate) fn reply_reported(&mut self, now: Time, reply: ReplyRef, view: &dyn View) {
-        let Some(connection) = self.clients.connections.live(reply.connection) else { return };
-        let Some(waiting) = connection.waiting.as_mut() else { return };
-        let index = reply.number.checked_sub(waiting.first_reply).map(usize::try_from);
-        if let Some(Ok(index)) = index
-            && let Some(reply) = waiting.replies.get_mut(index)
-        {
-            reply.waiting -= 1;
+        if let Some(found) = self.reply(reply) {
+            found.waiting -= 1;
         }
         self.send_replies(now, reply.connection, view);
     }

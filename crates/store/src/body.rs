@@ -201,6 +201,18 @@ fn encode_operation(operation: &Operation, out: &mut Vec<u8>) {
             put_u64(out, expiry_secs.map_or(0, |secs| u64::from(secs) + 1));
             put_u64(out, (*delay_secs).into());
         }
+        Operation::Found { namespace, name } => {
+            out.push(FOUND);
+            put_u64(out, namespace.0.into());
+            put_bytes(out, name.as_bytes());
+        }
+        Operation::Handed { position, to, retain, ids } => {
+            out.push(HANDED);
+            put_u64(out, position.0);
+            encode_holder(*to, out);
+            out.push(flag(*retain, RETAIN));
+            encode_ids(ids, out);
+        }
         Operation::WillOver => out.push(WILL_OVER),
         Operation::End => out.push(END),
     }
@@ -239,6 +251,15 @@ fn decode_operation(reader: &mut Reader<'_>) -> Result<Operation, Malformed> {
                 None => None,
             },
             delay_secs: reader.u32()?,
+        },
+        FOUND => {
+            Operation::Found { namespace: Namespace(reader.u32()?), name: reader.text()?.into() }
+        }
+        HANDED => Operation::Handed {
+            position: Position(reader.u64()?),
+            to: decode_holder(reader)?,
+            retain: flags(reader, RETAIN)? != 0,
+            ids: decode_ids(reader)?,
         },
         WILL_OVER => Operation::WillOver,
         END => Operation::End,
@@ -396,6 +417,8 @@ const HOLDING: u8 = 13;
 const FREED: u8 = 14;
 const WILL: u8 = 11;
 const WILL_OVER: u8 = 12;
+const FOUND: u8 = 15;
+const HANDED: u8 = 16;
 
 const QOS: u8 = 0b11;
 const RETAIN: u8 = 0b100;

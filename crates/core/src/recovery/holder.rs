@@ -6,13 +6,14 @@ use bellbird_codec::{PacketId, QoS};
 use bellbird_topics::Namespace;
 
 use crate::config::Config;
+use crate::errand::GroupName;
 use crate::identity::{Holder, Lane, Position, ShardId, Time};
 use crate::name::Name;
 use crate::record::Operation;
 use crate::release::StoredFor;
 use crate::session::{Inflight, Queued, Receipt, Session, Stage};
 use crate::sessions::{home_of, lane_of};
-use crate::subscription::Subscription;
+use crate::subscription::{Subscription, SubscriptionIds};
 use crate::will::{AfterWill, DueWill, Will};
 
 /// One incarnation of a holder.
@@ -21,6 +22,10 @@ pub(super) struct HolderState {
     /// Set by Open: whose session it is.
     pub(super) client: Option<(Namespace, Box<str>)>,
     pub(super) user_name: Option<Box<str>>,
+    /// Set by Found: which shared subscription it is.
+    pub(super) group: Option<GroupName>,
+    /// Messages that are a member's own: whose, and how it gets them.
+    pub(super) handed: BTreeMap<Position, (Holder, bool, SubscriptionIds)>,
     pub(super) epoch: u32,
     pub(super) expiry_secs: u32,
     /// When its connection ended; none while it is connected.
@@ -95,6 +100,12 @@ impl HolderState {
                 if self.queue.remove(&position).is_none() {
                     self.done.insert(position);
                 }
+            }
+            Operation::Found { namespace, name } => {
+                self.group = Some(GroupName { namespace, name });
+            }
+            Operation::Handed { position, to, retain, ids } => {
+                self.handed.insert(position, (to, retain, ids));
             }
             Operation::End => {
                 self.ended = true;

@@ -171,6 +171,13 @@ fn every_operation() -> Vec<Operation> {
         Operation::Holding { packet_id: PacketId::new(1).unwrap() },
         Operation::Freed { packet_id: PacketId::new(u16::MAX).unwrap() },
         Operation::WillOver,
+        Operation::Found { namespace: Namespace(1), name: "$share/g/a/#".into() },
+        Operation::Handed {
+            position: Position(7),
+            to: Holder { number: 3, incarnation: 2 },
+            retain: true,
+            ids: ids(&[9]),
+        },
     ];
     for expiry_secs in [None, Some(0), Some(u32::MAX)] {
         let message = message.clone();

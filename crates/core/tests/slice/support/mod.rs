@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use bellbird_codec::{
     Connect, Decoded, Disconnect, Packet, PacketId, Properties, Property, PropertyBuffer,
-    PublishParts, QoS, ReasonCode, RetainHandling, SubscribeBuffer, SubscribeOptions, Version,
-    Will, decode, decode_from_server, encode_puback, encode_pubcomp, encode_publish, encode_pubrec,
-    encode_pubrel,
+    PublishParts, QoS, ReasonCode, RetainHandling, SubscribeBuffer, SubscribeOptions, Unsubscribe,
+    UnsubscribeBuffer, Version, Will, decode, decode_from_server, encode_puback, encode_pubcomp,
+    encode_publish, encode_pubrec, encode_pubrel,
 };
 use bellbird_core::permit::{Gate, Question, Verdict};
 use bellbird_core::record::Record;
@@ -126,6 +126,19 @@ impl Node {
 
     pub(crate) fn subscribe(&mut self, client: Client, filter: &str, qos: QoS) {
         let bytes = subscribe(self.clients[client.0].version, 1, filter, options(qos));
+        self.send(client, &bytes);
+    }
+
+    pub(crate) fn unsubscribe(&mut self, client: Client, filter: &str) {
+        let mut filters = UnsubscribeBuffer::new();
+        filters.push(filter);
+        let packet = Packet::Unsubscribe(Unsubscribe {
+            packet_id: PacketId::new(2).unwrap(),
+            properties: Properties::default(),
+            filters: filters.as_filters(),
+        });
+        let mut bytes = Vec::new();
+        packet.encode(self.clients[client.0].version, &mut bytes);
         self.send(client, &bytes);
     }
 

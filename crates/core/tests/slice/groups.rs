@@ -1,0 +1,194 @@
+//! Shared subscriptions: who gets what, on one shard and over several, through lost connections
+//! and restarts.
+
+use bellbird_codec::QoS::{AtLeastOnce, AtMostOnce, ExactlyOnce};
+use bellbird_codec::Version::{V5, V311};
+use bellbird_core::Config;
+use bellbird_core::permit::Gate;
+
+use crate::on_each;
+use crate::support::Answer::{Pubcomp, Pubrec};
+use crate::support::{Client, Node, Publish};
+
+const SHARE: &str = "$share/g/t/#";
+
+fn member(node: &mut Node, name: &str, keep: bool) -> Client {
+    let member = node.connect(name, V5, !keep);
+    node.subscribe(member, SHARE, ExactlyOnce);
+    node.expect(member, &["connack present=false code=0", "suback 1 [2]"]);
+    member
+}
+
+/// [MQTT-4.8.2-3] and U5-49: one copy for the whole group, each member in turn.
+#[test]
+fn each_message_goes_to_one_member() {
+    on_each(|shards| {
+        let mut node = Node::new(shards);
+        let members = [member(&mut node, "a", false), member(&mut node, "b", false)];
+        let plain = node.connect("plain", V311, true);
+        node.subscribe(plain, "t/#", AtLeastOnce);
+        node.forget(plain);
+        let publisher = node.connect("p", V311, true);
+        for (qos, id) in [(AtMostOnce, 0), (AtLeastOnce, 1), (ExactlyOnce, 2)] {
+            for _ in 0..2 {
+                node.publish(publisher, &Publish { qos, id, ..Publish::new("t/x", "m") });
+                if qos == ExactlyOnce {
+                    node.answer(publisher, crate::support::Answer::Pubrel, id);
+                }
+            }
+        }
+        assert_eq!(members.map(|member| node.seen(member)), [3, 3]);
+        assert_eq!(node.seen(plain), 6);
+        node.check_ledger();
+    });
+}
+
+/// What a member has not acknowledged at QoS 1 goes to another one when its connection is lost.
+#[test]
+fn qos_1_goes_back_to_the_group() {
+    on_each(|shards| {
+        for keep in [false, true] {
+            let mut node = Node::new(shards);
+            let first = member(&mut node, "a", keep);
+            let publisher = node.connect("p", V311, true);
+            for id in 1..=3 {
+                node.publish(publisher, &Publish::new("t", "m").qos1(id));
+            }
+            node.expect(first, &["t=m id=1", "t=m id=2", "t=m id=3"]);
+            node.puback(first, 2);
+            let second = member(&mut node, "b", keep);
+            node.cut(first);
+            node.expect(second, &["t=m id=1", "t=m id=2"]);
+            node.puback(second, 1);
+            node.puback(second, 2);
+            node.check_ledger();
+            assert_eq!(node.ledger().done, 3);
+        }
+    });
+}
+
+/// [MQTT-4.8.2-4]: QoS 2 that has begun stays with the session.
+#[test]
+fn qos_2_stays_with_its_member() {
+    on_each(|shards| {
+        let mut node = Node::new(shards);
+        let first = member(&mut node, "a", true);
+        let publisher = node.connect("p", V311, true);
+        node.publish(publisher, &Publish::new("t", "m").qos2(1));
+        node.expect(first, &["t=m id=2:1"]);
+        let second = member(&mut node, "b", true);
+        node.cut(first);
+        node.expect(second, &[]);
+        let again = node.connect("a", V5, false);
+        node.expect(again, &["connack present=true code=0", "t=m id=2:1 dup"]);
+        node.answer(again, Pubrec, 1);
+        node.answer(again, Pubcomp, 1);
+        node.check_ledger();
+        assert_eq!(node.ledger().done, 1);
+        // [MQTT-4.8.2-5]: nobody else gets it, even if the session ends.
+        node.publish(publisher, &Publish::new("t", "n").qos2(2));
+        node.publish(publisher, &Publish::new("t", "n").qos2(3));
+        node.forget(again);
+        node.forget(second);
+        node.cut(again);
+        let fresh = node.connect("a", V5, true);
+        assert_eq!(node.seen(second), 0);
+        node.cut(fresh);
+        node.check_ledger();
+    });
+}
+
+/// A group with a durable member keeps messages while everybody is away, over a restart.
+#[test]
+fn a_durable_group_outlives_everything() {
+    on_each(|shards| {
+        let mut node = Node::new(shards);
+        let first = member(&mut node, "a", true);
+        let second = member(&mut node, "b", true);
+        let publisher = node.connect("p", V311, true);
+        node.publish(publisher, &Publish::new("t", "one").qos2(1));
+        node.publish(publisher, &Publish::new("t", "two").qos1(2));
+        assert_eq!(node.seen(first) + node.seen(second), 2);
+        node.cut(first);
+        node.cut(second);
+        node.publish(publisher, &Publish::new("t", "three").qos1(3));
+        for restart_shards in [shards, shards + 1] {
+            let config = Config { shards: restart_shards, ..Config::default() };
+            let mut node = Node::with(config, Gate::default(), &node.log);
+            // The one handed over at QoS 2 is its member's; the others are anybody's.
+            let first = node.connect("a", V5, false);
+            node.expect(
+                first,
+                &["connack present=true code=0", "t=one id=2:1 dup", "t=two id=2", "t=three id=3"],
+            );
+            node.answer(first, Pubrec, 1);
+            node.answer(first, Pubcomp, 1);
+            node.puback(first, 2);
+            node.puback(first, 3);
+            node.check_ledger();
+            let second = node.connect("b", V5, false);
+            node.expect(second, &["connack present=true code=0"]);
+            let publisher = node.connect("p", V311, true);
+            node.publish(publisher, &Publish::new("t", "four").qos1(4));
+            assert_eq!(node.seen(second) + node.seen(first), 2, "pubrel and one message");
+        }
+    });
+}
+
+/// Messages wait in the group as long as its members have as much as they take.
+#[test]
+fn a_group_lends_against_credit() {
+    on_each(|shards| {
+        let mut config = Config { shards, ..Config::default() };
+        config.listeners[0].inflight_max = 2;
+        let mut node = Node::with(config, Gate::default(), &[]);
+        let first = member(&mut node, "a", false);
+        let publisher = node.connect("p", V311, true);
+        for id in 1..=5 {
+            node.publish(publisher, &Publish::new("t", "m").qos1(id));
+        }
+        assert_eq!(node.seen(first), 2);
+        let second = node.connect("b", V5, true);
+        node.subscribe(second, SHARE, AtLeastOnce);
+        // Begun before the SUBACK, as the specification allows (U5-37).
+        node.expect(
+            second,
+            &["connack present=false code=0", "suback 1 [1]", "t=m id=1", "t=m id=2"],
+        );
+        node.check_ledger();
+        node.puback(second, 1);
+        node.expect(second, &["t=m id=3"]);
+        node.check_ledger();
+    });
+}
+
+/// [U5-40] Who unsubscribes leaves; with the last member the group and what it keeps are gone.
+#[test]
+fn a_group_ends_with_its_last_member() {
+    on_each(|shards| {
+        let mut node = Node::new(shards);
+        let first = member(&mut node, "a", true);
+        let second = member(&mut node, "b", true);
+        let publisher = node.connect("p", V5, true);
+        node.forget(publisher);
+        node.unsubscribe(first, SHARE);
+        node.expect(first, &["unsuback 2 [0]"]);
+        for id in 1..=2 {
+            node.publish(publisher, &Publish::new("t", "m").qos1(id));
+        }
+        node.expect(second, &["t=m id=1", "t=m id=2"]);
+        node.expect(first, &[]);
+        node.puback(second, 1);
+        node.puback(second, 2);
+        node.unsubscribe(second, SHARE);
+        node.publish(publisher, &Publish::new("t", "m").qos1(3));
+        node.expect(publisher, &["puback 1 0", "puback 2 0", "puback 3 16"]);
+        node.check_ledger();
+        let config = Config { shards, ..Config::default() };
+        let mut node = Node::with(config, Gate::default(), &node.log);
+        let publisher = node.connect("p", V5, true);
+        node.forget(publisher);
+        node.publish(publisher, &Publish::new("t", "m").qos1(1));
+        node.expect(publisher, &["puback 1 16"]);
+    });
+}
