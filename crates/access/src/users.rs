@@ -6,7 +6,7 @@ use std::hint::black_box;
 use std::path::Path;
 
 use crate::error::{Mistake, Mistakes};
-use crate::password_hash::{PasswordHash, PasswordHashError};
+use crate::password_hash::PasswordHash;
 
 /// The users of a password file.
 #[derive(Debug)]
@@ -83,11 +83,13 @@ impl User {
         };
         let (name, hash) = (name.trim(), hash.trim());
         check_name(name).map_err(|error| error.to_string())?;
-        let hash = PasswordHash::parse(hash).map_err(|error| match error {
-            PasswordHashError::Plain if hash.is_empty() => {
-                format!("user {name:?} has no password; give one with `bellbird passwd FILE NAME`")
-            }
-            error => format!("user {name:?}: {error}; write it with `bellbird passwd FILE NAME`"),
+        if hash.is_empty() {
+            return Err(format!(
+                "user {name:?} has no password; give one with `bellbird passwd FILE NAME`"
+            ));
+        }
+        let hash = PasswordHash::parse(hash).map_err(|error| {
+            format!("user {name:?}: {error}; write it with `bellbird passwd FILE NAME`")
         })?;
         Ok(Self { name: name.into(), hash, line })
     }

@@ -91,17 +91,17 @@ impl Pattern {
             None if self.has_user_name => return Reach::Nothing,
             None => "",
         };
-        let is_harmless = |name: &str| {
-            !name.is_empty()
-                && !name.contains(['+', '#', '/'])
-                && !(name.starts_with('$') && self.text.starts_with('%'))
+        let is_hostile = |name: &str| {
+            name.is_empty()
+                || name.contains(['+', '#', '/'])
+                || (name.starts_with('$') && self.text.starts_with('%'))
         };
-        let is_whole = (!self.has_client_id || is_harmless(client.id))
-            && (!self.has_user_name || is_harmless(user_name));
-        match (is_whole, verdict) {
-            (true, _) => Reach::Whole,
-            (false, Verdict::No) => Reach::CutShort,
-            (false, Verdict::Yes | Verdict::Ask) => Reach::Nothing,
+        let cannot_be_filled_in = (self.has_client_id && is_hostile(client.id))
+            || (self.has_user_name && is_hostile(user_name));
+        match (cannot_be_filled_in, verdict) {
+            (false, _) => Reach::Whole,
+            (true, Verdict::No) => Reach::CutShort,
+            (true, Verdict::Yes | Verdict::Ask) => Reach::Nothing,
         }
     }
 
