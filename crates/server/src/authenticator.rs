@@ -148,8 +148,9 @@ fn answer_all(queue: &Mutex<Receiver<Asked>>, shared: &Shared) {
 /// Each takes a core while it computes, and with argon2 some 50 MiB: logins must not take what
 /// messages need.
 const THREADS: usize = 2;
-/// At 30 ms for an answer the last one waits four seconds, well within the time to say CONNECT.
-const QUESTIONS_MAX: usize = 256;
+/// At 70 ms for an answer (argon2id as `bellbird passwd` writes it) the last one waits some five
+/// seconds, within the time to say CONNECT.
+const QUESTIONS_MAX: usize = 128;
 
 #[cfg(test)]
 mod tests {
