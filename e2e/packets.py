@@ -143,13 +143,21 @@ def connect(
     keepalive: int = 0,
     props: dict | None = None,
     will: Will | None = None,
+    user: str | None = None,
+    password: str | None = None,
 ) -> bytes:
-    """CONNECT without user name and password."""
+    """CONNECT, with what is given of will, user name and password."""
     flags, last = 2 if clean else 0, b""
     if will:
         flags |= 4 | will.qos << 3 | will.retain << 5
         section = properties(will.props) if level == 5 else b""
         last = section + string(will.topic) + string(will.payload)
+    if user is not None:
+        flags |= 0x80
+        last += string(user)
+    if password is not None:
+        flags |= 0x40
+        last += string(password)
     head = string("MQTT") + bytes([level, flags]) + keepalive.to_bytes(2, "big")
     section = properties(props) if level == 5 else b""
     return frame(Kind.CONNECT, 0, head + section + string(client_id) + last)

@@ -3,6 +3,7 @@
 mod bench;
 mod client;
 mod config;
+mod passwd;
 mod start;
 
 use std::process::ExitCode;
@@ -21,6 +22,8 @@ struct Program {
 enum Command {
     /// Starts the broker.
     Start(start::Arguments),
+    /// Writes a password file for `start --users`, as mosquitto_passwd does.
+    Passwd(passwd::Arguments),
     /// Publishes messages, as mosquitto_pub does.
     Pub(client::publish::Arguments),
     /// Subscribes and prints messages, as mosquitto_sub does.
@@ -32,6 +35,7 @@ enum Command {
 fn main() -> ExitCode {
     let outcome = match Program::parse().command {
         Command::Start(arguments) => start::run(&arguments),
+        Command::Passwd(arguments) => passwd::run(&arguments),
         Command::Pub(arguments) => return client::publish::run(&arguments),
         Command::Sub(arguments) => return client::subscribe::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments).map_err(Into::into),

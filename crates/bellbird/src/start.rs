@@ -5,7 +5,8 @@ use std::io::{Write, stdout};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use bellbird_server::{Listener, Node, Settings};
+use bellbird_access::Access;
+use bellbird_server::{Authenticator, Listener, Node, Settings};
 use clap::Args;
 use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR2};
 use signal_hook::iterator::Signals;
@@ -27,6 +28,15 @@ pub(crate) struct Arguments {
     /// Event loops [default: one per core]
     #[arg(long, value_name = "N")]
     shards: Option<u8>,
+    /// Let in who is in this password file and nobody else (see docs/access.md)
+    #[arg(long, value_name = "FILE")]
+    users: Option<PathBuf>,
+    /// Allow the topics that this ACL file names and no others
+    #[arg(long, value_name = "FILE")]
+    acl: Option<PathBuf>,
+    /// With --users: let in clients without a user name as well
+    #[arg(long, requires = "users")]
+    anonymous: bool,
 }
 
 fn address(text: &str) -> Result<SocketAddr, String> {
@@ -39,10 +49,17 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     // Before anything is bound or locked: a signal from here on ends it cleanly.
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGUSR2])?;
     let listeners = bind(&configuration)?;
+    let access = Access::open(arguments.users.as_deref(), arguments.acl.as_deref())?;
+    let mut core = configuration.core();
+    for terms in &mut core.listeners {
+        terms.anonymous = access.users().is_none() || arguments.anonymous;
+    }
     let settings = Settings {
         data: configuration.data.clone(),
         durability: configuration.durability.into(),
-        core: configuration.core(),
+        core,
+        gate: access.gate(),
+        authenticator: access.authenticator().map(Authenticator::new),
     };
     let node = Node::start(&settings, &listeners, || {
         // The main thread waits for signals: this one says that the log has failed.

@@ -27,7 +27,7 @@ use crate::view::View;
 /// Everything that a delivery touches, and nothing that routing reads meanwhile.
 pub(crate) struct Clients {
     pub(crate) config: Arc<Config>,
-    pub(crate) gate: Gate,
+    pub(crate) gate: Arc<Gate>,
     pub(crate) sessions: Sessions,
     pub(crate) connections: Connections,
     pub(crate) outboxes: Vec<Outbox>,
@@ -49,6 +49,8 @@ pub(crate) struct Clients {
     pub(crate) appended_bytes: u64,
     /// An answer filled some outbox: its connection is parked.
     pub(crate) has_pressed: bool,
+    /// Somebody outside was asked something since the start.
+    pub(crate) has_asked: bool,
 }
 
 /// Whom a message is for and where it comes from.
@@ -79,7 +81,12 @@ impl Manner<'_> {
 }
 
 impl Clients {
-    pub(crate) fn new(config: Arc<Config>, gate: Gate, sessions: Sessions, groups: Groups) -> Self {
+    pub(crate) fn new(
+        config: Arc<Config>,
+        gate: Arc<Gate>,
+        sessions: Sessions,
+        groups: Groups,
+    ) -> Self {
         Self {
             config,
             gate,
@@ -98,6 +105,7 @@ impl Clients {
             handings: Handings::default(),
             appended_bytes: 0,
             has_pressed: false,
+            has_asked: false,
         }
     }
 

@@ -72,7 +72,9 @@ impl Shard {
         }
         let client_id: Box<str> =
             if is_assigned { self.assigned_client_id(id) } else { packet.client_id.into() };
-        let name = Name::new(&client_id, packet.user_name);
+        // A user name that nobody can check says nothing.
+        let user_name = packet.user_name.filter(|_| self.clients.gate.has_users());
+        let name = Name::new(&client_id, user_name);
         match self.let_in(id, listener, &name, packet.password) {
             Some(None) => {}
             Some(Some(reason)) => return self.refuse(now, id, reason),
@@ -99,7 +101,7 @@ impl Shard {
         password: Option<&[u8]>,
     ) -> Option<Option<ReasonCode>> {
         let is_anonymous_welcome = self.clients.config.terms(listener).anonymous;
-        if name.user_name().is_some() && self.clients.gate.has_users() {
+        if name.user_name().is_some() {
             let client_id = name.client_id();
             let connection = self.clients.connections.live(id)?;
             match connection.answer(Action::Connect, client_id) {
@@ -114,7 +116,6 @@ impl Shard {
                 }
             }
         } else if !is_anonymous_welcome {
-            // A user name that nobody can check says nothing.
             return Some(Some(ReasonCode::NotAuthorized));
         }
         match self.permit_as(id, name, Action::Connect, name.client_id())? {

@@ -12,7 +12,7 @@ use crate::connect::Hello;
 use crate::identity::{ConnectionId, Holder, Position, ShardId, Ticket};
 use crate::mail::Mail;
 use crate::message::Message;
-use crate::permit::{Question, Verdict};
+use crate::permit::{Gate, Question, Verdict};
 use crate::record::Record;
 use crate::subscription::Granted;
 
@@ -84,6 +84,8 @@ pub enum Input<'a> {
         /// The position of the first one; the others follow it.
         position: Position,
     },
+    /// Other rules are in force from now on.
+    Gate(Arc<Gate>),
     /// The node ends: every client is told, and every session put down.
     Stop,
     /// The answer to [`Output::Ask`].

@@ -57,6 +57,7 @@ impl Shard {
         let Some(connection) = self.clients.connections.live(id) else { return };
         connection.waiting().asked = Some((action, subject.into()));
         connection.parks.add(Parks::ASK);
+        self.clients.has_asked = true;
         let question = Question {
             client_id: name.client_id().into(),
             user_name: name.user_name().map(Into::into),

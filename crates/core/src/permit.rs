@@ -1,9 +1,14 @@
 //! The one gate: whether a client may connect, publish, subscribe or receive.
 //!
 //! Every path asks here: live, retained, queued and wills today; shared, bridges, HTTP and
-//! gateways when they come. Access control will compile its rules into a [`Gate`].
+//! gateways when they come. Access control compiles its files into a [`Gate`].
 
-use bellbird_topics::{Filter, TopicName};
+mod bucket;
+mod pattern;
+
+use bellbird_topics::{Filter, SubscriptionFilter};
+
+use crate::permit::bucket::Buckets;
 
 /// The gate's answer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -71,7 +76,11 @@ pub struct Rule {
     /// The clients it speaks of.
     pub who: Who,
     /// The topics it speaks of, as a filter; `%c` and `%u` stand for client identifier and user
-    /// name. Ignored for [`Action::Connect`].
+    /// name. Ignored for [`Action::Connect`]; a text that is no filter speaks of nothing.
+    ///
+    /// A name that is empty, has `+`, `#` or `/` in it, or would put a `$` in front, never fills
+    /// a pattern in: [`Verdict::Yes`] then allows nothing, and [`Verdict::No`] forbids everything
+    /// from the name's level on.
     pub filter: Box<str>,
     /// What it says.
     pub verdict: Verdict,
@@ -93,21 +102,43 @@ pub enum Who {
 /// The rules in force; without any, everything is allowed to whoever got in.
 #[derive(Clone, Debug)]
 pub struct Gate {
-    rules: Vec<Rule>,
+    connect: Buckets,
+    publish: Buckets,
+    subscribe: Buckets,
+    receive: Buckets,
+    is_empty: bool,
     otherwise: Verdict,
     has_users: bool,
 }
 
 impl Default for Gate {
     fn default() -> Self {
-        Self { rules: Vec::new(), otherwise: Verdict::Yes, has_users: false }
+        Self::new(Vec::new())
     }
 }
 
 impl Gate {
     /// A gate with these rules; what none of them speaks of is allowed.
     pub fn new(rules: Vec<Rule>) -> Self {
-        Self { rules, ..Self::default() }
+        let mut gate = Self {
+            connect: Buckets::default(),
+            publish: Buckets::default(),
+            subscribe: Buckets::default(),
+            receive: Buckets::default(),
+            is_empty: rules.is_empty(),
+            otherwise: Verdict::Yes,
+            has_users: false,
+        };
+        for (order, rule) in rules.into_iter().enumerate() {
+            match rule.action {
+                Action::Connect => &mut gate.connect,
+                Action::Publish => &mut gate.publish,
+                Action::Subscribe => &mut gate.subscribe,
+                Action::Receive => &mut gate.receive,
+            }
+            .add(order, rule);
+        }
+        gate
     }
 
     /// This gate, with `verdict` for what no rule speaks of but [`Action::Connect`].
@@ -129,51 +160,36 @@ impl Gate {
 
     /// Whether everything is allowed to whoever got in.
     pub fn is_open(&self) -> bool {
-        self.rules.is_empty() && self.otherwise == Verdict::Yes
+        self.is_empty && self.otherwise == Verdict::Yes
     }
 
-    /// Whether the client may do it. The subject of a subscription is its filter's text: a rule
-    /// fits if its own filter is the same text or matches it as if it were a topic.
+    /// Whether the client may do it. The subject of a subscription is its filter's text, with or
+    /// without a share name, which is not looked at.
+    ///
+    /// A rule for [`Action::Subscribe`] fits if its filter covers the subscription's. Where none
+    /// does, the rules for [`Action::Receive`] are asked: a subscription is refused if nothing of
+    /// it could ever be received, and each delivery is judged for itself.
     pub fn permit(&self, client: Client<'_>, action: Action, subject: &str) -> Verdict {
         if self.is_open() {
             return Verdict::Yes;
         }
-        self.decide(client, action, subject)
-    }
-
-    #[cold]
-    fn decide(&self, client: Client<'_>, action: Action, subject: &str) -> Verdict {
-        let otherwise = if action == Action::Connect { Verdict::Yes } else { self.otherwise };
-        self.rules
-            .iter()
-            .find(|rule| rule.fits(client, action, subject))
-            .map_or(otherwise, |rule| rule.verdict)
-    }
-}
-
-impl Rule {
-    fn fits(&self, client: Client<'_>, action: Action, subject: &str) -> bool {
-        if self.action != action || !self.who.is(client) {
-            return false;
-        }
-        if action == Action::Connect || *self.filter == *subject {
-            return true;
-        }
-        match (Filter::parse(&self.filter), TopicName::parse(subject)) {
-            (Ok(filter), Ok(topic)) => filter.matches(topic),
-            (Ok(_) | Err(_), Ok(_) | Err(_)) => false,
+        match action {
+            Action::Connect => self.connect.any(client).unwrap_or(Verdict::Yes),
+            Action::Publish => self.publish.of_topic(client, subject).unwrap_or(self.otherwise),
+            Action::Receive => self.receive.of_topic(client, subject).unwrap_or(self.otherwise),
+            Action::Subscribe => match SubscriptionFilter::parse(subject) {
+                Ok(subscription) => self.subscription(client, subscription.filter),
+                // It will be refused for what it is.
+                Err(_) => self.otherwise,
+            },
         }
     }
-}
 
-impl Who {
-    fn is(&self, client: Client<'_>) -> bool {
-        match self {
-            Self::Everybody => true,
-            Self::Anonymous => client.user_name.is_none(),
-            Self::User(name) => client.user_name == Some(&**name),
-            Self::Client(id) => client.id == &**id,
-        }
+    fn subscription(&self, client: Client<'_>, filter: Filter<'_>) -> Verdict {
+        self.subscribe
+            .covering(client, filter)
+            .or_else(|| self.receive.some_of(client, filter))
+            .unwrap_or(self.otherwise)
     }
 }
 
@@ -208,5 +224,105 @@ mod tests {
         check("good", Action::Connect, "good", Verdict::Yes);
         let client = Client { id: "a", user_name: None };
         assert_eq!(Gate::default().permit(client, Action::Publish, "x"), Verdict::Yes);
+    }
+
+    fn receive(who: Who, filter: &str, verdict: Verdict) -> Rule {
+        Rule { action: Action::Receive, who, filter: filter.into(), verdict }
+    }
+
+    #[test]
+    fn a_subscription_is_granted_if_something_of_it_can_be_received() {
+        let gate = Gate::new(vec![
+            receive(Who::Everybody, "secret/#", Verdict::No),
+            receive(Who::User("u".into()), "plant/+/speed", Verdict::Yes),
+            receive(Who::Everybody, "public/#", Verdict::Yes),
+            receive(Who::Anonymous, "news", Verdict::Yes),
+        ])
+        .otherwise(Verdict::No);
+        let check = |user_name, filter, expected| {
+            let client = Client { id: "c", user_name };
+            let verdict = gate.permit(client, Action::Subscribe, filter);
+            assert_eq!(verdict, expected, "{user_name:?} {filter}");
+        };
+        check(Some("u"), "#", Verdict::Yes);
+        check(Some("u"), "plant/#", Verdict::Yes);
+        check(Some("u"), "plant/mill", Verdict::No);
+        check(Some("u"), "secret/#", Verdict::No);
+        check(Some("u"), "secret/+/speed", Verdict::No);
+        check(Some("u"), "$SYS/#", Verdict::No);
+        check(Some("u"), "news", Verdict::No);
+        check(None, "news", Verdict::Yes);
+        check(None, "$share/g/news", Verdict::Yes);
+        check(None, "$share/g/plant/#", Verdict::No);
+        check(Some("v"), "plant/#", Verdict::No);
+        check(Some("v"), "public", Verdict::Yes);
+    }
+
+    #[test]
+    fn names_fill_patterns_in_and_widen_none() {
+        let rule = |action, filter: &str, verdict| Rule {
+            action,
+            who: Who::Everybody,
+            filter: filter.into(),
+            verdict,
+        };
+        let gate = Gate::new(vec![
+            rule(Action::Receive, "own/%u/%c/not", Verdict::No),
+            rule(Action::Receive, "own/%u/#", Verdict::Yes),
+            rule(Action::Receive, "dev-%c-in/x", Verdict::Yes),
+            rule(Action::Receive, "%c/up", Verdict::Yes),
+        ])
+        .otherwise(Verdict::No);
+        let check = |id, user_name, topic, expected| {
+            let client = Client { id, user_name };
+            let receive = gate.permit(client, Action::Receive, topic);
+            let subscribe = gate.permit(client, Action::Subscribe, topic);
+            assert_eq!((receive, subscribe), (expected, expected), "{client:?} {topic}");
+        };
+        check("c", Some("u"), "own/u/x", Verdict::Yes);
+        check("c", Some("u"), "own/v/x", Verdict::No);
+        check("c", Some("u"), "own/u/c/not", Verdict::No);
+        check("d", Some("u"), "own/u/c/not", Verdict::Yes);
+        check("c", Some("u"), "dev-c-in/x", Verdict::Yes);
+        check("c", Some("u"), "dev-cc-in/x", Verdict::No);
+        check("c", None, "own//x", Verdict::No);
+        // A value is never a pattern itself.
+        check("%u", Some("u"), "u/up", Verdict::No);
+        check("%u", Some("u"), "%u/up", Verdict::Yes);
+        for attack in ["+", "#", "u/x", "+/+", ""] {
+            check("c", Some(attack), "own/u/x", Verdict::No);
+            check("c", Some(attack), "own/u/x/x", Verdict::No);
+            check(attack, Some("u"), "u/up", Verdict::No);
+            check(attack, Some("u"), "u/x/up", Verdict::No);
+            let client = Client { id: attack, user_name: Some(attack) };
+            assert_eq!(gate.permit(client, Action::Subscribe, "#"), Verdict::No, "{attack}");
+        }
+        // `$` in front would reach what no wildcard reaches.
+        check("$SYS", Some("u"), "$SYS/up", Verdict::No);
+        // What is kept from others is kept from a name that cannot be filled in.
+        check("+", Some("u"), "own/u/c/not", Verdict::No);
+        check("+", Some("u"), "own/u/c/else", Verdict::No);
+        check("+", Some("u"), "own/u", Verdict::No);
+        check("+", Some("v"), "own/v/x", Verdict::No);
+    }
+
+    #[test]
+    fn the_order_of_rules_counts_across_all_kinds_of_clients() {
+        let gate = Gate::new(vec![
+            receive(Who::Client("c".into()), "a", Verdict::No),
+            receive(Who::User("u".into()), "+", Verdict::Yes),
+            receive(Who::Everybody, "b", Verdict::No),
+            receive(Who::Everybody, "a", Verdict::Ask),
+        ]);
+        let check = |id, user_name, topic, expected| {
+            let client = Client { id, user_name };
+            assert_eq!(gate.permit(client, Action::Receive, topic), expected, "{client:?} {topic}");
+        };
+        check("c", Some("u"), "a", Verdict::No);
+        check("d", Some("u"), "a", Verdict::Yes);
+        check("d", None, "a", Verdict::Ask);
+        check("d", Some("u"), "b", Verdict::Yes);
+        check("d", None, "b", Verdict::No);
+        check("d", None, "$b", Verdict::Yes);
     }
 }

@@ -52,13 +52,18 @@ pub struct Shard {
 
 impl Shard {
     /// A shard with the sessions that recovery found for it.
-    pub fn new(id: ShardId, config: Arc<Config>, gate: Gate, state: ShardState) -> Self {
+    pub fn new(
+        id: ShardId,
+        config: Arc<Config>,
+        gate: impl Into<Arc<Gate>>,
+        state: ShardState,
+    ) -> Self {
         let sessions = Sessions::new(id, config.shards, state.first_number);
         let post = Post::new(config.shards, config.mailbox_bytes_max);
         let next = MessageId { start: state.start, shard: id.0, counter: 1 };
         let mut shard = Self {
             id,
-            clients: Clients::new(config, gate, sessions, Groups::new(id)),
+            clients: Clients::new(config, gate.into(), sessions, Groups::new(id)),
             routes: Routes::new(id),
             releases: Releases::default(),
             changes: Changes::default(),
@@ -108,6 +113,8 @@ impl Shard {
             }
             Input::Closed { connection } => self.closed(now, connection),
             Input::Decided { connection, verdict } => self.decided(connection, verdict),
+            // What is allowed is judged anew from here on; whoever is connected stays.
+            Input::Gate(gate) => self.clients.gate = gate,
             Input::Stop => self.stop(now),
         }
         Flow::Continue
@@ -221,7 +228,7 @@ impl Shard {
     ) -> Flow {
         let flow = self.take_packet(now, id, packet, view);
         if flow != Flow::Again
-            && !self.clients.gate.is_open()
+            && self.clients.has_asked
             && let Some(connection) = self.clients.connections.live(id)
             && let Some(waiting) = connection.waiting.as_mut()
         {

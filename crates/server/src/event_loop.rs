@@ -4,13 +4,13 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bellbird_core::permit::Verdict;
 use bellbird_core::{ConnectionId, Event, Input, Output, Shard, ShardId, Ticket, Time};
 use bellbird_store::Batch;
 use mio::event::Event as Readiness;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
 
+use crate::authenticator;
 use crate::census::Census;
 use crate::clock::Clock;
 use crate::committer::{Order, Orders};
@@ -33,6 +33,7 @@ pub(crate) struct EventLoop {
     pub(crate) clock: Clock,
     pub(crate) census: Arc<Census>,
     pub(crate) sockets: Sockets,
+    pub(crate) authenticator: authenticator::Desk,
     pub(crate) desk: Desk,
 }
 
@@ -164,9 +165,11 @@ impl EventLoop {
                     self.slits[to.index()].drop_in(Letter::Socket { stream, rest, hello });
                 }
             }
-            // No gate of a server asks yet: whoever might answer does not exist.
-            Output::Ask { connection, .. } => {
-                self.input(now, Input::Decided { connection, verdict: Verdict::No });
+            Output::Ask { connection, question } => {
+                let slit = &self.slits[self.id.index()];
+                if let Some(verdict) = self.authenticator.ask(connection, question, slit) {
+                    self.input(now, Input::Decided { connection, verdict });
+                }
             }
             Output::Event(event) => report(self.id, &event),
         }
@@ -347,6 +350,10 @@ impl EventLoop {
                     }
                     self.input(now, Input::Stored { first, count, position });
                 }
+                Letter::Decided { connection, verdict } => {
+                    self.input(now, Input::Decided { connection, verdict });
+                }
+                Letter::Gate(gate) => self.input(now, Input::Gate(gate)),
                 Letter::Stop => {
                     self.input(now, Input::Stop);
                     self.desk.is_stopping = true;

@@ -1,8 +1,10 @@
 //! Sockets, threads and clocks around the Bellbird core.
 //!
-//! One thread per shard runs an event loop; one thread commits to the log. The only things that
-//! shards share are the view (`view`), their mailboxes (`mailbox`) and the committer's queue.
+//! One thread per shard runs an event loop; one thread commits to the log; two compare passwords.
+//! The only things that shards share are the view (`view`), their mailboxes (`mailbox`) and the
+//! queues of the committer and of the authenticator.
 
+mod authenticator;
 mod census;
 mod clock;
 mod committer;
@@ -15,6 +17,7 @@ mod node;
 mod sockets;
 mod view;
 
+pub use authenticator::Authenticator;
 pub use committer::Durability;
 pub use listen::{ListenError, Listener};
 pub use node::{Node, NodeError, Settings, StartReport, Summary};

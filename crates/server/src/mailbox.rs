@@ -1,14 +1,16 @@
 //! Letters to a shard's thread, with one wake-up per turn of the receiver.
 //!
 //! What travels in bulk is bounded by its sender: deliveries by credit (`core/post`), stored
-//! records by the publishers' windows, sockets by the limit on descriptors.
+//! records by the publishers' windows, sockets by the limit on descriptors, answers by the queue
+//! of questions.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 
 use bellbird_core::mail::Mail;
-use bellbird_core::{Hello, Position, ShardId, Ticket};
+use bellbird_core::permit::{Gate, Verdict};
+use bellbird_core::{ConnectionId, Hello, Position, ShardId, Ticket};
 use bellbird_store::Batch;
 use mio::Waker;
 use mio::net::TcpStream;
@@ -21,6 +23,10 @@ pub(crate) enum Letter {
     Socket { stream: TcpStream, rest: Vec<u8>, hello: Box<Hello> },
     /// Records are stored; their batch comes back to be used again.
     Stored { first: Ticket, count: u32, position: Position, batch: Batch },
+    /// The answer to a question about a user.
+    Decided { connection: ConnectionId, verdict: Verdict },
+    /// Other rules are in force.
+    Gate(Arc<Gate>),
     /// Tell the clients and end.
     Stop,
 }

@@ -14,6 +14,7 @@ use bellbird_core::{Config, DropReason, Ledger, Shard, ShardId, Time};
 use bellbird_store::{Batch, Files, Log, Options, StoreError};
 use mio::{Poll, Waker};
 
+use crate::authenticator::{Authenticator, Pool};
 use crate::census::Census;
 use crate::clock::Clock;
 use crate::committer::{Committer, Durability};
@@ -33,6 +34,10 @@ pub struct Settings {
     pub durability: Durability,
     /// The core's own settings; `core.shards` is the number of event loops.
     pub core: Config,
+    /// What clients may do.
+    pub gate: Gate,
+    /// Who knows the users, if the gate has any.
+    pub authenticator: Option<Authenticator>,
 }
 
 /// A running broker.
@@ -40,6 +45,7 @@ pub struct Node {
     threads: Vec<JoinHandle<()>>,
     slits: Vec<Slit>,
     committer: Committer,
+    authenticators: Pool,
     census: Arc<Census>,
     view: SharedView,
     addresses: Vec<SocketAddr>,
@@ -66,6 +72,8 @@ pub struct Summary {
     pub subscriptions: usize,
     /// Topics with a retained message.
     pub retained: usize,
+    /// Clients that were refused since too many others were being let in.
+    pub refused_busy: u64,
 }
 
 impl Node {
@@ -102,6 +110,8 @@ impl Node {
         let committer =
             Committer::start(log, settings.durability, order_queue, slits.clone(), on_failure)?;
         let census = Arc::new(Census::new(polls.len()));
+        let authenticators = Pool::start(settings.authenticator.clone())?;
+        let gate = Arc::new(settings.gate.clone());
         let core = Arc::new(settings.core.clone());
         let mut threads = Vec::new();
         let states = recovered.shards.into_iter();
@@ -109,7 +119,7 @@ impl Node {
             let id = ShardId(index);
             let event_loop = EventLoop {
                 id,
-                core: Shard::new(id, core.clone(), Gate::default(), state),
+                core: Shard::new(id, core.clone(), gate.clone(), state),
                 view: view.clone(),
                 poll,
                 listeners: listeners.iter().map(Listener::handle).collect::<io::Result<_>>()?,
@@ -119,6 +129,7 @@ impl Node {
                 clock,
                 census: census.clone(),
                 sockets: Sockets::default(),
+                authenticator: authenticators.desk(),
                 desk: Desk::default(),
             };
             let run = move || guard(|| or_abort("an event loop", event_loop.run()));
@@ -126,11 +137,23 @@ impl Node {
         }
         let addresses = listeners.iter().map(Listener::address).collect();
         let report = StartReport { found: recovered.found, log: log_report };
-        Ok(Self { threads, slits, committer, census, view, addresses, report })
+        Ok(Self { threads, slits, committer, authenticators, census, view, addresses, report })
+    }
+
+    /// Puts other rules and users in force, for clients that are connected as well: what they may
+    /// do is judged anew from here on. Who is connected stays so, even if its user is gone.
+    pub fn set_access(&self, gate: Gate, authenticator: Option<Authenticator>) {
+        // First the users: whoever is asked for by the new gate is asked of those who go with it.
+        self.authenticators.replace(authenticator);
+        let gate = Arc::new(gate);
+        for slit in &self.slits {
+            slit.drop_in(Letter::Gate(gate.clone()));
+        }
     }
 
     /// Tells every client and every shard, and waits until all is on the disk.
     pub fn stop(self) -> Result<Summary, NodeError> {
+        self.authenticators.end();
         for slit in &self.slits {
             slit.drop_in(Letter::Stop);
         }
@@ -139,10 +162,12 @@ impl Node {
                 std::panic::resume_unwind(panic);
             }
         }
+        let refused_busy = self.authenticators.refused();
+        self.authenticators.join();
         self.committer.join()?;
         let (subscriptions, retained) = self.view.sizes();
         let (ledger, waiting) = (self.census.ledger(), self.census.waiting());
-        Ok(Summary { ledger, waiting, subscriptions, retained })
+        Ok(Summary { ledger, waiting, subscriptions, retained, refused_busy })
     }
 
     /// Whether the log has failed.
@@ -182,7 +207,11 @@ impl fmt::Display for Summary {
             }
         }
         let Self { waiting, subscriptions, retained, .. } = self;
-        write!(f, " waiting={waiting} subscriptions={subscriptions} retained={retained}")
+        write!(f, " waiting={waiting} subscriptions={subscriptions} retained={retained}")?;
+        if self.refused_busy > 0 {
+            write!(f, " refused(busy)={}", self.refused_busy)?;
+        }
+        Ok(())
     }
 }
 

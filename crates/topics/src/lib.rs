@@ -18,6 +18,7 @@ mod ids;
 mod index;
 mod limits;
 mod part;
+mod relation;
 mod retained;
 mod topic;
 mod tree;

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)] // a test that unwraps in vain says where
 
+mod access;
 mod exactly_once;
 mod groups;
 mod support;

@@ -278,6 +278,15 @@ impl Node {
         self.settle();
     }
 
+    /// Puts other rules in force on every shard.
+    pub(crate) fn set_gate(&mut self, gate: &Arc<Gate>) {
+        for index in 0..self.shards.len() {
+            let shard = ShardId(u8::try_from(index).unwrap());
+            self.input(shard, Input::Gate(gate.clone()));
+        }
+        self.settle();
+    }
+
     pub(crate) fn ledger(&self) -> Ledger {
         let mut sum = Ledger::default();
         self.shards.iter().for_each(|shard| sum.add(shard.ledger()));

@@ -1,0 +1,86 @@
+//! Who may connect, publish and receive: Mosquitto's password and ACL files, compiled into rules
+//! for the gate of the core.
+//!
+//! Reads files when it is told to and asks the system for salt; knows no socket and no thread.
+
+mod acl;
+mod error;
+mod limits;
+mod password_hash;
+mod suggestion;
+mod users;
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+use std::sync::Arc;
+
+use bellbird_core::permit::{Action, Gate, Question, Verdict};
+
+use crate::acl::Acl;
+pub use crate::error::{AccessError, Mistake};
+pub use crate::password_hash::{Format, PasswordHash, PasswordHashError};
+pub use crate::users::{NameError, Users, check_name, with_user, without_user};
+
+/// The users and the rules that some files hold.
+#[derive(Clone, Debug)]
+pub struct Access {
+    users: Option<Arc<Users>>,
+    acl: Option<Acl>,
+}
+
+impl Access {
+    /// Reads a password file and an ACL file. Without the first nobody has a user name, without
+    /// the second everything is allowed to whoever gets in.
+    pub fn open(users: Option<&Path>, acl: Option<&Path>) -> Result<Self, AccessError> {
+        let mut mistakes = Vec::new();
+        let users = users.map(|path| Ok((path, read(path)?))).transpose()?;
+        let acl = acl.map(|path| Ok((path, read(path)?))).transpose()?;
+        let users = users.map(|(path, text)| Users::parse(path, &text, &mut mistakes));
+        let acl = acl.map(|(path, text)| Acl::parse(path, &text, users.is_some(), &mut mistakes));
+        if mistakes.is_empty() {
+            Ok(Self { users: users.map(Arc::new), acl })
+        } else {
+            Err(AccessError::Mistakes(mistakes))
+        }
+    }
+
+    /// The rules, for the core.
+    pub fn gate(&self) -> Gate {
+        let gate = match &self.acl {
+            Some(acl) => Gate::new(acl.rules()).otherwise(Verdict::No),
+            None => Gate::default(),
+        };
+        if self.users.is_some() { gate.with_users() } else { gate }
+    }
+
+    /// What answers the core's questions about users; it takes as long as a password hash takes.
+    /// None without a password file.
+    pub fn authenticator(&self) -> Option<impl Fn(&Question) -> Verdict + Send + Sync + 'static> {
+        let users = self.users.clone()?;
+        Some(move |question: &Question| {
+            let (Action::Connect, Some(name), Some(password)) =
+                (question.action, &question.user_name, &question.password)
+            else {
+                return Verdict::No;
+            };
+            if users.verify(name, &password.0) { Verdict::Yes } else { Verdict::No }
+        })
+    }
+
+    /// How many users there are; none without a password file.
+    pub fn users(&self) -> Option<usize> {
+        self.users.as_ref().map(|users| users.len())
+    }
+}
+
+fn read(path: &Path) -> Result<String, AccessError> {
+    let unreadable = |source| AccessError::Unreadable { path: path.into(), source };
+    let file = File::open(path).map_err(unreadable)?;
+    let mut text = String::new();
+    let bytes = file.take(limits::FILE_BYTES_MAX + 1).read_to_string(&mut text);
+    if bytes.map_err(unreadable)? as u64 > limits::FILE_BYTES_MAX {
+        return Err(AccessError::TooLarge { path: path.into() });
+    }
+    Ok(text)
+}
