@@ -9,6 +9,7 @@
 //! the rest to the log and `release` keeps it until it is stored, `post` carries to other shards,
 //! `outbox` waits for the socket, and `pump` sends what a client could not take at once.
 
+mod census;
 mod clients;
 mod config;
 mod connect;
@@ -39,11 +40,14 @@ mod sessions;
 mod shard;
 mod storing;
 mod subscribe;
+mod system;
 mod timer;
+mod traffic;
 pub mod view;
 mod walk;
 mod will;
 
+pub use census::ClientReport;
 pub use config::{AutoSubscription, Config, GroupStrategy, Profile, Rewrite, Terms};
 pub use connect::Hello;
 pub use connection::Cause;
@@ -54,5 +58,6 @@ pub use message::{Message, MessageParts};
 pub use name::Name;
 pub use sessions::home_of;
 pub use shard::Shard;
+pub use traffic::{Holdings, Refusals, Traffic};
 pub use view::{OwnView, Tables, View};
 pub use will::Will;

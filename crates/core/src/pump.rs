@@ -200,6 +200,9 @@ impl Clients {
         if fits && delivery.qos == QoS::AtMostOnce {
             outbox.unsent += 1;
         }
+        if fits {
+            self.traffic.publish_sent(delivery.qos, delivery.message.payload().len());
+        }
         self.announce(connection);
         fits
     }

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bellbird_codec::{PINGRESP, Packet, ReasonCode, Version};
+use bellbird_topics::Namespace;
 
 use crate::clients::{Addressing, Clients};
 use crate::config::{Config, Terms};
@@ -104,6 +105,10 @@ impl Shard {
             }
             Input::Closed { connection } => self.closed(now, connection),
             Input::Decided { connection, verdict } => self.decided(connection, verdict),
+            Input::System { topic, payload } => {
+                self.system(Namespace::default(), topic, payload);
+            }
+            Input::Kick { namespace, client_id } => self.kick(now, namespace, client_id),
             Input::Stop => self.stop(now),
         }
         Flow::Continue
@@ -188,14 +193,7 @@ impl Shard {
 
     /// Deliveries that are inflight or queued now, those in outboxes included.
     pub fn waiting(&self) -> u64 {
-        let of_sessions: usize = self
-            .clients
-            .sessions
-            .iter()
-            .map(|session| session.inflight.len() + session.queue.len())
-            .sum();
-        let unsent: u64 = self.clients.outboxes.iter().map(|outbox| u64::from(outbox.unsent)).sum();
-        of_sessions as u64 + unsent
+        self.holdings().waiting()
     }
 
     /// Sessions at home here, connections, and durable outputs under way.
@@ -212,6 +210,9 @@ impl Shard {
         view: &dyn View,
     ) -> Flow {
         let flow = self.take_packet(now, id, packet, view);
+        if flow != Flow::Again {
+            self.clients.traffic.received(packet);
+        }
         if flow != Flow::Again
             && !self.clients.gate.is_open()
             && let Some(connection) = self.clients.connections.live(id)
@@ -279,6 +280,7 @@ impl Shard {
     }
 
     fn opened(&mut self, now: Time, id: ConnectionId, listener: u8) {
+        self.clients.traffic.opened += 1;
         self.opened_at_home(now, id, listener);
         let deadline = now.plus_secs(u64::from(self.clients.config.handshake_secs));
         self.look_at_connection(now, id, deadline);
@@ -330,6 +332,7 @@ impl Shard {
             Some(AppliedFor::Retaining(retaining)) => {
                 self.retained_is_set(now, *retaining, order, view);
             }
+            Some(AppliedFor::System(message)) => self.system_is_set(now, &message, view),
             None => {}
         }
     }

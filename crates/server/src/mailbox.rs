@@ -13,6 +13,8 @@ use bellbird_store::Batch;
 use mio::Waker;
 use mio::net::TcpStream;
 
+use crate::query::Query;
+
 /// What one thread tells a shard.
 pub(crate) enum Letter {
     /// A letter between cores.
@@ -21,6 +23,8 @@ pub(crate) enum Letter {
     Socket { stream: TcpStream, rest: Vec<u8>, hello: Box<Hello> },
     /// Records are stored; their batch comes back to be used again.
     Stored { first: Ticket, count: u32, position: Position, batch: Batch },
+    /// An operator asks.
+    Query(Query),
     /// Tell the clients and end.
     Stop,
 }

@@ -17,6 +17,7 @@ use mio::{Poll, Waker};
 use crate::census::Census;
 use crate::clock::Clock;
 use crate::committer::{Committer, Durability};
+use crate::control::Control;
 use crate::event_loop::{Desk, EventLoop, waker_token};
 use crate::guard::{guard, or_abort};
 use crate::listen::Listener;
@@ -41,7 +42,7 @@ pub struct Node {
     slits: Vec<Slit>,
     committer: Committer,
     census: Arc<Census>,
-    view: SharedView,
+    view: Arc<SharedView>,
     addresses: Vec<SocketAddr>,
     report: StartReport,
 }
@@ -101,7 +102,7 @@ impl Node {
         let (orders, order_queue) = mpsc::channel();
         let committer =
             Committer::start(log, settings.durability, order_queue, slits.clone(), on_failure)?;
-        let census = Arc::new(Census::new(polls.len()));
+        let census = Arc::new(Census::default());
         let core = Arc::new(settings.core.clone());
         let mut threads = Vec::new();
         let states = recovered.shards.into_iter();
@@ -126,7 +127,7 @@ impl Node {
         }
         let addresses = listeners.iter().map(Listener::address).collect();
         let report = StartReport { found: recovered.found, log: log_report };
-        Ok(Self { threads, slits, committer, census, view, addresses, report })
+        Ok(Self { threads, slits, committer, census, view: Arc::new(view), addresses, report })
     }
 
     /// Tells every client and every shard, and waits until all is on the disk.
@@ -141,13 +142,19 @@ impl Node {
         }
         self.committer.join()?;
         let (subscriptions, retained) = self.view.sizes();
-        let (ledger, waiting) = (self.census.ledger(), self.census.waiting());
-        Ok(Summary { ledger, waiting, subscriptions, retained })
+        let counts = self.census.sum();
+        let waiting = counts.holdings.unwrap_or_default().waiting();
+        Ok(Summary { ledger: counts.ledger, waiting, subscriptions, retained })
     }
 
     /// Whether the log has failed.
     pub fn has_failed(&self) -> bool {
-        self.committer.has_failed()
+        self.committer.health().has_failed()
+    }
+
+    /// A handle for those who watch the node.
+    pub fn control(&self) -> Control {
+        Control::new(self.slits.clone(), self.view.clone(), self.committer.health().clone())
     }
 
     /// Where it listens.

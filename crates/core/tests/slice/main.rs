@@ -4,6 +4,7 @@
 
 mod exactly_once;
 mod support;
+mod system;
 mod wills;
 
 use bellbird_codec::QoS::{AtLeastOnce, AtMostOnce};
