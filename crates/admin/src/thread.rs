@@ -6,7 +6,9 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use bellbird_server::{Control, ControlError, ControlSocket, ListenError, bind_metrics};
+use bellbird_server::{
+    Control, ControlError, ControlSocket, ListenError, bind_metrics, control_path,
+};
 use tokio::runtime;
 use tokio::sync::Notify;
 
@@ -25,6 +27,17 @@ pub struct Settings {
     pub sys_interval_secs: u32,
 }
 
+impl Settings {
+    /// Checks what a start would refuse, before anything is opened.
+    pub fn check(&self) -> Result<(), AdminError> {
+        control_path(&self.data)?;
+        match self.listen {
+            Some(address) if !address.ip().is_loopback() => Err(AdminError::NotLoopback(address)),
+            Some(_) | None => Ok(()),
+        }
+    }
+}
+
 /// A running admin thread.
 pub struct Admin {
     thread: JoinHandle<()>,
@@ -37,14 +50,9 @@ pub struct Admin {
 impl Admin {
     /// Binds both doors and starts to serve.
     pub fn start(settings: &Settings, control: Control) -> Result<Self, AdminError> {
+        settings.check()?;
         let socket = ControlSocket::bind(&settings.data)?;
-        let port = match settings.listen {
-            Some(address) if !address.ip().is_loopback() => {
-                return Err(AdminError::NotLoopback(address));
-            }
-            Some(address) => Some(bind_metrics(address)?),
-            None => None,
-        };
+        let port = settings.listen.map(bind_metrics).transpose()?;
         let address = port.as_ref().map(TcpListener::local_addr).transpose()?;
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
         let end = Arc::new(Notify::new());
@@ -63,10 +71,8 @@ impl Admin {
                 has_ended.notified().await;
             });
         };
-        let thread = std::thread::Builder::new()
-            .name("admin".into())
-            .stack_size(STACK_BYTES)
-            .spawn(run)?;
+        let thread =
+            std::thread::Builder::new().name("admin".into()).stack_size(STACK_BYTES).spawn(run)?;
         Ok(Self { thread, end, address, _socket: socket })
     }
 

@@ -5,6 +5,7 @@ use std::io::{Write, stdout};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use bellbird_admin::Admin;
 use bellbird_server::{Listener, Node, Settings};
 use clap::Args;
 use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR2};
@@ -27,6 +28,12 @@ pub(crate) struct Arguments {
     /// Event loops [default: one per core]
     #[arg(long, value_name = "N")]
     shards: Option<u8>,
+    /// Offer health and metrics over HTTP here, on a loopback address
+    #[arg(long, value_name = "ADDR:PORT", value_parser = address)]
+    admin: Option<SocketAddr>,
+    /// Publish $SYS topics this often; 0 switches them off
+    #[arg(long, value_name = "SECS", default_value_t = 10)]
+    sys_interval: u32,
 }
 
 fn address(text: &str) -> Result<SocketAddr, String> {
@@ -38,6 +45,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let configuration = configuration(arguments)?;
     // Before anything is bound or locked: a signal from here on ends it cleanly.
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGUSR2])?;
+    let admin_settings = bellbird_admin::Settings {
+        data: configuration.data.clone(),
+        listen: arguments.admin,
+        sys_interval_secs: arguments.sys_interval,
+    };
+    admin_settings.check()?;
     let listeners = bind(&configuration)?;
     let settings = Settings {
         data: configuration.data.clone(),
@@ -48,13 +61,15 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         // The main thread waits for signals: this one says that the log has failed.
         let _raised = signal_hook::low_level::raise(SIGUSR2);
     })?;
-    greet(&node, &configuration)?;
+    let admin = Admin::start(&admin_settings, node.control())?;
+    greet(&node, &admin, &configuration)?;
     for signal in &mut signals {
         if signal == SIGUSR2 && !node.has_failed() {
             continue;
         }
         break;
     }
+    admin.stop();
     let summary = node.stop()?;
     println!("ended: {summary}");
     Ok(())
@@ -97,7 +112,7 @@ fn bind(configuration: &Configuration) -> Result<Vec<Listener>, Box<dyn Error>> 
     Ok(listeners)
 }
 
-fn greet(node: &Node, configuration: &Configuration) -> std::io::Result<()> {
+fn greet(node: &Node, admin: &Admin, configuration: &Configuration) -> std::io::Result<()> {
     let mut out = stdout().lock();
     let report = node.report();
     let (found, log) = (report.found, &report.log);
@@ -115,6 +130,9 @@ fn greet(node: &Node, configuration: &Configuration) -> std::io::Result<()> {
     writeln!(out, "log: {log}")?;
     for address in node.addresses() {
         writeln!(out, "listening on {address} (mqtt, tcp)")?;
+    }
+    if let Some(address) = admin.address() {
+        writeln!(out, "health and metrics on http://{address}")?;
     }
     let (shards, durability) = (configuration.shards, configuration.durability.name());
     writeln!(out, "{shards} shards, durability: {durability}")?;

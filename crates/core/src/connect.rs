@@ -247,6 +247,7 @@ impl Shard {
         let session = self.clients.sessions.at(index)?;
         session.connection = id.index;
         self.clients.traffic.connected += 1;
+        self.clients.traffic.welcomed += 1;
         let holder = session.holder;
         let client_id: Box<str> = session.name.client_id().into();
         let mut buffer = PropertyBuffer::new();

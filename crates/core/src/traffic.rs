@@ -30,6 +30,8 @@ pub struct Traffic {
     pub malformed: u64,
     /// Connections accepted by this shard's listeners.
     pub opened: u64,
+    /// Connections that got their CONNACK, and with it a session.
+    pub welcomed: u64,
     /// Connections that ended after or before CONNACK, by cause, without those refused.
     pub closed: [u64; Cause::ALL.len()],
     /// Connections refused at CONNECT, by reason code.
@@ -74,6 +76,7 @@ impl Traffic {
         self.publishes_refused += other.publishes_refused;
         self.malformed += other.malformed;
         self.opened += other.opened;
+        self.welcomed += other.welcomed;
         self.sessions_expired += other.sessions_expired;
         self.connected += other.connected;
         add_each(&mut self.publishes_received, &other.publishes_received);
