@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from broker import Broker, bellbird_binary
-from packets import Kind
+from packets import Kind, Property
 from process import Process
 
 pytestmark = pytest.mark.bellbird
@@ -100,7 +100,7 @@ def test_the_socket_is_for_its_owner_and_goes_with_the_broker(broker):
 def test_commands(broker, client):
     """What a client does is seen; a kick closes its connection and keeps its session."""
     name = "a/b ü?%.."
-    guest = client(name, level=5, clean=False, props={"SessionExpiryInterval": 60})
+    guest = client(name, level=5, clean=False, props={Property.SESSION_EXPIRY: 60})
     guest.subscribe(("t/#", 1))
     client("other").publish("t/1", b"xyz", qos=1)
     status = json.loads(broker.command("status", "--json").stdout)
@@ -120,7 +120,7 @@ def test_commands(broker, client):
     kicked = broker.command("kick", name)
     assert kicked.returncode == 0, kicked.stderr
     guest.expect_message(b"xyz", ack=False)
-    assert guest.expect_closed().reason == 0x98
+    assert guest.expect_closed().code == 0x98
     again = broker.command("kick", name)
     assert again.returncode == 1
     assert "no such client is connected" in again.stderr
@@ -189,7 +189,7 @@ def test_the_equation_holds(broker, client, dial):
     """With a subscriber that does not read, one that is away, and one whose session ends."""
     slow = client("slow")
     slow.subscribe(("flood/#", 0))
-    away = client("away", level=5, clean=False, props={"SessionExpiryInterval": 600})
+    away = client("away", level=5, clean=False, props={Property.SESSION_EXPIRY: 600})
     away.subscribe(("flood/#", 1))
     away.disconnect()
     gone = client("gone")
@@ -233,7 +233,7 @@ def test_sys_topics(broker, client):
         watcher.expect(r"^\$SYS/broker/uptime \d+ seconds$")
         liar = client("liar", level=5)
         refused = liar.send_publish("$SYS/broker/uptime", b"0", qos=1)
-        assert liar.expect(Kind.PUBACK, packet_id=refused).reason == 0x87
+        assert liar.expect(Kind.PUBACK, packet_id=refused).code == 0x87
         old = client("old")
         old.publish("$SYS/broker/uptime", b"0", qos=1)
         assert broker.metrics()["bellbird_publishes_refused_total"] == 2
