@@ -11,6 +11,7 @@ import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
 
+import packets
 import pytest
 from broker import Broker, bellbird_binary
 from packets import Kind, Property
@@ -246,7 +247,9 @@ def test_sys_topics(broker, client):
 def test_sys_topics_touch_no_disk(broker, client):
     """Also with a subscriber whose session is durable."""
     keeper = client("keeper", clean=False)
-    keeper.subscribe(("$SYS/broker/uptime", 1))
+    keeper.send(packets.subscribe(1, [("$SYS/broker/uptime", 1)], 4))
+    while keeper.receive().kind != Kind.SUBACK:
+        pass  # What is published meanwhile may come first.
 
     def log_bytes() -> int:
         files = [path for path in broker.directory.rglob("*") if path.is_file()]
