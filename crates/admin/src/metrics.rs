@@ -99,8 +99,8 @@ fn messages(page: &mut Page, status: &Status) {
             "PUBLISH packets and wills not permitted.",
             traffic.publishes_refused,
         ),
-        ("bellbird_packets_received_total", "Packets from clients.", traffic.packets_received),
-        ("bellbird_packets_sent_total", "Packets to clients.", traffic.packets_sent),
+        ("bellbird_packets_received_total", "Packets from clients.", traffic.packets_received()),
+        ("bellbird_packets_sent_total", "Packets to clients.", traffic.packets_sent()),
         (
             "bellbird_packets_malformed_total",
             "Bytes that were no packet; each ended its connection.",

@@ -54,8 +54,8 @@ impl Speaker {
             ("clients/inactive", away),
             ("clients/maximum", self.clients_max),
             ("clients/expired", traffic.sessions_expired),
-            ("messages/received", traffic.packets_received),
-            ("messages/sent", traffic.packets_sent),
+            ("messages/received", traffic.packets_received()),
+            ("messages/sent", traffic.packets_sent()),
             ("messages/stored", stored),
             ("store/messages/count", stored),
             ("publish/messages/received", traffic.publishes_received.iter().sum()),
@@ -81,8 +81,8 @@ impl Speaker {
     fn averages(&mut self, status: &Status, elapsed: Duration) -> Vec<(Box<str>, Box<str>)> {
         let (counts, traffic) = (&status.counts, &status.counts.traffic);
         let counters = [
-            ("messages/received", traffic.packets_received),
-            ("messages/sent", traffic.packets_sent),
+            ("messages/received", traffic.packets_received()),
+            ("messages/sent", traffic.packets_sent()),
             ("publish/received", traffic.publishes_received.iter().sum()),
             ("publish/sent", traffic.publishes_sent.iter().sum()),
             ("publish/dropped", counts.ledger.dropped_in_all()),

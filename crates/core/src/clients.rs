@@ -289,7 +289,7 @@ impl Clients {
     pub(crate) fn write(&mut self, connection: u32, write: impl FnOnce(&mut Vec<u8>)) {
         let outbox = &mut self.outboxes[connection as usize];
         write(outbox.buffer(&mut self.pool));
-        self.traffic.packets_sent += 1;
+        self.traffic.others_sent += 1;
         if outbox.len() >= self.config.outbox_bytes_max
             && let Some(id) = self.connections.id_at(connection)
             && let Some(found) = self.connections.live(id)

@@ -32,7 +32,7 @@ pub enum Cause {
 }
 
 impl Cause {
-    /// All of them, in the order of [`crate::Traffic::closed`].
+    /// All of them, in the order of [`field@crate::Traffic::closed`].
     pub const ALL: [Self; 7] = [
         Self::Client,
         Self::Lost,

@@ -10,10 +10,10 @@ use crate::connection::Cause;
 /// Counters of one shard since its start, and how many clients are connected now.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct Traffic {
-    /// Packets of any type that were taken.
-    pub packets_received: u64,
-    /// Packets of any type that were put into outboxes.
-    pub packets_sent: u64,
+    /// Packets other than PUBLISH that were taken.
+    pub others_received: u64,
+    /// Packets other than PUBLISH that were put into outboxes.
+    pub others_sent: u64,
     /// PUBLISH packets taken, by QoS, whatever became of them.
     pub publishes_received: [u64; 3],
     /// PUBLISH packets put into outboxes, by QoS.
@@ -45,16 +45,16 @@ pub struct Traffic {
 impl Traffic {
     /// A packet was taken.
     pub(crate) fn received(&mut self, packet: &Packet<'_>) {
-        self.packets_received += 1;
         if let Packet::Publish(publish) = packet {
             self.publishes_received[publish.qos as usize] += 1;
             self.payload_bytes_received += publish.payload.len() as u64;
+        } else {
+            self.others_received += 1;
         }
     }
 
     /// A PUBLISH was put into an outbox.
     pub(crate) fn publish_sent(&mut self, qos: QoS, payload_bytes: usize) {
-        self.packets_sent += 1;
         self.publishes_sent[qos as usize] += 1;
         self.payload_bytes_sent += payload_bytes as u64;
     }
@@ -66,10 +66,20 @@ impl Traffic {
         }
     }
 
+    /// Packets of any type that were taken.
+    pub fn packets_received(&self) -> u64 {
+        self.others_received + self.publishes_received.iter().sum::<u64>()
+    }
+
+    /// Packets of any type that were put into outboxes.
+    pub fn packets_sent(&self) -> u64 {
+        self.others_sent + self.publishes_sent.iter().sum::<u64>()
+    }
+
     /// Adds another shard's counters.
     pub fn add(&mut self, other: &Self) {
-        self.packets_received += other.packets_received;
-        self.packets_sent += other.packets_sent;
+        self.others_received += other.others_received;
+        self.others_sent += other.others_sent;
         self.payload_bytes_received += other.payload_bytes_received;
         self.payload_bytes_sent += other.payload_bytes_sent;
         self.bytes_sent += other.bytes_sent;

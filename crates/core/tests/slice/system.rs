@@ -105,6 +105,6 @@ fn clients_are_listed_once_each() {
         assert!(publisher.connection.is_some());
         let traffic = node.traffic();
         assert_eq!((traffic.publishes_received, traffic.payload_bytes_received), ([0, 1, 0], 2));
-        assert_eq!((traffic.packets_received, traffic.packets_sent), (4, 4));
+        assert_eq!((traffic.packets_received(), traffic.packets_sent()), (4, 4));
     });
 }
