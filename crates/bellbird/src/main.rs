@@ -3,6 +3,7 @@
 mod bench;
 mod client;
 mod config;
+mod control;
 mod passwd;
 mod start;
 
@@ -28,6 +29,12 @@ enum Command {
     Pub(client::publish::Arguments),
     /// Subscribes and prints messages, as mosquitto_sub does.
     Sub(client::subscribe::Arguments),
+    /// Tells how a running broker is, and what became of all deliveries.
+    Status(control::Asking),
+    /// Lists the clients of a running broker.
+    Clients(control::Asking),
+    /// Ends a client's connection.
+    Kick(control::Kick),
     /// Loads a broker (this one or another) and measures it.
     Bench(bench::Arguments),
 }
@@ -38,6 +45,9 @@ fn main() -> ExitCode {
         Command::Passwd(arguments) => passwd::run(&arguments),
         Command::Pub(arguments) => return client::publish::run(&arguments),
         Command::Sub(arguments) => return client::subscribe::run(&arguments),
+        Command::Status(arguments) => control::status(&arguments),
+        Command::Clients(arguments) => control::clients(&arguments),
+        Command::Kick(arguments) => control::kick(&arguments),
         Command::Bench(arguments) => bench::run(&arguments).map_err(Into::into),
     };
     match outcome {

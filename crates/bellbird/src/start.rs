@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use bellbird_access::Access;
+use bellbird_admin::Admin;
 use bellbird_server::{Authenticator, Listener, Node, Settings};
 use clap::Args;
 use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR2};
@@ -37,6 +38,12 @@ pub(crate) struct Arguments {
     /// With --users: let in clients without a user name as well
     #[arg(long, requires = "users")]
     anonymous: bool,
+    /// Offer health and metrics over HTTP here, on a loopback address
+    #[arg(long, value_name = "ADDR:PORT", value_parser = address)]
+    admin: Option<SocketAddr>,
+    /// Publish $SYS topics this often; 0 switches them off
+    #[arg(long, value_name = "SECS", default_value_t = 10)]
+    sys_interval: u32,
 }
 
 fn address(text: &str) -> Result<SocketAddr, String> {
@@ -48,6 +55,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let configuration = configuration(arguments)?;
     // Before anything is bound or locked: a signal from here on ends it cleanly.
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGUSR2])?;
+    let admin_settings = bellbird_admin::Settings {
+        data: configuration.data.clone(),
+        listen: arguments.admin,
+        sys_interval_secs: arguments.sys_interval,
+    };
+    admin_settings.check()?;
     let listeners = bind(&configuration)?;
     let access = Access::open(arguments.users.as_deref(), arguments.acl.as_deref())?;
     let mut core = configuration.core();
@@ -65,13 +78,15 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         // The main thread waits for signals: this one says that the log has failed.
         let _raised = signal_hook::low_level::raise(SIGUSR2);
     })?;
-    greet(&node, &configuration)?;
+    let admin = Admin::start(&admin_settings, node.control())?;
+    greet(&node, &admin, &configuration)?;
     for signal in &mut signals {
         if signal == SIGUSR2 && !node.has_failed() {
             continue;
         }
         break;
     }
+    admin.stop();
     let summary = node.stop()?;
     println!("ended: {summary}");
     Ok(())
@@ -114,7 +129,7 @@ fn bind(configuration: &Configuration) -> Result<Vec<Listener>, Box<dyn Error>> 
     Ok(listeners)
 }
 
-fn greet(node: &Node, configuration: &Configuration) -> std::io::Result<()> {
+fn greet(node: &Node, admin: &Admin, configuration: &Configuration) -> std::io::Result<()> {
     let mut out = stdout().lock();
     let report = node.report();
     let (found, log) = (report.found, &report.log);
@@ -132,6 +147,9 @@ fn greet(node: &Node, configuration: &Configuration) -> std::io::Result<()> {
     writeln!(out, "log: {log}")?;
     for address in node.addresses() {
         writeln!(out, "listening on {address} (mqtt, tcp)")?;
+    }
+    if let Some(address) = admin.address() {
+        writeln!(out, "health and metrics on http://{address}")?;
     }
     let (shards, durability) = (configuration.shards, configuration.durability.name());
     writeln!(out, "{shards} shards, durability: {durability}")?;

@@ -22,6 +22,7 @@ use crate::release::{Handing, Handings};
 use crate::session::{Inflight, NONE, Queued, Session, Stage};
 use crate::sessions::Sessions;
 use crate::subscription::SubscriptionIds;
+use crate::traffic::Traffic;
 use crate::view::View;
 
 /// Everything that a delivery touches, and nothing that routing reads meanwhile.
@@ -33,6 +34,7 @@ pub(crate) struct Clients {
     pub(crate) outboxes: Vec<Outbox>,
     pub(crate) pool: Pool,
     pub(crate) ledger: Ledger,
+    pub(crate) traffic: Traffic,
     pub(crate) outputs: VecDeque<Output>,
     /// What happened to sessions' stored deliveries, to be committed at the end of the turn.
     pub(crate) operations: Vec<(u32, Holder, Operation)>,
@@ -95,6 +97,7 @@ impl Clients {
             outboxes: Vec::new(),
             pool: Pool::default(),
             ledger: Ledger::default(),
+            traffic: Traffic::default(),
             outputs: VecDeque::new(),
             operations: Vec::new(),
             walking: VecDeque::new(),
@@ -194,6 +197,7 @@ impl Clients {
         self.appended_bytes += frame.len() as u64;
         buffer.extend_from_slice(frame);
         buffer[at..at + 2].copy_from_slice(&packet_id.value().to_be_bytes());
+        self.traffic.publish_sent(qos, out.parts.payload.len());
         self.announce(connection);
     }
 
@@ -232,6 +236,7 @@ impl Clients {
         outbox.unsent += 1;
         self.appended_bytes += frame.len() as u64;
         outbox.buffer(&mut self.pool).extend_from_slice(frame);
+        self.traffic.publish_sent(QoS::AtMostOnce, out.parts.payload.len());
         self.announce(connection);
     }
 
@@ -336,6 +341,7 @@ impl Clients {
         bytes: usize,
         view: &dyn View,
     ) -> bool {
+        self.traffic.bytes_sent += bytes as u64;
         let Some(connection) = self.connections.live(id) else { return false };
         let session = connection.session;
         if connection.parks.contains(Parks::OUTBOX) && bytes > 0 {
@@ -371,6 +377,7 @@ impl Clients {
     pub(crate) fn write(&mut self, connection: u32, write: impl FnOnce(&mut Vec<u8>)) {
         let outbox = &mut self.outboxes[connection as usize];
         write(outbox.buffer(&mut self.pool));
+        self.traffic.others_sent += 1;
         if outbox.len() >= self.config.outbox_bytes_max
             && let Some(id) = self.connections.id_at(connection)
             && let Some(found) = self.connections.live(id)

@@ -258,6 +258,8 @@ impl Shard {
         self.tell_groups_ready(index);
         let session = self.clients.sessions.at(index)?;
         session.connection = id.index;
+        self.clients.traffic.connected += 1;
+        self.clients.traffic.welcomed += 1;
         let holder = session.holder;
         let client_id: Box<str> = session.name.client_id().into();
         let mut buffer = PropertyBuffer::new();
@@ -321,6 +323,7 @@ impl Shard {
     pub(crate) fn refuse(&mut self, _now: Time, id: ConnectionId, reason: ReasonCode) -> Flow {
         let Some(connection) = self.clients.connections.live(id) else { return Flow::Park };
         let version = connection.version;
+        self.clients.traffic.refused.add(reason, 1);
         connection.phase = Phase::Closing;
         let code = match version {
             Version::V5 => Some(reason.value()),

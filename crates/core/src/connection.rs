@@ -1,11 +1,13 @@
 //! A socket as the core sees it: its phase, its parked input, its unanswered requests.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use bellbird_codec::{PacketId, Version};
 
 use crate::aliases::Aliases;
 use crate::identity::{ConnectionId, ShardId, Ticket, Time};
+use crate::message::Message;
 use crate::permit::{Action, Verdict};
 use crate::publish::Retaining;
 use crate::session::NONE;
@@ -26,6 +28,34 @@ pub enum Cause {
     Stopped,
     /// The client broke the protocol or sent bytes that are no packet.
     Protocol,
+    /// The operator ended it.
+    Kicked,
+}
+
+impl Cause {
+    /// All of them, in the order of [`field@crate::Traffic::closed`].
+    pub const ALL: [Self; 7] = [
+        Self::Client,
+        Self::Lost,
+        Self::KeepAlive,
+        Self::TakenOver,
+        Self::Stopped,
+        Self::Protocol,
+        Self::Kicked,
+    ];
+
+    /// Its name in metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Lost => "lost",
+            Self::KeepAlive => "keep_alive",
+            Self::TakenOver => "taken_over",
+            Self::Stopped => "stopped",
+            Self::Protocol => "protocol",
+            Self::Kicked => "kicked",
+        }
+    }
 }
 
 /// How far a connection has come.
@@ -54,6 +84,7 @@ pub(crate) struct Connection {
     pub(crate) session: u32,
     /// This publisher's queue of releases, or [`NONE`] while it has none.
     pub(crate) publisher: u32,
+    pub(crate) opened_at: Time,
     pub(crate) last_seen: Time,
     /// When the wheel looks at it; earlier looks are of insertions that this one replaced.
     pub(crate) look_at: Time,
@@ -158,6 +189,7 @@ impl Connection {
             silence_ms_max: 0,
             session: NONE,
             publisher: NONE,
+            opened_at: now,
             last_seen: now,
             look_at: Time(0),
             waiting: None,
@@ -256,6 +288,7 @@ pub(crate) enum AppliedFor {
     Retaining(Box<Retaining>),
     /// A reply on another shard, or on this one.
     Group(ReplyRef, ShardId),
+    System(Arc<Message>),
 }
 
 /// Changes of the view under way.

@@ -86,6 +86,20 @@ pub enum Input<'a> {
     },
     /// Other rules are in force from now on.
     Gate(Arc<Gate>),
+    /// The node says something about itself, to be retained and sent, but never logged.
+    System {
+        /// A topic under `$SYS/`.
+        topic: &'a str,
+        /// What it says; nothing takes back what was said before.
+        payload: &'a [u8],
+    },
+    /// The operator ends a client's connection. Its home is this shard.
+    Kick {
+        /// The client's namespace.
+        namespace: Namespace,
+        /// Its identifier.
+        client_id: &'a str,
+    },
     /// The node ends: every client is told, and every session put down.
     Stop,
     /// The answer to [`Output::Ask`].

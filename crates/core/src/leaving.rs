@@ -32,6 +32,7 @@ impl Shard {
         if packet.reason == ReasonCode::Success {
             self.forget_will(id);
         }
+        self.clients.traffic.closed(Cause::Client);
         self.detach(now, id, Cause::Client);
         self.close(id);
         Flow::Park
@@ -55,6 +56,7 @@ impl Shard {
         version: Option<Version>,
     ) {
         let Some(connection) = self.clients.connections.live(id) else { return };
+        self.clients.traffic.malformed += 1;
         match connection.phase {
             Phase::Fresh => {
                 connection.version = version.unwrap_or(connection.version);
@@ -84,6 +86,7 @@ impl Shard {
                 Packet::Disconnect(Disconnect { reason, properties: Properties::default() });
             self.clients.write(id.index, |out| packet.encode(version, out));
         }
+        self.clients.traffic.closed(cause);
         self.detach(now, id, cause);
         self.close(id);
     }
@@ -105,8 +108,9 @@ impl Shard {
 
     pub(crate) fn closed(&mut self, now: Time, id: ConnectionId) {
         self.detach(now, id, Cause::Lost);
-        if self.clients.connections.close(id).is_none() {
-            return;
+        let Some(connection) = self.clients.connections.close(id) else { return };
+        if connection.phase != Phase::Closing {
+            self.clients.traffic.closed(Cause::Lost);
         }
         if let Some(outbox) = self.clients.outboxes.get_mut(id.index as usize) {
             let outbox = std::mem::take(outbox);
@@ -134,6 +138,7 @@ impl Shard {
         let keeps_will = cause == Cause::Stopped && session.will.is_some();
         let durable = session.durable;
         if was_welcome {
+            self.clients.traffic.connected -= 1;
             let client_id = session.name.client_id().into();
             self.event(|| Event::Disconnected { holder, client_id, cause });
         }
@@ -193,6 +198,7 @@ impl Shard {
         self.check_will(now, index);
         let Some(session) = self.clients.sessions.at(index) else { return };
         if session.expires_at().is_some_and(|deadline| deadline <= now) {
+            self.clients.traffic.sessions_expired += 1;
             self.end_session(now, index);
         } else if let Some(deadline) = session.next_deadline() {
             self.look_at_session(now, index, deadline);

@@ -79,6 +79,11 @@ impl Ledger {
         self.dropped.iter().sum()
     }
 
+    /// What the others leave of those routed: inflight or queued.
+    pub fn waiting(&self) -> u64 {
+        self.routed.saturating_sub(self.done + self.expired + self.dropped_in_all())
+    }
+
     /// Adds another shard's counters.
     pub fn add(&mut self, other: &Self) {
         self.routed += other.routed;

@@ -10,6 +10,7 @@
 //! `outbox` waits for the socket, and `pump` sends what a client could not take at once.
 
 mod aliases;
+mod census;
 mod clients;
 mod config;
 mod connect;
@@ -45,11 +46,14 @@ mod shard;
 mod storing;
 mod subscribe;
 pub mod subscription;
+mod system;
 mod timer;
+mod traffic;
 pub mod view;
 mod walk;
 mod will;
 
+pub use census::ClientReport;
 pub use config::{AutoSubscription, Config, GroupStrategy, Profile, Rewrite, Terms};
 pub use connect::Hello;
 pub use connection::Cause;
@@ -61,5 +65,6 @@ pub use name::Name;
 pub use sessions::home_of;
 pub use shard::Shard;
 pub use subscription::{Grant, Granted, Subscription, SubscriptionId, SubscriptionIds};
+pub use traffic::{Holdings, Refusals, Traffic};
 pub use view::{OwnView, Tables, View};
 pub use will::Will;

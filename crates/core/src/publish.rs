@@ -6,7 +6,7 @@ use bellbird_codec::{PacketId, PropertyBuffer, Publish, QoS, ReasonCode, Version
 use bellbird_topics::{Namespace, TopicName};
 
 use crate::aliases::Aliases;
-use crate::clients::Addressing;
+use crate::clients::{Addressing, Clients};
 use crate::connection::{AppliedFor, Cause, Parks};
 use crate::contract::{Change, Flow, Output};
 use crate::identity::{ConnectionId, Holder, Lane, Time};
@@ -14,9 +14,12 @@ use crate::mail::{Parcel, Share};
 use crate::message::{Message, MessageParts};
 use crate::outgoing::{Outgoing, forwarded_properties};
 use crate::permit::Action;
+use crate::post::Post;
 use crate::release::{Answer, AnswerKind, Place};
+use crate::route::Route;
 use crate::shard::Shard;
 use crate::storing::Storing;
+use crate::system::is_system;
 use crate::view::View;
 use crate::will::is_ordered;
 
@@ -47,6 +50,16 @@ impl Publisher {
         };
         Answer { kind, packet_id, reason }
     }
+}
+
+/// How a refused PUBLISH ends for clients of 3.1.1, whose acknowledgement has no reason code
+/// [MQTT-3.3.5-2].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum OldClients {
+    /// An acknowledgement would lie to them.
+    AreClosed,
+    /// The message is dropped and acknowledged, as Mosquitto does.
+    AreAnswered,
 }
 
 /// A retained message whose change of the view is under way.
@@ -83,9 +96,12 @@ impl Shard {
         if packet.qos == QoS::ExactlyOnce && self.is_received(id, packet.packet_id) {
             return Flow::Continue;
         }
+        if is_system(topic) {
+            return self.refuse_publish(now, id, packet, OldClients::AreAnswered);
+        }
         match self.permit(id, Action::Publish, topic.as_str()) {
             Some(true) => {}
-            Some(false) => return self.refuse_publish(now, id, packet),
+            Some(false) => return self.refuse_publish(now, id, packet, OldClients::AreClosed),
             None => return Flow::Again,
         }
         let Some(publisher) = self.publisher(id) else { return Flow::Continue };
@@ -212,22 +228,7 @@ impl Shard {
         if route.is_empty() {
             self.clients.ledger.unmatched += 1;
         }
-        let share = is_ordered.then_some(Share::Live);
-        let to =
-            Addressing { targets: &route.local, share, origin: publisher.origin, position: None };
-        self.clients.deliver(now, to, out);
-        for (shard, targets) in &route.remote {
-            if share.is_none() || targets.iter().any(|target| Share::Live.takes(target.grant)) {
-                let parcel = Parcel {
-                    message: out.share(),
-                    position: None,
-                    origin: publisher.origin,
-                    targets: targets.clone(),
-                    share: Share::Live,
-                };
-                self.post.send(*shard, parcel, &mut self.clients.ledger);
-            }
-        }
+        deliver_live(&mut self.clients, &mut self.post, now, route, publisher.origin, out);
         let reason = match publisher.version {
             Version::V5 if route.is_empty() => ReasonCode::NoMatchingSubscribers,
             Version::V5 | Version::V31 | Version::V311 => ReasonCode::Success,
@@ -245,10 +246,20 @@ impl Shard {
         self.store(now, publisher, out, place, storing)
     }
 
-    fn refuse_publish(&mut self, now: Time, id: ConnectionId, packet: &Publish<'_>) -> Flow {
+    fn refuse_publish(
+        &mut self,
+        now: Time,
+        id: ConnectionId,
+        packet: &Publish<'_>,
+        old_clients: OldClients,
+    ) -> Flow {
+        self.clients.traffic.publishes_refused += 1;
         let Some(connection) = self.clients.connections.live(id) else { return Flow::Continue };
         match (connection.version, packet.packet_id) {
-            (Version::V5, Some(packet_id)) => {
+            (Version::V31 | Version::V311, _) if old_clients == OldClients::AreClosed => {
+                self.break_off(now, id, ReasonCode::NotAuthorized)
+            }
+            (_, Some(packet_id)) => {
                 let kind = if packet.qos == QoS::ExactlyOnce {
                     AnswerKind::Refusal
                 } else {
@@ -257,9 +268,7 @@ impl Shard {
                 let answer = Answer { kind, packet_id, reason: ReasonCode::NotAuthorized };
                 self.answer_in_order(id, Some(answer))
             }
-            (Version::V5, None) => Flow::Continue,
-            // Closing tells the client; an acknowledgement would lie to it [MQTT-3.3.5-2].
-            (Version::V31 | Version::V311, _) => self.break_off(now, id, ReasonCode::NotAuthorized),
+            (_, None) => Flow::Continue,
         }
     }
 
@@ -305,5 +314,31 @@ impl Shard {
     pub(crate) fn break_off(&mut self, now: Time, id: ConnectionId, reason: ReasonCode) -> Flow {
         self.disconnect(now, id, reason, Cause::Protocol);
         Flow::Park
+    }
+}
+
+/// Serves those of a message's holders that need not wait for the log, here and elsewhere.
+pub(crate) fn deliver_live(
+    clients: &mut Clients,
+    post: &mut Post,
+    now: Time,
+    route: &Route,
+    origin: Holder,
+    out: &mut Outgoing<'_>,
+) {
+    let share = is_ordered(out.parts.qos).then_some(Share::Live);
+    let to = Addressing { targets: &route.local, share, origin, position: None };
+    clients.deliver(now, to, out);
+    for (shard, targets) in &route.remote {
+        if share.is_none() || targets.iter().any(|target| Share::Live.takes(target.grant)) {
+            let parcel = Parcel {
+                message: out.share(),
+                position: None,
+                origin,
+                targets: targets.clone(),
+                share: Share::Live,
+            };
+            post.send(*shard, parcel, &mut clients.ledger);
+        }
     }
 }

@@ -232,6 +232,9 @@ impl Clients {
         if fits && manner.qos == QoS::AtMostOnce {
             outbox.unsent += 1;
         }
+        if fits {
+            self.traffic.publish_sent(manner.qos, message.payload.len());
+        }
         self.announce(connection);
         fits
     }

@@ -122,6 +122,11 @@ impl Sessions {
         self.slots.iter().flatten()
     }
 
+    /// Places that sessions have or had: their indices are below this.
+    pub(crate) fn places(&self) -> u32 {
+        u32::try_from(self.slots.len()).expect("slots are only added within their bound")
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.by_client.len()
     }

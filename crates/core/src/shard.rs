@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bellbird_codec::{PINGRESP, Packet, ReasonCode, Version};
+use bellbird_topics::Namespace;
 
 use crate::clients::{Addressing, Clients};
 use crate::config::{Config, Terms};
@@ -11,7 +12,7 @@ use crate::connection::{AppliedFor, Changes, Parks, Phase};
 use crate::contract::{Event, Flow, Input, Output};
 use crate::ending::Endings;
 use crate::errand::Errand;
-use crate::group::{Group, Groups};
+use crate::group::Groups;
 use crate::identity::{ConnectionId, MessageId, Position, ShardId, Ticket, Time};
 use crate::joining::GROUP_EPOCH;
 use crate::ledger::Ledger;
@@ -115,6 +116,10 @@ impl Shard {
             Input::Decided { connection, verdict } => self.decided(connection, verdict),
             // What is allowed is judged anew from here on; whoever is connected stays.
             Input::Gate(gate) => self.clients.gate = gate,
+            Input::System { topic, payload } => {
+                self.system(Namespace::default(), topic, payload);
+            }
+            Input::Kick { namespace, client_id } => self.kick(now, namespace, client_id),
             Input::Stop => self.stop(now),
         }
         Flow::Continue
@@ -202,15 +207,7 @@ impl Shard {
 
     /// Deliveries that are inflight or queued now, those in outboxes included.
     pub fn waiting(&self) -> u64 {
-        let of_sessions: usize = self
-            .clients
-            .sessions
-            .iter()
-            .map(|session| session.inflight.len() + session.queue.len())
-            .sum();
-        let of_groups: usize = self.clients.groups.iter().map(Group::queue_len).sum();
-        let unsent: u64 = self.clients.outboxes.iter().map(|outbox| u64::from(outbox.unsent)).sum();
-        (of_sessions + of_groups) as u64 + unsent
+        self.holdings().waiting()
     }
 
     /// Sessions at home here, connections, and durable outputs under way.
@@ -227,6 +224,9 @@ impl Shard {
         view: &dyn View,
     ) -> Flow {
         let flow = self.take_packet(now, id, packet, view);
+        if flow != Flow::Again {
+            self.clients.traffic.received(packet);
+        }
         if flow != Flow::Again
             && self.clients.has_asked
             && let Some(connection) = self.clients.connections.live(id)
@@ -294,6 +294,7 @@ impl Shard {
     }
 
     fn opened(&mut self, now: Time, id: ConnectionId, listener: u8) {
+        self.clients.traffic.opened += 1;
         self.opened_at_home(now, id, listener);
         let deadline = now.plus_secs(u64::from(self.clients.config.handshake_secs));
         self.look_at_connection(now, id, deadline);
@@ -351,6 +352,7 @@ impl Shard {
             Some(AppliedFor::Retaining(retaining)) => {
                 self.retained_is_set(now, *retaining, order, view);
             }
+            Some(AppliedFor::System(message)) => self.system_is_set(now, &message, view),
             None => {}
         }
     }

@@ -20,6 +20,7 @@ use crate::record::Operation;
 use crate::release::{Release, StoredFor};
 use crate::session::Session;
 use crate::shard::Shard;
+use crate::system::is_system;
 use crate::view::View;
 
 /// What a client asked for in CONNECT.
@@ -130,7 +131,8 @@ impl Shard {
         let body = &will.message;
         let topic = body.topic();
         let verdict = self.clients.gate.permit(name.as_client(), Action::Publish, topic.as_str());
-        if verdict != Verdict::Yes {
+        if verdict != Verdict::Yes || is_system(topic) {
+            self.clients.traffic.publishes_refused += 1;
             if let Some(after) = after {
                 self.commit_after(now, after);
             }

@@ -1,58 +1,49 @@
-//! Counters of all shards, published at the end of each turn for whoever asks.
+//! What the shards have counted: told by a shard when it is asked, and left behind at its end.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
-use bellbird_core::{DropReason, Ledger, ShardId};
+use bellbird_core::{Holdings, Ledger, Traffic};
 
-/// Where the shards publish their ledgers.
-pub(crate) struct Census {
-    shards: Vec<Counters>,
-    /// Deliveries that wait; counted only at the end, for it takes a look at every session.
-    waiting: AtomicU64,
+/// The counters of one shard at one moment, or the sum over shards.
+#[derive(Clone, Debug, Default)]
+pub struct Counts {
+    /// What became of the deliveries.
+    pub ledger: Ledger,
+    /// What came in and went out.
+    pub traffic: Traffic,
+    /// Bytes read from sockets.
+    pub bytes_received: u64,
+    /// Sessions, with and without connection.
+    pub sessions: u64,
+    /// What waits; only if it was asked for.
+    pub holdings: Option<Holdings>,
 }
 
-/// One shard's ledger. A reader may see a turn half published: counters, not accounts.
-type Counters = [AtomicU64; 5 + DropReason::ALL.len()];
+/// What the shards that have ended left behind.
+#[derive(Debug, Default)]
+pub(crate) struct Census(Mutex<Counts>);
+
+impl Counts {
+    /// Adds another shard's.
+    pub fn add(&mut self, other: &Self) {
+        self.ledger.add(&other.ledger);
+        self.traffic.add(&other.traffic);
+        self.bytes_received += other.bytes_received;
+        self.sessions += other.sessions;
+        if let Some(holdings) = &other.holdings {
+            self.holdings.get_or_insert_default().add(holdings);
+        }
+    }
+}
 
 impl Census {
-    pub(crate) fn new(shards: usize) -> Self {
-        let shards = std::iter::repeat_with(Counters::default).take(shards).collect();
-        Self { shards, waiting: AtomicU64::new(0) }
+    /// A shard ends with these.
+    pub(crate) fn leave(&self, counts: &Counts) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).add(counts);
     }
 
-    /// A shard that ends leaves so many deliveries waiting.
-    pub(crate) fn leave(&self, waiting: u64) {
-        self.waiting.fetch_add(waiting, Ordering::Relaxed);
-    }
-
-    /// What the shards that have ended left waiting.
-    pub(crate) fn waiting(&self) -> u64 {
-        self.waiting.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn publish(&self, shard: ShardId, ledger: &Ledger) {
-        let Some(slot) = self.shards.get(shard.index()) else { return };
-        let values =
-            [ledger.received, ledger.unmatched, ledger.routed, ledger.done, ledger.expired];
-        for (counter, value) in slot.iter().zip(values.into_iter().chain(ledger.dropped)) {
-            counter.store(value, Ordering::Relaxed);
-        }
-    }
-
-    /// All shards together.
-    pub(crate) fn ledger(&self) -> Ledger {
-        let mut sum = Ledger::default();
-        for shard in &self.shards {
-            let read = |index: usize| shard[index].load(Ordering::Relaxed);
-            sum.add(&Ledger {
-                received: read(0),
-                unmatched: read(1),
-                routed: read(2),
-                done: read(3),
-                expired: read(4),
-                dropped: std::array::from_fn(|reason| read(5 + reason)),
-            });
-        }
-        sum
+    /// The sum of what was left.
+    pub(crate) fn sum(&self) -> Counts {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

@@ -34,7 +34,17 @@ pub(crate) struct Order {
 /// The committer's thread; it ends when every shard has dropped its sender.
 pub(crate) struct Committer {
     thread: JoinHandle<Result<(), StoreError>>,
-    failed: Arc<AtomicBool>,
+    health: Health,
+}
+
+/// Whether the log takes what it is given, for whoever watches.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Health(Arc<AtomicBool>);
+
+impl Health {
+    pub(crate) fn has_failed(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
 }
 
 pub(crate) type Orders = Sender<Order>;
@@ -53,8 +63,8 @@ impl Committer {
         M: Medium + Send + 'static,
         M::File: Send,
     {
-        let failed = Arc::new(AtomicBool::new(false));
-        let flag = failed.clone();
+        let health = Health::default();
+        let flag = health.0.clone();
         let run = move || {
             let result = guard(|| commit_all(log, durability, &orders, &slits));
             if result.is_err() {
@@ -66,11 +76,11 @@ impl Committer {
             result
         };
         let thread = thread::Builder::new().name("committer".into()).spawn(run)?;
-        Ok(Self { thread, failed })
+        Ok(Self { thread, health })
     }
 
-    pub(crate) fn has_failed(&self) -> bool {
-        self.failed.load(Ordering::Acquire)
+    pub(crate) fn health(&self) -> &Health {
+        &self.health
     }
 
     /// Waits for the end: everything handed in is on stable storage.

@@ -16,6 +16,7 @@ use crate::clock::Clock;
 use crate::committer::{Order, Orders};
 use crate::connection::{Budget, Got, Put, feed, read, send};
 use crate::mailbox::{Letter, Mailbox, Slit};
+use crate::query::Depth;
 use crate::sockets::Sockets;
 use crate::view::SharedView;
 
@@ -55,6 +56,8 @@ pub(crate) struct Desk {
     /// The system refused to accept: tried again after a while.
     has_refused: bool,
     is_stopping: bool,
+    /// Bytes read since the start.
+    pub(crate) bytes_received: u64,
 }
 
 /// Bounds a shard's connections: with the tokens above these the poll names its own handles.
@@ -85,7 +88,7 @@ impl EventLoop {
             }
             self.turn(&events);
         }
-        self.census.leave(self.core.waiting());
+        self.census.leave(&self.counts(Depth::Sessions));
         Ok(())
     }
 
@@ -113,7 +116,6 @@ impl EventLoop {
         self.core.handle_timeout(now, &self.view);
         self.settle(now);
         self.sockets.end_turn();
-        self.census.publish(self.id, self.core.ledger());
     }
 
     /// Carries out outputs until there are none: what carrying out one leads to is part of it.
@@ -213,6 +215,7 @@ impl EventLoop {
                 if socket.is_readable {
                     self.list_again(id);
                 }
+                self.desk.bytes_received += count as u64;
                 self.take(now, id, &scratch[..count]);
             }
             Got::Nothing => socket.is_readable = false,
@@ -354,6 +357,7 @@ impl EventLoop {
                     self.input(now, Input::Decided { connection, verdict });
                 }
                 Letter::Gate(gate) => self.input(now, Input::Gate(gate)),
+                Letter::Query(query) => self.answer(now, query),
                 Letter::Stop => {
                     self.input(now, Input::Stop);
                     self.desk.is_stopping = true;
@@ -370,7 +374,7 @@ impl EventLoop {
         let _handed_in = self.orders.send(Order { from: self.id, first, batch });
     }
 
-    fn input(&mut self, now: Time, input: Input<'_>) {
+    pub(crate) fn input(&mut self, now: Time, input: Input<'_>) {
         let _flow = self.core.handle(now, input, &self.view);
     }
 

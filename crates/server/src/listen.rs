@@ -31,7 +31,7 @@ impl Listener {
             let address = socket.local_addr()?;
             Ok(Self { socket, address })
         };
-        bind().map_err(|source| ListenError { address, source })
+        bind().map_err(|source| ListenError::new(address, "--listen", source))
     }
 
     /// The address, with the port the system chose.
@@ -49,22 +49,30 @@ impl Listener {
 #[derive(Debug)]
 pub struct ListenError {
     address: SocketAddr,
+    option: &'static str,
     source: io::Error,
+}
+
+impl ListenError {
+    /// `option` is the one that chooses the address.
+    pub(crate) fn new(address: SocketAddr, option: &'static str, source: io::Error) -> Self {
+        Self { address, option, source }
+    }
 }
 
 impl fmt::Display for ListenError {
     #[allow(clippy::wildcard_enum_match_arm)] // only these have a remedy of their own
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { address, source } = self;
+        let Self { address, option, source } = self;
         write!(f, "cannot listen on {address}: {source}")?;
         match source.kind() {
             io::ErrorKind::AddrInUse => write!(
                 f,
-                "; another program has port {}: stop it, or choose another with --listen",
+                "; another program has port {}: stop it, or choose another with {option}",
                 address.port()
             ),
             io::ErrorKind::PermissionDenied => {
-                write!(f, "; ports below 1024 need privileges: choose another with --listen")
+                write!(f, "; ports below 1024 need privileges: choose another with {option}")
             }
             io::ErrorKind::AddrNotAvailable => {
                 write!(f, "; this machine has no such address: see `ip address`")

@@ -15,6 +15,8 @@ use bellbird_store::Batch;
 use mio::Waker;
 use mio::net::TcpStream;
 
+use crate::query::Query;
+
 /// What one thread tells a shard.
 pub(crate) enum Letter {
     /// A letter between cores.
@@ -27,6 +29,8 @@ pub(crate) enum Letter {
     Decided { connection: ConnectionId, verdict: Verdict },
     /// Other rules are in force.
     Gate(Arc<Gate>),
+    /// An operator asks.
+    Query(Query),
     /// Tell the clients and end.
     Stop,
 }

@@ -18,6 +18,7 @@ use crate::authenticator::{Authenticator, Pool};
 use crate::census::Census;
 use crate::clock::Clock;
 use crate::committer::{Committer, Durability};
+use crate::control::Control;
 use crate::event_loop::{Desk, EventLoop, waker_token};
 use crate::guard::{guard, or_abort};
 use crate::listen::Listener;
@@ -47,7 +48,7 @@ pub struct Node {
     committer: Committer,
     authenticators: Pool,
     census: Arc<Census>,
-    view: SharedView,
+    view: Arc<SharedView>,
     addresses: Vec<SocketAddr>,
     report: StartReport,
 }
@@ -109,7 +110,7 @@ impl Node {
         let (orders, order_queue) = mpsc::channel();
         let committer =
             Committer::start(log, settings.durability, order_queue, slits.clone(), on_failure)?;
-        let census = Arc::new(Census::new(polls.len()));
+        let census = Arc::new(Census::default());
         let authenticators = Pool::start(settings.authenticator.clone())?;
         let gate = Arc::new(settings.gate.clone());
         let core = Arc::new(settings.core.clone());
@@ -137,7 +138,16 @@ impl Node {
         }
         let addresses = listeners.iter().map(Listener::address).collect();
         let report = StartReport { found: recovered.found, log: log_report };
-        Ok(Self { threads, slits, committer, authenticators, census, view, addresses, report })
+        Ok(Self {
+            threads,
+            slits,
+            committer,
+            authenticators,
+            census,
+            view: Arc::new(view),
+            addresses,
+            report,
+        })
     }
 
     /// Puts other rules and users in force, for clients that are connected as well: what they may
@@ -166,13 +176,19 @@ impl Node {
         self.authenticators.join();
         self.committer.join()?;
         let (subscriptions, retained) = self.view.sizes();
-        let (ledger, waiting) = (self.census.ledger(), self.census.waiting());
-        Ok(Summary { ledger, waiting, subscriptions, retained, refused_busy })
+        let counts = self.census.sum();
+        let waiting = counts.holdings.unwrap_or_default().waiting();
+        Ok(Summary { ledger: counts.ledger, waiting, subscriptions, retained, refused_busy })
     }
 
     /// Whether the log has failed.
     pub fn has_failed(&self) -> bool {
-        self.committer.has_failed()
+        self.committer.health().has_failed()
+    }
+
+    /// A handle for those who watch the node.
+    pub fn control(&self) -> Control {
+        Control::new(self.slits.clone(), self.view.clone(), self.committer.health().clone())
     }
 
     /// Where it listens.

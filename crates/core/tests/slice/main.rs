@@ -6,6 +6,7 @@ mod access;
 mod exactly_once;
 mod groups;
 mod support;
+mod system;
 mod wills;
 
 use bellbird_codec::QoS::{AtLeastOnce, AtMostOnce};

@@ -13,9 +13,10 @@ use bellbird_core::permit::{Gate, Question, Verdict};
 use bellbird_core::record::Record;
 use bellbird_core::recovery::Recovery;
 use bellbird_core::{
-    Config, ConnectionId, Flow, Input, Ledger, Output, OwnView, Position, Shard, ShardId, Ticket,
-    Time,
+    ClientReport, Config, ConnectionId, Flow, Input, Ledger, Output, OwnView, Position, Shard,
+    ShardId, Ticket, Time, Traffic, home_of,
 };
+use bellbird_topics::Namespace;
 
 /// What a client sees, one line a packet: easy to compare in a test.
 pub(crate) type Seen = String;
@@ -285,6 +286,40 @@ impl Node {
             self.input(shard, Input::Gate(gate.clone()));
         }
         self.settle();
+    }
+
+    /// The node says something about itself.
+    pub(crate) fn say(&mut self, topic: &str, payload: &str) {
+        self.input(ShardId(0), Input::System { topic, payload: payload.as_bytes() });
+        self.settle();
+    }
+
+    /// The operator ends a client's connection.
+    pub(crate) fn kick(&mut self, client_id: &str) {
+        let namespace = Namespace::default();
+        let shards = u8::try_from(self.shards.len()).unwrap();
+        self.input(home_of(namespace, client_id, shards), Input::Kick { namespace, client_id });
+        self.settle();
+    }
+
+    pub(crate) fn traffic(&self) -> Traffic {
+        let mut sum = Traffic::default();
+        self.shards.iter().for_each(|shard| sum.add(shard.traffic()));
+        sum
+    }
+
+    /// Every client of every shard, in pages of one place.
+    pub(crate) fn clients(&mut self) -> Vec<ClientReport> {
+        let mut all = Vec::new();
+        for shard in &mut self.shards {
+            let mut from = Some(0);
+            while let Some(place) = from {
+                let (page, next) = shard.clients(place, 1);
+                all.extend(page);
+                from = next;
+            }
+        }
+        all
     }
 
     pub(crate) fn ledger(&self) -> Ledger {

@@ -1,0 +1,120 @@
+//! The routes of both doors.
+//!
+//! Handlers ask the shards and wait for them on this thread: one request at a time.
+
+use axum::extract::{Path, Query, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{delete, get};
+use axum::{Json, Router};
+use bellbird_server::{Control, Depth, Trouble};
+use serde::{Deserialize, Serialize};
+
+use crate::clients::{ClientPage, parse_bookmark};
+use crate::metrics;
+use crate::status::StatusReport;
+
+/// What the port offers: nothing that changes anything, and no client's name.
+pub(crate) fn watching(control: Control) -> Router {
+    Router::new()
+        .route("/health", get(health))
+        .route("/ready", get(ready))
+        .route("/metrics", get(scrape))
+        .with_state(control)
+}
+
+/// What the control socket offers besides.
+pub(crate) fn commands(control: Control) -> Router {
+    Router::new()
+        .route("/v1/status", get(status))
+        .route("/v1/clients", get(clients))
+        .route("/v1/clients/{id}", delete(kick))
+        .with_state(control.clone())
+        .merge(watching(control))
+}
+
+async fn health(State(control): State<Control>) -> Result<&'static str, Failure> {
+    control.check()?;
+    Ok("ok\n")
+}
+
+/// Listeners accept before this thread starts, so whoever serves is ready.
+async fn ready(State(control): State<Control>) -> Result<&'static str, Failure> {
+    control.check()?;
+    Ok("ready\n")
+}
+
+async fn scrape(State(control): State<Control>) -> Result<Response, Failure> {
+    let status = control.status(Depth::Sessions)?;
+    let is_healthy = control.check().is_ok();
+    let headers = [(header::CONTENT_TYPE, metrics::CONTENT_TYPE)];
+    Ok((headers, metrics::page(&status, is_healthy)).into_response())
+}
+
+async fn status(State(control): State<Control>) -> Result<Json<StatusReport>, Failure> {
+    let status = control.status(Depth::Sessions)?;
+    let trouble = control.check().err();
+    Ok(Json(StatusReport::of(&status, trouble)))
+}
+
+#[derive(Deserialize)]
+struct Wanted {
+    after: Option<String>,
+    limit: Option<usize>,
+}
+
+async fn clients(
+    State(control): State<Control>,
+    Query(wanted): Query<Wanted>,
+) -> Result<Json<ClientPage>, Failure> {
+    let from = match &wanted.after {
+        Some(text) => parse_bookmark(text).ok_or(Failure::Bookmark)?,
+        None => bellbird_server::Bookmark::default(),
+    };
+    let limit = wanted.limit.unwrap_or(LIMIT).clamp(1, LIMIT_MAX);
+    let (clients, next) = control.clients(from, limit)?;
+    Ok(Json(ClientPage::of(&clients, next)))
+}
+
+async fn kick(
+    State(control): State<Control>,
+    Path(client_id): Path<String>,
+) -> Result<StatusCode, Failure> {
+    if control.kick(&client_id)? { Ok(StatusCode::NO_CONTENT) } else { Err(Failure::NoClient) }
+}
+
+/// Why a request is not answered as it wants.
+enum Failure {
+    Trouble(Trouble),
+    Bookmark,
+    NoClient,
+}
+
+#[derive(Serialize)]
+struct Explanation {
+    error: String,
+}
+
+impl From<Trouble> for Failure {
+    fn from(trouble: Trouble) -> Self {
+        Self::Trouble(trouble)
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let (code, error) = match self {
+            Self::Trouble(trouble) => (StatusCode::SERVICE_UNAVAILABLE, trouble.to_string()),
+            Self::Bookmark => (
+                StatusCode::BAD_REQUEST,
+                "after is not what an earlier answer gave as next: leave it out to begin".into(),
+            ),
+            Self::NoClient => (StatusCode::NOT_FOUND, "no such client is connected".into()),
+        };
+        (code, Json(Explanation { error })).into_response()
+    }
+}
+
+/// Clients in an answer that says no limit.
+const LIMIT: usize = 100;
+const LIMIT_MAX: usize = 1000;

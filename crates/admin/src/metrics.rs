@@ -1,0 +1,205 @@
+//! The node as a page for Prometheus; `docs/metrics.md` says what each metric means.
+
+use bellbird_core::{Cause, DropReason};
+use bellbird_server::Status;
+
+use crate::page::{Kind, Page};
+
+/// The type that Prometheus asks for.
+pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// All metrics.
+pub(crate) fn page(status: &Status, is_healthy: bool) -> String {
+    let mut page = Page::default();
+    node(&mut page, status, is_healthy);
+    deliveries(&mut page, status);
+    messages(&mut page, status);
+    connections(&mut page, status);
+    page.into_text()
+}
+
+fn node(page: &mut Page, status: &Status, is_healthy: bool) {
+    let version = [(env!("CARGO_PKG_VERSION"), 1)];
+    let build = ("bellbird_build_info", "Which version runs.");
+    page.numbers(Kind::Gauge, build, "version", version);
+    page.number(
+        Kind::Gauge,
+        "bellbird_healthy",
+        "1 while the log takes what it is given.",
+        u8::from(is_healthy),
+    );
+    page.number(
+        Kind::Gauge,
+        "bellbird_uptime_seconds",
+        "Seconds since the start.",
+        status.uptime.as_secs(),
+    );
+    page.number(Kind::Gauge, "bellbird_shards", "Event loops.", status.shards);
+}
+
+/// `routed = done + inflight + queued + unsent + expired + dropped`.
+fn deliveries(page: &mut Page, status: &Status) {
+    let ledger = &status.counts.ledger;
+    let holdings = status.counts.holdings.unwrap_or_default();
+    for (name, help, value) in [
+        ("bellbird_deliveries_routed_total", "Deliveries decided on.", ledger.routed),
+        (
+            "bellbird_deliveries_done_total",
+            "Deliveries acknowledged, or for QoS 0 handed to the kernel.",
+            ledger.done,
+        ),
+        (
+            "bellbird_deliveries_expired_total",
+            "Deliveries whose message expired first.",
+            ledger.expired,
+        ),
+    ] {
+        page.number(Kind::Counter, name, help, value);
+    }
+    let dropped = ("bellbird_deliveries_dropped_total", "Deliveries dropped, by reason.");
+    let by_reason = DropReason::ALL.iter().map(|reason| reason.name()).zip(ledger.dropped);
+    page.numbers(Kind::Counter, dropped, "reason", by_reason);
+    for (name, help, value) in [
+        (
+            "bellbird_deliveries_inflight",
+            "Deliveries of QoS 1 and 2 sent and not acknowledged.",
+            holdings.inflight,
+        ),
+        ("bellbird_deliveries_queued", "Deliveries that wait for their turn.", holdings.queued),
+        (
+            "bellbird_deliveries_unsent",
+            "Deliveries of QoS 0 that the kernel did not take yet.",
+            holdings.unsent,
+        ),
+        (
+            "bellbird_queued_bytes",
+            "Bytes of the queued deliveries, each counted for itself.",
+            holdings.queued_bytes,
+        ),
+    ] {
+        page.number(Kind::Gauge, name, help, value);
+    }
+}
+
+fn messages(page: &mut Page, status: &Status) {
+    let (counts, traffic) = (&status.counts, &status.counts.traffic);
+    for (name, help, value) in [
+        (
+            "bellbird_messages_received_total",
+            "Messages accepted for routing, wills included.",
+            counts.ledger.received,
+        ),
+        (
+            "bellbird_messages_unmatched_total",
+            "Messages nobody was subscribed to.",
+            counts.ledger.unmatched,
+        ),
+        (
+            "bellbird_publishes_refused_total",
+            "PUBLISH packets and wills not permitted.",
+            traffic.publishes_refused,
+        ),
+        ("bellbird_packets_received_total", "Packets from clients.", traffic.packets_received()),
+        ("bellbird_packets_sent_total", "Packets to clients.", traffic.packets_sent()),
+        (
+            "bellbird_packets_malformed_total",
+            "Bytes that were no packet; each ended its connection.",
+            traffic.malformed,
+        ),
+        ("bellbird_received_bytes_total", "Bytes from clients.", counts.bytes_received),
+        ("bellbird_sent_bytes_total", "Bytes to clients.", traffic.bytes_sent),
+        (
+            "bellbird_payload_received_bytes_total",
+            "Payload bytes in PUBLISH packets from clients.",
+            traffic.payload_bytes_received,
+        ),
+        (
+            "bellbird_payload_sent_bytes_total",
+            "Payload bytes in PUBLISH packets to clients.",
+            traffic.payload_bytes_sent,
+        ),
+    ] {
+        page.number(Kind::Counter, name, help, value);
+    }
+    let received = ("bellbird_publishes_received_total", "PUBLISH packets from clients, by QoS.");
+    page.numbers(Kind::Counter, received, "qos", (0..).zip(traffic.publishes_received));
+    let sent = ("bellbird_publishes_sent_total", "PUBLISH packets to clients, by QoS.");
+    page.numbers(Kind::Counter, sent, "qos", (0..).zip(traffic.publishes_sent));
+    page.number(
+        Kind::Gauge,
+        "bellbird_retained_messages",
+        "Topics with a retained message, those of $SYS included.",
+        status.retained,
+    );
+}
+
+fn connections(page: &mut Page, status: &Status) {
+    let (counts, traffic) = (&status.counts, &status.counts.traffic);
+    let away = counts.sessions.saturating_sub(traffic.connected);
+    let sessions = ("bellbird_sessions", "Sessions, with and without connection.");
+    let by_state = [("connected", traffic.connected), ("away", away)];
+    page.numbers(Kind::Gauge, sessions, "state", by_state);
+    page.number(
+        Kind::Gauge,
+        "bellbird_subscriptions",
+        "Subscriptions of all sessions.",
+        status.subscriptions,
+    );
+    page.number(
+        Kind::Counter,
+        "bellbird_sessions_expired_total",
+        "Sessions whose client did not come back in time.",
+        traffic.sessions_expired,
+    );
+    page.number(
+        Kind::Counter,
+        "bellbird_connections_accepted_total",
+        "Connections accepted by the listeners.",
+        traffic.opened,
+    );
+    let closed = ("bellbird_connections_closed_total", "Connections that ended, by cause.");
+    let by_cause = Cause::ALL.iter().map(|cause| cause.name()).zip(traffic.closed);
+    page.numbers(Kind::Counter, closed, "cause", by_cause);
+    let refused =
+        ("bellbird_connections_refused_total", "Connections refused, by reason code of MQTT 5.0.");
+    let mut by_code: Vec<_> =
+        traffic.refused.iter().map(|(reason, count)| (reason.value(), count)).collect();
+    by_code.sort_unstable();
+    let by_code = by_code.into_iter().map(|(code, count)| (format!("0x{code:02x}"), count));
+    page.numbers(Kind::Counter, refused, "code", by_code);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    /// The rules of the text format, and of names that Prometheus recommends.
+    #[test]
+    fn the_page_is_well_formed() {
+        let text = page(&Status::default(), true);
+        assert!(text.ends_with('\n'));
+        let (mut families, mut family, mut kind) = (HashSet::new(), "", "");
+        let mut lines = text.lines();
+        while let Some(line) = lines.next() {
+            if let Some(help) = line.strip_prefix("# HELP ") {
+                family = help.split(' ').next().unwrap();
+                assert!(families.insert(family), "{family} stands twice");
+                let kinds = lines.next().unwrap().strip_prefix("# TYPE ").unwrap();
+                kind = kinds.strip_prefix(family).unwrap().trim();
+                assert_eq!(family.ends_with("_total"), kind == "counter", "{family}");
+                continue;
+            }
+            let (name, value) = line.rsplit_once(' ').unwrap();
+            assert!(value.parse::<u64>().is_ok(), "{line}");
+            let (name, labels) = name.split_once('{').unwrap_or((name, "a=\"b\"}"));
+            assert_eq!(name, family, "{kind}");
+            assert!(name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'), "{name}");
+            let (label, value) = labels.strip_suffix("\"}").unwrap().split_once("=\"").unwrap();
+            assert!(label.bytes().all(|byte| byte.is_ascii_lowercase()), "{line}");
+            assert!(!value.contains(['"', '\\', '\n']), "{line}");
+        }
+        assert!(families.contains("bellbird_deliveries_routed_total"));
+    }
+}

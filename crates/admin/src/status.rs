@@ -1,0 +1,102 @@
+//! The node in numbers, as the API tells it.
+
+use std::collections::BTreeMap;
+
+use bellbird_core::DropReason;
+use bellbird_server::{Status, Trouble};
+use serde::{Deserialize, Serialize};
+
+/// What `GET /v1/status` answers.
+#[derive(Serialize, Deserialize, Debug)]
+pub struct StatusReport {
+    /// The broker's version.
+    pub version: String,
+    /// Its process.
+    pub process: u32,
+    /// Why it does not serve; none if it does.
+    pub trouble: Option<String>,
+    /// Seconds since its start.
+    pub uptime_secs: u64,
+    /// Event loops.
+    pub shards: usize,
+    /// Clients that are connected.
+    pub clients_connected: u64,
+    /// Sessions that wait for their clients.
+    pub clients_away: u64,
+    /// Subscriptions of all sessions.
+    pub subscriptions: usize,
+    /// Topics with a retained message, those of `$SYS` included.
+    pub retained: usize,
+    /// What became of all deliveries.
+    pub deliveries: Deliveries,
+    /// PUBLISH packets from clients.
+    pub publishes_received: u64,
+    /// PUBLISH packets to clients.
+    pub publishes_sent: u64,
+    /// Bytes from clients.
+    pub bytes_received: u64,
+    /// Bytes to clients.
+    pub bytes_sent: u64,
+}
+
+/// `routed = done + inflight + queued + unsent + expired + dropped`.
+#[derive(Serialize, Deserialize, Debug)]
+pub struct Deliveries {
+    /// Decided on.
+    pub routed: u64,
+    /// Acknowledged, or for QoS 0 handed to the kernel.
+    pub done: u64,
+    /// Sent and not acknowledged.
+    pub inflight: u64,
+    /// Waiting.
+    pub queued: u64,
+    /// Of QoS 0, not yet taken by the kernel.
+    pub unsent: u64,
+    /// Too late.
+    pub expired: u64,
+    /// Dropped, by reason; reasons that never came up are left out.
+    pub dropped: BTreeMap<String, u64>,
+    /// Messages that came in.
+    pub messages: u64,
+    /// Of these, the ones nobody was subscribed to.
+    pub unmatched: u64,
+}
+
+impl StatusReport {
+    pub(crate) fn of(status: &Status, trouble: Option<Trouble>) -> Self {
+        let (counts, traffic) = (&status.counts, &status.counts.traffic);
+        let (ledger, holdings) = (&counts.ledger, counts.holdings.unwrap_or_default());
+        let dropped = DropReason::ALL
+            .iter()
+            .zip(ledger.dropped)
+            .filter(|(_, count)| *count > 0)
+            .map(|(reason, count)| (reason.name().to_owned(), count))
+            .collect();
+        Self {
+            version: env!("CARGO_PKG_VERSION").into(),
+            process: std::process::id(),
+            trouble: trouble.map(|trouble| trouble.to_string()),
+            uptime_secs: status.uptime.as_secs(),
+            shards: status.shards,
+            clients_connected: traffic.connected,
+            clients_away: counts.sessions.saturating_sub(traffic.connected),
+            subscriptions: status.subscriptions,
+            retained: status.retained,
+            deliveries: Deliveries {
+                routed: ledger.routed,
+                done: ledger.done,
+                inflight: holdings.inflight,
+                queued: holdings.queued,
+                unsent: holdings.unsent,
+                expired: ledger.expired,
+                dropped,
+                messages: ledger.received,
+                unmatched: ledger.unmatched,
+            },
+            publishes_received: traffic.publishes_received.iter().sum(),
+            publishes_sent: traffic.publishes_sent.iter().sum(),
+            bytes_received: counts.bytes_received,
+            bytes_sent: traffic.bytes_sent,
+        }
+    }
+}

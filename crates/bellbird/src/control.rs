@@ -1,0 +1,177 @@
+//! `bellbird status`, `clients` and `kick`: what the control socket of a running broker offers.
+
+mod http;
+
+use std::error::Error;
+use std::io::{self, Write, stdout};
+use std::path::{Path, PathBuf};
+
+use bellbird_admin::{ClientLine, ClientPage, StatusReport};
+use bellbird_server::control_path;
+use clap::Args;
+
+use crate::config::Configuration;
+use http::{Request, escape, request};
+
+/// Which broker.
+#[derive(Args, Debug)]
+struct Place {
+    /// The data directory of the broker [default: ~/.local/share/bellbird]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+}
+
+/// Asks a running broker.
+#[derive(Args, Debug)]
+pub(crate) struct Asking {
+    #[command(flatten)]
+    place: Place,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Ends a client's connection; its session stays.
+#[derive(Args, Debug)]
+pub(crate) struct Kick {
+    /// The client identifier
+    client_id: String,
+    #[command(flatten)]
+    place: Place,
+}
+
+pub(crate) fn status(arguments: &Asking) -> Result<(), Box<dyn Error>> {
+    let body = ask(&arguments.place, Request::get("/v1/status"))?;
+    if arguments.json {
+        return print(|out| writeln!(out, "{body}"));
+    }
+    let report: StatusReport = serde_json::from_str(&body)?;
+    print(|out| show_status(out, &report))
+}
+
+pub(crate) fn clients(arguments: &Asking) -> Result<(), Box<dyn Error>> {
+    let mut after: Option<String> = None;
+    let mut is_first = true;
+    loop {
+        let path = match &after {
+            Some(bookmark) => format!("/v1/clients?limit=1000&after={}", escape(bookmark)),
+            None => "/v1/clients?limit=1000".into(),
+        };
+        let page: ClientPage = serde_json::from_str(&ask(&arguments.place, Request::get(&path))?)?;
+        let head = is_first && !arguments.json;
+        print(|out| {
+            if head {
+                writeln!(out, "{HEAD}")?;
+            }
+            page.clients.iter().try_for_each(|client| show_client(out, client, arguments.json))
+        })?;
+        is_first = false;
+        after = page.next;
+        if after.is_none() {
+            return Ok(());
+        }
+    }
+}
+
+pub(crate) fn kick(arguments: &Kick) -> Result<(), Box<dyn Error>> {
+    let path = format!("/v1/clients/{}", escape(&arguments.client_id));
+    ask(&arguments.place, Request::delete(&path))?;
+    print(|out| writeln!(out, "the connection of {:?} is closed", arguments.client_id))
+}
+
+fn ask(place: &Place, what: Request<'_>) -> Result<String, Box<dyn Error>> {
+    let data = match &place.data {
+        Some(data) => data.clone(),
+        None => Configuration::default().data,
+    };
+    let path = control_path(&data)?;
+    let answer = request(&path, what).map_err(|error| explain(&error, &data))?;
+    if (200..300).contains(&answer.code) {
+        return Ok(answer.body);
+    }
+    let explanation: serde_json::Value = serde_json::from_str(&answer.body).unwrap_or_default();
+    let reason = explanation["error"].as_str().unwrap_or(&answer.body);
+    Err(format!("{reason} (code {})", answer.code).into())
+}
+
+#[allow(clippy::wildcard_enum_match_arm)] // only these have a remedy of their own
+fn explain(error: &io::Error, data: &Path) -> String {
+    let data = data.display();
+    match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => format!(
+            "no broker runs on the data in {data}: start one, or name its directory with --data"
+        ),
+        io::ErrorKind::PermissionDenied => format!(
+            "the broker on the data in {data} belongs to another user, and only that user may \
+             speak to it"
+        ),
+        _ => format!("the broker on the data in {data} does not answer: {error}"),
+    }
+}
+
+/// A reader that went away has seen enough.
+fn print(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Box<dyn Error>> {
+    let mut out = stdout().lock();
+    match write(&mut out).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+fn show_status(out: &mut dyn Write, report: &StatusReport) -> io::Result<()> {
+    let StatusReport { version, process, uptime_secs, shards, .. } = report;
+    writeln!(out, "bellbird {version}, process {process}, up {uptime_secs} s, {shards} shards")?;
+    match &report.trouble {
+        Some(trouble) => writeln!(out, "health        {trouble}")?,
+        None => writeln!(out, "health        ok")?,
+    }
+    let (connected, away) = (report.clients_connected, report.clients_away);
+    writeln!(out, "clients       {connected} connected, {away} away")?;
+    writeln!(out, "subscriptions {}", report.subscriptions)?;
+    writeln!(out, "retained      {}", report.retained)?;
+    let deliveries = &report.deliveries;
+    let (messages, unmatched) = (deliveries.messages, deliveries.unmatched);
+    writeln!(out, "messages      {messages} received, {unmatched} without subscriber")?;
+    writeln!(
+        out,
+        "deliveries    {} routed = {} done + {} inflight + {} queued + {} unsent + {} expired + \
+         {} dropped",
+        deliveries.routed,
+        deliveries.done,
+        deliveries.inflight,
+        deliveries.queued,
+        deliveries.unsent,
+        deliveries.expired,
+        deliveries.dropped.values().sum::<u64>()
+    )?;
+    for (reason, count) in &deliveries.dropped {
+        writeln!(out, "  dropped     {count} {reason}")?;
+    }
+    writeln!(out, "bytes         {} in, {} out", report.bytes_received, report.bytes_sent)
+}
+
+fn show_client(out: &mut dyn Write, client: &ClientLine, json: bool) -> io::Result<()> {
+    if json {
+        return writeln!(out, "{}", serde_json::to_string(client)?);
+    }
+    let since = client.connected_secs.map_or_else(|| "away".into(), |secs| format!("{secs} s"));
+    // Whatever a client calls itself, it cannot write to the terminal.
+    let name = client.client_id.escape_debug();
+    let user = client.user_name.as_deref().unwrap_or("-").escape_debug();
+    let address = client.address.as_deref().unwrap_or("-");
+    writeln!(
+        out,
+        "{:<24} {:<12} {:<21} {:<5} {:>9} {:>6} {:>8} {:>13}",
+        name.to_string(),
+        user.to_string(),
+        address,
+        client.version,
+        since,
+        client.queued,
+        client.inflight,
+        client.subscriptions
+    )
+}
+
+const HEAD: &str = "CLIENT                   USER         ADDRESS               MQTT  CONNECTED \
+                    QUEUED INFLIGHT SUBSCRIPTIONS";

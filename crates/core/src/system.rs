@@ -1,0 +1,59 @@
+//! `$SYS/…`: what the node says about itself, and nobody else may.
+//!
+//! These messages are retained in the view and never logged: they are said anew after each start,
+//! and an idle node must not write.
+
+use std::sync::Arc;
+
+use bellbird_codec::QoS;
+use bellbird_topics::{Namespace, TopicName};
+
+use crate::connection::AppliedFor;
+use crate::contract::{Change, Output};
+use crate::identity::{Holder, Time};
+use crate::message::{Message, MessageParts};
+use crate::outgoing::Outgoing;
+use crate::publish::deliver_live;
+use crate::shard::Shard;
+use crate::view::View;
+
+impl Shard {
+    /// Retains what the node says of itself, then sends it to those who are subscribed. It is
+    /// not counted as received: no publisher sent it.
+    pub(crate) fn system(&mut self, namespace: Namespace, topic: &str, payload: &[u8]) {
+        let Ok(topic) = TopicName::parse(topic) else { return };
+        let message = Arc::new(Message::new(&MessageParts {
+            id: self.ids.take(),
+            namespace,
+            qos: QoS::AtMostOnce,
+            retain: true,
+            expires_at: None,
+            topic,
+            properties: &[],
+            payload,
+        }));
+        let change = Change::Retain {
+            namespace,
+            topic: topic.as_str().into(),
+            message: (!payload.is_empty()).then(|| message.clone()),
+        };
+        let ticket = self.changes.ticket(Some(AppliedFor::System(message)));
+        self.clients.outputs.push_back(Output::Change { ticket, changes: vec![change] });
+    }
+
+    /// The view has it.
+    pub(crate) fn system_is_set(&mut self, now: Time, message: &Arc<Message>, view: &dyn View) {
+        let mut frames = std::mem::take(&mut self.frames);
+        let mut out = Outgoing::from_message(message, &mut frames);
+        let route = self.routes.find(message.namespace, out.parts.topic, view);
+        let origin = Holder::default();
+        deliver_live(&mut self.clients, &mut self.post, now, route, origin, &mut out);
+        self.frames = frames;
+    }
+}
+
+/// Whether only the node itself may publish to this topic.
+pub(crate) fn is_system(topic: TopicName<'_>) -> bool {
+    let bytes = topic.as_bytes();
+    bytes.first() == Some(&b'$') && (bytes == b"$SYS" || bytes.starts_with(b"$SYS/"))
+}
