@@ -108,6 +108,7 @@ impl Shard {
             }
             Input::Closed { connection } => self.closed(now, connection),
             Input::Decided { connection, verdict } => self.decided(connection, verdict),
+            Input::Config(config) => self.clients.reconfigure(config),
             Input::Stop => self.stop(now),
         }
         Flow::Continue
@@ -293,7 +294,8 @@ impl Shard {
     }
 
     fn opened_at_home(&mut self, now: Time, id: ConnectionId, listener: u8) {
-        self.clients.connections.open(id, now, listener);
+        let config = self.clients.config.clone();
+        self.clients.connections.open(id, now, listener, config);
         let index = id.index as usize;
         if index >= self.clients.outboxes.len() {
             self.clients.outboxes.resize_with(index + 1, Default::default);
@@ -418,8 +420,10 @@ impl Shard {
 
     /// What the listener offers that this connection came through.
     pub(crate) fn terms_of(&mut self, id: ConnectionId) -> &Terms {
-        let listener = self.clients.connections.live(id).map_or(0, |found| found.listener);
-        self.clients.config.terms(listener)
+        match self.clients.connections.live(id) {
+            Some(connection) => connection.terms(),
+            None => self.clients.config.terms(0),
+        }
     }
 
     fn commit_group_operations(&mut self, now: Time) {

@@ -347,6 +347,7 @@ impl EventLoop {
                     }
                     self.input(now, Input::Stored { first, count, position });
                 }
+                Letter::Config(config) => self.input(now, Input::Config(config)),
                 Letter::Stop => {
                     self.input(now, Input::Stop);
                     self.desk.is_stopping = true;

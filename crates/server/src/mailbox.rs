@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 
 use bellbird_core::mail::Mail;
-use bellbird_core::{Hello, Position, ShardId, Ticket};
+use bellbird_core::{Config, Hello, Position, ShardId, Ticket};
 use bellbird_store::Batch;
 use mio::Waker;
 use mio::net::TcpStream;
@@ -21,6 +21,8 @@ pub(crate) enum Letter {
     Socket { stream: TcpStream, rest: Vec<u8>, hello: Box<Hello> },
     /// Records are stored; their batch comes back to be used again.
     Stored { first: Ticket, count: u32, position: Position, batch: Batch },
+    /// Settings that count from here on.
+    Config(Arc<Config>),
     /// Tell the clients and end.
     Stop,
 }

@@ -145,6 +145,15 @@ impl Node {
         Ok(Summary { ledger, waiting, subscriptions, retained })
     }
 
+    /// Gives every shard other settings, for what it decides from then on. Shards, mailboxes and
+    /// the number of listeners must be those of the start.
+    pub fn reload(&self, core: Config) {
+        let core = Arc::new(core);
+        for slit in &self.slits {
+            slit.drop_in(Letter::Config(core.clone()));
+        }
+    }
+
     /// Whether the log has failed.
     pub fn has_failed(&self) -> bool {
         self.committer.has_failed()

@@ -4,6 +4,7 @@
 
 mod exactly_once;
 mod groups;
+mod reload;
 mod support;
 mod wills;
 
