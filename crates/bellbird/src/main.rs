@@ -1,8 +1,10 @@
 //! The Bellbird MQTT broker: one program.
 
 mod bench;
+mod check;
 mod client;
 mod config;
+mod logging;
 mod start;
 
 use std::process::ExitCode;
@@ -21,6 +23,8 @@ struct Program {
 enum Command {
     /// Starts the broker.
     Start(start::Arguments),
+    /// Checks a configuration as `start` would, and tells all mistakes.
+    Check(check::Arguments),
     /// Publishes messages, as mosquitto_pub does.
     Pub(client::publish::Arguments),
     /// Subscribes and prints messages, as mosquitto_sub does.
@@ -32,6 +36,7 @@ enum Command {
 fn main() -> ExitCode {
     let outcome = match Program::parse().command {
         Command::Start(arguments) => start::run(&arguments),
+        Command::Check(arguments) => check::run(&arguments),
         Command::Pub(arguments) => return client::publish::run(&arguments),
         Command::Sub(arguments) => return client::subscribe::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments).map_err(Into::into),

@@ -1,16 +1,19 @@
 //! `bellbird start`: run a broker until it is told to end.
 
 use std::error::Error;
+use std::ffi::OsString;
 use std::io::{Write, stdout};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use bellbird_server::{Listener, Node, Settings};
 use clap::Args;
-use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR2};
+use log::{error, info, warn};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR2};
 use signal_hook::iterator::Signals;
 
-use crate::config::Configuration;
+use crate::config::{Configuration, Named, Sources};
+use crate::logging;
 
 /// Starts a broker with the defaults, a configuration file, or options, which win.
 #[derive(Args, Debug)]
@@ -33,15 +36,19 @@ fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| "give an address and a port in numbers, such as 127.0.0.1:1883".into())
 }
 
-/// Runs until SIGTERM or SIGINT, which is a success, or until the log fails.
+/// Runs until SIGTERM or SIGINT, which is a success, or until the log fails. SIGHUP reads the
+/// configuration again.
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
-    let configuration = configuration(arguments)?;
+    let (mut configuration, warnings) = Configuration::load(&sources(arguments))?;
+    logging::start(configuration.log_level);
     // Before anything is bound or locked: a signal from here on ends it cleanly.
-    let mut signals = Signals::new([SIGTERM, SIGINT, SIGUSR2])?;
-    let listeners = bind(&configuration)?;
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR2])?;
+    warnings.iter().for_each(|warning| warn!("{warning}"));
+    let addresses = configuration.listeners.iter().map(|listener| listener.address);
+    let listeners = addresses.map(Listener::bind).collect::<Result<Vec<_>, _>>()?;
     let settings = Settings {
         data: configuration.data.clone(),
-        durability: configuration.durability.into(),
+        durability: configuration.durability,
         core: configuration.core(),
     };
     let node = Node::start(&settings, &listeners, || {
@@ -50,51 +57,50 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     })?;
     greet(&node, &configuration)?;
     for signal in &mut signals {
-        if signal == SIGUSR2 && !node.has_failed() {
-            continue;
+        match signal {
+            SIGHUP => reload(arguments, &mut configuration, &node),
+            SIGUSR2 if !node.has_failed() => {}
+            _ => break,
         }
-        break;
     }
     let summary = node.stop()?;
     println!("ended: {summary}");
     Ok(())
 }
 
-fn configuration(arguments: &Arguments) -> Result<Configuration, Box<dyn Error>> {
-    let mut configuration = match &arguments.config {
-        Some(path) => Configuration::read(path)?,
-        None => Configuration::default(),
+/// With any mistake, everything stays as it is.
+fn reload(arguments: &Arguments, configuration: &mut Configuration, node: &Node) {
+    let (newer, warnings) = match Configuration::load(&sources(arguments)) {
+        Ok(loaded) => loaded,
+        Err(failure) => return error!("reload: nothing has changed: {failure}"),
     };
-    if !arguments.listen.is_empty() {
-        configuration.listen.clone_from(&arguments.listen);
+    warnings.iter().for_each(|warning| warn!("{warning}"));
+    let changes = configuration.reload(&newer);
+    logging::set_level(configuration.log_level);
+    node.reload(configuration.core());
+    if !changes.waiting.is_empty() {
+        warn!("reload: these wait for the next start: {}", changes.waiting.join(", "));
     }
-    if let Some(data) = &arguments.data {
-        configuration.data.clone_from(data);
+    if changes.live.is_empty() {
+        info!("reload: nothing has changed");
+    } else {
+        info!("reload: changed: {}", changes.live.join(", "));
     }
-    if let Some(shards) = arguments.shards {
-        configuration.shards = shards;
-    }
-    configuration.check()?;
-    Ok(configuration)
 }
 
-/// Whoever is not on this machine gets in nowhere until there are users: a listener on another
-/// address is refused for now.
-fn bind(configuration: &Configuration) -> Result<Vec<Listener>, Box<dyn Error>> {
-    let mut listeners = Vec::new();
-    for address in &configuration.listen {
-        if !address.ip().is_loopback() {
-            return Err(format!(
-                "listen = \"{address}\" is reachable from other machines, and this version knows \
-                 no users yet, so it would let everybody in: listen on a loopback address such \
-                 as 127.0.0.1:{}",
-                address.port()
-            )
-            .into());
-        }
-        listeners.push(Listener::bind(*address)?);
+fn sources(arguments: &Arguments) -> Sources {
+    let mut options: Vec<(_, _, OsString)> = Vec::new();
+    if !arguments.listen.is_empty() {
+        let addresses: Vec<String> = arguments.listen.iter().map(ToString::to_string).collect();
+        options.push(("listen", "--listen", addresses.join(",").into()));
     }
-    Ok(listeners)
+    if let Some(data) = &arguments.data {
+        options.push(("data", "--data", data.into()));
+    }
+    if let Some(shards) = arguments.shards {
+        options.push(("shards", "--shards", shards.to_string().into()));
+    }
+    Sources { file: arguments.config.clone(), environment: std::env::vars_os().collect(), options }
 }
 
 fn greet(node: &Node, configuration: &Configuration) -> std::io::Result<()> {
@@ -116,7 +122,7 @@ fn greet(node: &Node, configuration: &Configuration) -> std::io::Result<()> {
     for address in node.addresses() {
         writeln!(out, "listening on {address} (mqtt, tcp)")?;
     }
-    let (shards, durability) = (configuration.shards, configuration.durability.name());
+    let (shards, durability) = (configuration.core().shards, configuration.durability.name());
     writeln!(out, "{shards} shards, durability: {durability}")?;
     if let Some(address) = node.addresses().first() {
         let (host, port) = (address.ip(), address.port());
