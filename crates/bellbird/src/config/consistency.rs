@@ -15,6 +15,9 @@ pub(crate) fn check(configuration: &Configuration, reading: &mut Reading) {
     admin(configuration, reading);
     rewrites(configuration, reading);
     auto_subscriptions(configuration, reading);
+    for key in WITHOUT_EFFECT.into_iter().filter(|key| reading.origins.contains_key(*key)) {
+        reading.warnings.push(format!("{key} has no effect in this version: leave it out"));
+    }
 }
 
 fn listeners(configuration: &Configuration, reading: &mut Reading) {
@@ -162,6 +165,10 @@ fn reference_beyond(text: &str, wildcards: usize) -> Option<usize> {
     let digits = text.split('$').skip(1).filter_map(|rest| rest.chars().next()?.to_digit(10));
     digits.map(|digit| digit as usize).find(|number| *number == 0 || *number > wildcards)
 }
+
+/// Read and checked; nothing uses them yet.
+const WITHOUT_EFFECT: [&str; 4] =
+    ["access.users", "access.acl", "admin.listen", "sys.interval_secs"];
 
 /// Connections keep the number of their listener in 8 bits.
 const LISTENERS_MAX: usize = 256;

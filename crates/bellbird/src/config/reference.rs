@@ -88,10 +88,10 @@ fn default<T>(setting: &Setting<T>, target: &T) -> String {
     match setting.default {
         DefaultShown::Words(words) => words.into(),
         DefaultShown::Required => "must be given".into(),
-        DefaultShown::Value => match (setting.read)(target) {
-            Value::Nothing => "none".into(),
-            value => format!("`{value}`"),
-        },
+        DefaultShown::Value => {
+            let value = (setting.read)(target);
+            if value == Value::Nothing { "none".into() } else { format!("`{value}`") }
+        }
     }
 }
 

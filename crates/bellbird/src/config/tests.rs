@@ -137,7 +137,7 @@ fn what_deserves_a_look_is_said() {
     check("listen = [\"0.0.0.0:1883\"]", &[], "lets nobody in");
     check(outside, &[], "lets nobody in");
     check(&format!("{outside}anonymous = true"), &[], "lets everybody in");
-    check(&format!("{outside}[access]\nusers = \"file\""), &[], "");
+    check(&format!("{outside}[access]\nusers = \"file\""), &[], "no effect");
     check("", &[("BELLBIRD_LIMIT_RECEIVE_MAX", "1")], "did you mean BELLBIRD_LIMITS_RECEIVE_MAX?");
     check("", &[("BELLBIRD_BIN", "bellbird")], "");
 }
