@@ -1,9 +1,11 @@
 //! The Bellbird MQTT broker: one program.
 
 mod bench;
+mod check;
 mod client;
 mod config;
 mod control;
+mod logging;
 mod passwd;
 mod start;
 
@@ -25,6 +27,8 @@ enum Command {
     Start(start::Arguments),
     /// Writes a password file for `start --users`, as mosquitto_passwd does.
     Passwd(passwd::Arguments),
+    /// Checks a configuration as `start` would, and tells all mistakes.
+    Check(check::Arguments),
     /// Publishes messages, as mosquitto_pub does.
     Pub(client::publish::Arguments),
     /// Subscribes and prints messages, as mosquitto_sub does.
@@ -43,6 +47,7 @@ fn main() -> ExitCode {
     let outcome = match Program::parse().command {
         Command::Start(arguments) => start::run(&arguments),
         Command::Passwd(arguments) => passwd::run(&arguments),
+        Command::Check(arguments) => check::run(&arguments),
         Command::Pub(arguments) => return client::publish::run(&arguments),
         Command::Sub(arguments) => return client::subscribe::run(&arguments),
         Command::Status(arguments) => control::status(&arguments),

@@ -1,6 +1,7 @@
 //! `bellbird start`: run a broker until it is told to end.
 
 use std::error::Error;
+use std::ffi::OsString;
 use std::io::{Write, stdout};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -9,10 +10,12 @@ use bellbird_access::Access;
 use bellbird_admin::Admin;
 use bellbird_server::{Authenticator, Listener, Node, Settings};
 use clap::Args;
-use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR2};
+use log::{error, info, warn};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR2};
 use signal_hook::iterator::Signals;
 
-use crate::config::Configuration;
+use crate::config::{Configuration, Named, Sources};
+use crate::logging;
 
 /// Starts a broker with the defaults, a configuration file, or options, which win.
 #[derive(Args, Debug)]
@@ -41,36 +44,36 @@ pub(crate) struct Arguments {
     /// Offer health and metrics over HTTP here, on a loopback address
     #[arg(long, value_name = "ADDR:PORT", value_parser = address)]
     admin: Option<SocketAddr>,
-    /// Publish $SYS topics this often; 0 switches them off
-    #[arg(long, value_name = "SECS", default_value_t = 10)]
-    sys_interval: u32,
+    /// Publish $SYS topics this often; 0 switches them off [default: 10]
+    #[arg(long, value_name = "SECS")]
+    sys_interval: Option<u16>,
 }
 
 fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| "give an address and a port in numbers, such as 127.0.0.1:1883".into())
 }
 
-/// Runs until SIGTERM or SIGINT, which is a success, or until the log fails.
+/// Runs until SIGTERM or SIGINT, which is a success, or until the log fails. SIGHUP reads the
+/// configuration again.
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
-    let configuration = configuration(arguments)?;
+    let (mut configuration, warnings) = Configuration::load(&sources(arguments))?;
+    logging::start(configuration.log_level);
     // Before anything is bound or locked: a signal from here on ends it cleanly.
-    let mut signals = Signals::new([SIGTERM, SIGINT, SIGUSR2])?;
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR2])?;
+    warnings.iter().for_each(|warning| warn!("{warning}"));
     let admin_settings = bellbird_admin::Settings {
         data: configuration.data.clone(),
-        listen: arguments.admin,
-        sys_interval_secs: arguments.sys_interval,
+        listen: configuration.admin_listen,
+        sys_interval_secs: configuration.sys_interval_secs.into(),
     };
     admin_settings.check()?;
-    let listeners = bind(&configuration)?;
-    let access = Access::open(arguments.users.as_deref(), arguments.acl.as_deref())?;
-    let mut core = configuration.core();
-    for terms in &mut core.listeners {
-        terms.anonymous = access.users().is_none() || arguments.anonymous;
-    }
+    let addresses = configuration.listeners.iter().map(|listener| listener.address);
+    let listeners = addresses.map(Listener::bind).collect::<Result<Vec<_>, _>>()?;
+    let access = open_access(&configuration)?;
     let settings = Settings {
         data: configuration.data.clone(),
-        durability: configuration.durability.into(),
-        core,
+        durability: configuration.durability,
+        core: configuration.core(),
         gate: access.gate(),
         authenticator: access.authenticator().map(Authenticator::new),
     };
@@ -81,10 +84,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let admin = Admin::start(&admin_settings, node.control())?;
     greet(&node, &admin, &configuration)?;
     for signal in &mut signals {
-        if signal == SIGUSR2 && !node.has_failed() {
-            continue;
+        match signal {
+            SIGHUP => reload(arguments, &mut configuration, &node),
+            SIGUSR2 if !node.has_failed() => {}
+            _ => break,
         }
-        break;
     }
     admin.stop();
     let summary = node.stop()?;
@@ -92,41 +96,64 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn configuration(arguments: &Arguments) -> Result<Configuration, Box<dyn Error>> {
-    let mut configuration = match &arguments.config {
-        Some(path) => Configuration::read(path)?,
-        None => Configuration::default(),
-    };
-    if !arguments.listen.is_empty() {
-        configuration.listen.clone_from(&arguments.listen);
-    }
-    if let Some(data) = &arguments.data {
-        configuration.data.clone_from(data);
-    }
-    if let Some(shards) = arguments.shards {
-        configuration.shards = shards;
-    }
-    configuration.check()?;
-    Ok(configuration)
+fn open_access(configuration: &Configuration) -> Result<Access, bellbird_access::AccessError> {
+    let (users, acl) = (&configuration.access_users, &configuration.access_acl);
+    Access::open(users.as_deref(), acl.as_deref())
 }
 
-/// Whoever is not on this machine gets in nowhere until there are users: a listener on another
-/// address is refused for now.
-fn bind(configuration: &Configuration) -> Result<Vec<Listener>, Box<dyn Error>> {
-    let mut listeners = Vec::new();
-    for address in &configuration.listen {
-        if !address.ip().is_loopback() {
-            return Err(format!(
-                "listen = \"{address}\" is reachable from other machines, and this version knows \
-                 no users yet, so it would let everybody in: listen on a loopback address such \
-                 as 127.0.0.1:{}",
-                address.port()
-            )
-            .into());
-        }
-        listeners.push(Listener::bind(*address)?);
+/// With any mistake, everything stays as it is.
+fn reload(arguments: &Arguments, configuration: &mut Configuration, node: &Node) {
+    let (newer, warnings) = match Configuration::load(&sources(arguments)) {
+        Ok(loaded) => loaded,
+        Err(failure) => return error!("reload: nothing has changed: {failure}"),
+    };
+    let access = match open_access(&newer) {
+        Ok(access) => access,
+        Err(failure) => return error!("reload: nothing has changed: {failure}"),
+    };
+    warnings.iter().for_each(|warning| warn!("{warning}"));
+    node.set_access(access.gate(), access.authenticator().map(Authenticator::new));
+    let changes = configuration.reload(&newer);
+    logging::set_level(configuration.log_level);
+    node.reload(configuration.core());
+    if !changes.waiting.is_empty() {
+        warn!("reload: these wait for the next start: {}", changes.waiting.join(", "));
     }
-    Ok(listeners)
+    if changes.live.is_empty() {
+        info!("reload: nothing has changed");
+    } else {
+        info!("reload: changed: {}", changes.live.join(", "));
+    }
+}
+
+fn sources(arguments: &Arguments) -> Sources {
+    let mut options: Vec<(_, _, OsString)> = Vec::new();
+    if !arguments.listen.is_empty() {
+        let addresses: Vec<String> = arguments.listen.iter().map(ToString::to_string).collect();
+        options.push(("listen", "--listen", addresses.join(",").into()));
+    }
+    if let Some(data) = &arguments.data {
+        options.push(("data", "--data", data.into()));
+    }
+    if let Some(shards) = arguments.shards {
+        options.push(("shards", "--shards", shards.to_string().into()));
+    }
+    if let Some(users) = &arguments.users {
+        options.push(("access.users", "--users", users.into()));
+    }
+    if let Some(acl) = &arguments.acl {
+        options.push(("access.acl", "--acl", acl.into()));
+    }
+    if arguments.anonymous {
+        options.push(("access.anonymous", "--anonymous", "true".into()));
+    }
+    if let Some(admin) = &arguments.admin {
+        options.push(("admin.listen", "--admin", admin.to_string().into()));
+    }
+    if let Some(secs) = &arguments.sys_interval {
+        options.push(("sys.interval_secs", "--sys-interval", secs.to_string().into()));
+    }
+    Sources { file: arguments.config.clone(), environment: std::env::vars_os().collect(), options }
 }
 
 fn greet(node: &Node, admin: &Admin, configuration: &Configuration) -> std::io::Result<()> {
@@ -151,7 +178,7 @@ fn greet(node: &Node, admin: &Admin, configuration: &Configuration) -> std::io::
     if let Some(address) = admin.address() {
         writeln!(out, "health and metrics on http://{address}")?;
     }
-    let (shards, durability) = (configuration.shards, configuration.durability.name());
+    let (shards, durability) = (configuration.core().shards, configuration.durability.name());
     writeln!(out, "{shards} shards, durability: {durability}")?;
     if let Some(address) = node.addresses().first() {
         let (host, port) = (address.ip(), address.port());

@@ -112,6 +112,13 @@ impl Clients {
         }
     }
 
+    /// Takes other settings; connections keep the terms that they were promised.
+    pub(crate) fn reconfigure(&mut self, config: Arc<Config>) {
+        assert_eq!(config.shards, self.config.shards, "the shards are those of the start");
+        assert_eq!(config.listeners.len(), self.config.listeners.len(), "and the listeners");
+        self.config = config;
+    }
+
     /// Delivers a message to those of the targets that its share takes.
     pub(crate) fn deliver(&mut self, now: Time, to: Addressing<'_>, out: &mut Outgoing<'_>) {
         let is_expired = out.parts.expires_at.is_some_and(|deadline| deadline <= now);

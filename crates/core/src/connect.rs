@@ -252,7 +252,7 @@ impl Shard {
         }
         connection.phase = Phase::Open;
         let (index, version) = (connection.session, connection.version);
-        let listener = connection.listener;
+        let (config, listener) = (connection.config.clone(), connection.listener);
         let opening = connection.waiting.as_mut()?.opening.take()?;
         connection.forget_waiting_if_idle();
         self.tell_groups_ready(index);
@@ -264,7 +264,7 @@ impl Shard {
         let client_id: Box<str> = session.name.client_id().into();
         let mut buffer = PropertyBuffer::new();
         if version == Version::V5 {
-            self.announce(self.clients.config.terms(listener), &opening, &client_id, &mut buffer);
+            self.announce(config.terms(listener), &opening, &client_id, &mut buffer);
         }
         let connack = Packet::Connack(Connack {
             // 3.1 has no such flag.

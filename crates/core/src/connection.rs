@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bellbird_codec::{PacketId, Version};
 
 use crate::aliases::Aliases;
+use crate::config::{Config, Terms};
 use crate::identity::{ConnectionId, ShardId, Ticket, Time};
 use crate::message::Message;
 use crate::permit::{Action, Verdict};
@@ -78,6 +79,8 @@ pub(crate) struct Connection {
     pub(crate) version: Version,
     /// The number of the listener it came through.
     pub(crate) listener: u8,
+    /// The settings of its beginning: what it was promised holds to its end.
+    pub(crate) config: Arc<Config>,
     pub(crate) parks: Parks,
     /// Milliseconds without a packet after which it is closed; 0 never [MQTT-3.1.2-22].
     pub(crate) silence_ms_max: u32,
@@ -179,12 +182,13 @@ pub(crate) enum ReplyKind {
 }
 
 impl Connection {
-    fn new(id: ConnectionId, now: Time, listener: u8) -> Self {
+    fn new(id: ConnectionId, now: Time, listener: u8, config: Arc<Config>) -> Self {
         Self {
             generation: id.generation,
             phase: Phase::Fresh,
             version: Version::V311,
             listener,
+            config,
             parks: Parks::default(),
             silence_ms_max: 0,
             session: NONE,
@@ -195,6 +199,11 @@ impl Connection {
             waiting: None,
             aliases: None,
         }
+    }
+
+    /// What its listener offers it.
+    pub(crate) fn terms(&self) -> &Terms {
+        self.config.terms(self.listener)
     }
 
     pub(crate) fn waiting(&mut self) -> &mut Waiting {
@@ -230,7 +239,13 @@ pub(crate) struct Connections {
 }
 
 impl Connections {
-    pub(crate) fn open(&mut self, id: ConnectionId, now: Time, listener: u8) -> &mut Connection {
+    pub(crate) fn open(
+        &mut self,
+        id: ConnectionId,
+        now: Time,
+        listener: u8,
+        config: Arc<Config>,
+    ) -> &mut Connection {
         let index = id.index as usize;
         if index >= self.slots.len() {
             self.slots.resize_with(index + 1, || None);
@@ -238,7 +253,7 @@ impl Connections {
         let slot = &mut self.slots[index];
         assert!(slot.is_none(), "the shell opens connections in free slots");
         self.count += 1;
-        slot.insert(Connection::new(id, now, listener))
+        slot.insert(Connection::new(id, now, listener, config))
     }
 
     pub(crate) fn close(&mut self, id: ConnectionId) -> Option<Connection> {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use bellbird_codec::{DecodeError, Packet, Version};
 use bellbird_topics::Namespace;
 
+use crate::config::Config;
 use crate::connect::Hello;
 use crate::identity::{ConnectionId, Holder, Position, ShardId, Ticket};
 use crate::mail::Mail;
@@ -100,6 +101,9 @@ pub enum Input<'a> {
         /// Its identifier.
         client_id: &'a str,
     },
+    /// The operator changed settings: they count from here on, but for the terms of connections
+    /// that are open. Shards, mailboxes and the number of listeners are as they were.
+    Config(Arc<Config>),
     /// The node ends: every client is told, and every session put down.
     Stop,
     /// The answer to [`Output::Ask`].

@@ -120,6 +120,7 @@ impl Shard {
                 self.system(Namespace::default(), topic, payload);
             }
             Input::Kick { namespace, client_id } => self.kick(now, namespace, client_id),
+            Input::Config(config) => self.clients.reconfigure(config),
             Input::Stop => self.stop(now),
         }
         Flow::Continue
@@ -301,7 +302,8 @@ impl Shard {
     }
 
     fn opened_at_home(&mut self, now: Time, id: ConnectionId, listener: u8) {
-        self.clients.connections.open(id, now, listener);
+        let config = self.clients.config.clone();
+        self.clients.connections.open(id, now, listener, config);
         let index = id.index as usize;
         if index >= self.clients.outboxes.len() {
             self.clients.outboxes.resize_with(index + 1, Default::default);
@@ -427,8 +429,10 @@ impl Shard {
 
     /// What the listener offers that this connection came through.
     pub(crate) fn terms_of(&mut self, id: ConnectionId) -> &Terms {
-        let listener = self.clients.connections.live(id).map_or(0, |found| found.listener);
-        self.clients.config.terms(listener)
+        match self.clients.connections.live(id) {
+            Some(connection) => connection.terms(),
+            None => self.clients.config.terms(0),
+        }
     }
 
     fn commit_group_operations(&mut self, now: Time) {

@@ -86,6 +86,7 @@ fn malformed(
     error: DecodeError,
     fed: Fed,
 ) -> Fed {
+    log::debug!("connection {}/{}: no packet: {error}", id.index, id.generation);
     let version = peek_version(rest);
     let _flow = core.handle(now, Input::Malformed { connection: id, error, version }, view);
     fed

@@ -358,6 +358,7 @@ impl EventLoop {
                 }
                 Letter::Gate(gate) => self.input(now, Input::Gate(gate)),
                 Letter::Query(query) => self.answer(now, query),
+                Letter::Config(config) => self.input(now, Input::Config(config)),
                 Letter::Stop => {
                     self.input(now, Input::Stop);
                     self.desk.is_stopping = true;

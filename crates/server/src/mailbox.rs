@@ -10,7 +10,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 
 use bellbird_core::mail::Mail;
 use bellbird_core::permit::{Gate, Verdict};
-use bellbird_core::{ConnectionId, Hello, Position, ShardId, Ticket};
+use bellbird_core::{Config, ConnectionId, Hello, Position, ShardId, Ticket};
 use bellbird_store::Batch;
 use mio::Waker;
 use mio::net::TcpStream;
@@ -31,6 +31,8 @@ pub(crate) enum Letter {
     Gate(Arc<Gate>),
     /// An operator asks.
     Query(Query),
+    /// Settings that count from here on.
+    Config(Arc<Config>),
     /// Tell the clients and end.
     Stop,
 }

@@ -181,6 +181,15 @@ impl Node {
         Ok(Summary { ledger: counts.ledger, waiting, subscriptions, retained, refused_busy })
     }
 
+    /// Gives every shard other settings, for what it decides from then on. Shards, mailboxes and
+    /// the number of listeners must be those of the start.
+    pub fn reload(&self, core: Config) {
+        let core = Arc::new(core);
+        for slit in &self.slits {
+            slit.drop_in(Letter::Config(core.clone()));
+        }
+    }
+
     /// Whether the log has failed.
     pub fn has_failed(&self) -> bool {
         self.committer.health().has_failed()

@@ -5,6 +5,7 @@
 mod access;
 mod exactly_once;
 mod groups;
+mod reload;
 mod support;
 mod system;
 mod wills;

@@ -225,6 +225,14 @@ impl Node {
         self.clients[client.0].is_open
     }
 
+    /// The operator gives it other settings.
+    pub(crate) fn reload(&mut self, config: &Arc<Config>) {
+        for index in 0..self.shards.len() {
+            let shard = ShardId(u8::try_from(index).unwrap());
+            self.input(shard, Input::Config(config.clone()));
+        }
+    }
+
     /// The node ends in peace.
     pub(crate) fn stop(&mut self) {
         for index in 0..self.shards.len() {

@@ -1,0 +1,199 @@
+//! Values that are right one by one and impossible together.
+
+use std::net::SocketAddr;
+
+use bellbird_topics::{Filter, SubscriptionFilter};
+
+use super::mistake::{Mistake, Origin};
+use super::reading::Reading;
+use super::tables::{AUTO_SUBSCRIPTIONS, REWRITES};
+use super::{Configuration, Listening};
+
+/// Adds what is wrong to the mistakes, and what deserves a look to the warnings.
+pub(crate) fn check(configuration: &Configuration, reading: &mut Reading) {
+    listeners(configuration, reading);
+    admin(configuration, reading);
+    rewrites(configuration, reading);
+    auto_subscriptions(configuration, reading);
+}
+
+fn listeners(configuration: &Configuration, reading: &mut Reading) {
+    let listening = &configuration.listeners;
+    if listening.is_empty() && configuration.offers.is_empty() {
+        let message = "listen is empty, so nobody could connect: give at least one address, for \
+                       example listen = [\"127.0.0.1:1883\"]";
+        mistake(reading, "listen", message.into());
+    }
+    if let Some(surplus) = listening.get(LISTENERS_MAX) {
+        let number = listening.len();
+        let message = format!("{number} listeners are too many: give at most {LISTENERS_MAX}");
+        mistake(reading, &surplus.key, message);
+    }
+    for (index, listener) in listening.iter().enumerate() {
+        let (key, address) = (&listener.key, listener.address);
+        if let Some(other) = listening[..index].iter().find(|other| collide(other.address, address))
+        {
+            let message = format!(
+                "{key} = \"{address}\" cannot be listened on beside {} = \"{}\": choose another \
+                 port",
+                other.key, other.address
+            );
+            mistake(reading, key, message);
+        }
+        warn_of_strangers(configuration, listener, reading);
+    }
+}
+
+fn warn_of_strangers(configuration: &Configuration, listener: &Listening, reading: &mut Reading) {
+    let Listening { key, address, terms } = listener;
+    if address.ip().is_loopback() {
+        return;
+    }
+    if terms.anonymous {
+        reading.warnings.push(format!(
+            "{key} = \"{address}\" is reachable from other machines and lets everybody in: set \
+             anonymous = false there, or listen on a loopback address"
+        ));
+    } else if configuration.access_users.is_none() {
+        reading.warnings.push(format!(
+            "{key} = \"{address}\" lets nobody in, since there are no users: name their file with \
+             users in [access], or set anonymous = true in its [[listeners]]"
+        ));
+    }
+}
+
+fn admin(configuration: &Configuration, reading: &mut Reading) {
+    let Some(address) = configuration.admin_listen else { return };
+    if !address.ip().is_loopback() {
+        let message = format!(
+            "admin.listen = \"{address}\" is reachable from other machines: give a loopback \
+             address such as \"127.0.0.1:{}\"",
+            address.port()
+        );
+        mistake(reading, "admin.listen", message);
+    }
+    let other = configuration.listeners.iter().find(|other| collide(other.address, address));
+    if let Some(other) = other {
+        let message = format!(
+            "admin.listen = \"{address}\" cannot be listened on beside {} = \"{}\": choose another \
+             port",
+            other.key, other.address
+        );
+        mistake(reading, "admin.listen", message);
+    }
+}
+
+fn rewrites(configuration: &Configuration, reading: &mut Reading) {
+    for (index, rewrite) in configuration.core.rewrites.iter().enumerate() {
+        let place = format!("{}[{index}]", REWRITES.name);
+        let key = |name: &str| format!("{place}.{name}");
+        let (from, to) = (&rewrite.from, &rewrite.to);
+        if !rewrite.publishes && !rewrite.subscribes {
+            let message = format!(
+                "{place} rewrites nothing: set publishes or subscribes to true, or leave it out"
+            );
+            mistake(reading, &place, message);
+        }
+        if !reading.origins.contains_key(&key("from")) || from.is_empty() {
+            continue;
+        }
+        match Filter::parse(from) {
+            Err(error) => {
+                let key = key("from");
+                mistake(reading, &key, format!("{key} = \"{from}\" is no filter: {error}"));
+            }
+            Ok(filter) => {
+                let wildcards = filter.levels().filter(|level| matches!(*level, "+" | "#")).count();
+                if let Some(number) = reference_beyond(to, wildcards) {
+                    let key = key("to");
+                    let message = format!(
+                        "{key} = \"{to}\" names ${number}, but from = \"{from}\" has {wildcards} \
+                         wildcards: name $1 to $9 as far as there are wildcards"
+                    );
+                    mistake(reading, &key, message);
+                }
+            }
+        }
+    }
+}
+
+fn auto_subscriptions(configuration: &Configuration, reading: &mut Reading) {
+    for (index, subscription) in configuration.core.auto_subscriptions.iter().enumerate() {
+        let key = format!("{}[{index}].filter", AUTO_SUBSCRIPTIONS.name);
+        let text = &subscription.filter;
+        if text.is_empty() {
+            continue; // It is missing, or a mistake already.
+        }
+        match SubscriptionFilter::parse(text) {
+            Err(error) => {
+                mistake(reading, &key, format!("{key} = \"{text}\" is no filter: {error}"));
+            }
+            // [MQTT-3.8.3-4]
+            Ok(filter) if filter.group.is_some() && subscription.options.no_local => {
+                let message = format!(
+                    "{key} = \"{text}\" is a shared subscription: leave no_local out there"
+                );
+                mistake(reading, &key, message);
+            }
+            Ok(_) => {}
+        }
+    }
+}
+
+fn mistake(reading: &mut Reading, key: &str, message: String) {
+    let listed = || key.split_once('[').and_then(|_| key.rsplit_once('.')).map(|(item, _)| item);
+    let origin = reading.origins.get(key).or_else(|| reading.origins.get(listed()?));
+    let origin = origin.cloned().unwrap_or(Origin::Default);
+    reading.mistakes.push(Mistake { origin, message });
+}
+
+/// Whether the system would refuse the second of two addresses.
+fn collide(one: SocketAddr, other: SocketAddr) -> bool {
+    let (one_ip, other_ip) = (one.ip(), other.ip());
+    let is_any = one_ip.is_unspecified() || other_ip.is_unspecified();
+    one.port() != 0
+        && one.port() == other.port()
+        && one_ip.is_ipv4() == other_ip.is_ipv4()
+        && (one_ip == other_ip || is_any)
+}
+
+/// The first `$n` in a rewrite's new text for which there is no wildcard.
+fn reference_beyond(text: &str, wildcards: usize) -> Option<usize> {
+    let digits = text.split('$').skip(1).filter_map(|rest| rest.chars().next()?.to_digit(10));
+    digits.map(|digit| digit as usize).find(|number| *number == 0 || *number > wildcards)
+}
+
+/// Connections keep the number of their listener in 8 bits.
+const LISTENERS_MAX: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn references_need_wildcards() {
+        let check = |text: &str, wildcards: usize, expected: Option<usize>| {
+            assert_eq!(reference_beyond(text, wildcards), expected, "{text}");
+        };
+        check("a/b", 0, None);
+        check("a/$1/$2", 2, None);
+        check("a/$1/$2", 1, Some(2));
+        check("$0", 2, Some(0));
+        check("$SYS/$", 0, None);
+    }
+
+    #[test]
+    fn addresses_collide() {
+        let check = |one: &str, other: &str, expected: bool| {
+            let (one, other) = (one.parse().unwrap(), other.parse().unwrap());
+            assert_eq!(collide(one, other), expected, "{one} {other}");
+            assert_eq!(collide(other, one), expected, "{other} {one}");
+        };
+        check("127.0.0.1:1", "127.0.0.1:1", true);
+        check("127.0.0.1:1", "127.0.0.1:2", false);
+        check("127.0.0.1:0", "127.0.0.1:0", false);
+        check("127.0.0.1:1", "127.0.0.2:1", false);
+        check("127.0.0.1:1", "0.0.0.0:1", true);
+        check("[::1]:1", "127.0.0.1:1", false);
+    }
+}

@@ -1,0 +1,291 @@
+//! From the sources to values: the file first, then the environment, then the command line.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::ops::Range;
+use std::path::Path;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::Configuration;
+use super::mistake::{Mistake, Origin};
+use super::nearest::nearest;
+use super::setting::{DefaultShown, Setting, Table};
+use super::tables::{
+    AUTO_SUBSCRIPTIONS, LIMITS, LISTENERS, LISTS, NODE, REWRITES, TERMS, keys, tables,
+};
+
+/// What reading has come to.
+#[derive(Default)]
+pub(crate) struct Reading {
+    /// Where each value was given, by its full key; `listeners[0].address` in a list.
+    pub(crate) origins: BTreeMap<String, Origin>,
+    pub(crate) mistakes: Vec<Mistake>,
+    /// Lines that are no TOML.
+    pub(crate) syntax: Vec<Mistake>,
+    pub(crate) warnings: Vec<String>,
+}
+
+/// A file, for the places of its mistakes.
+#[derive(Clone, Copy)]
+struct File<'a> {
+    path: &'a Path,
+    text: &'a str,
+}
+
+impl Reading {
+    /// Reads a file's text, and calls `between` before the lists of tables are read: the terms of
+    /// listeners start from what `[limits]` says in the end.
+    pub(crate) fn file(
+        &mut self,
+        path: &Path,
+        text: &str,
+        node: &mut Configuration,
+        between: impl FnOnce(&mut Self, &mut Configuration),
+    ) {
+        let file = File { path, text };
+        let (document, errors) = DeTable::parse_recoverable(text);
+        for error in errors {
+            let span = error.span().unwrap_or(text.len()..text.len());
+            self.syntax.push(Mistake {
+                origin: Origin::in_file(path, text, &span),
+                message: format!("this is no TOML: {}", error.message()),
+            });
+        }
+        let mut lists = BTreeMap::new();
+        self.table(file, "", document.get_ref(), node, &mut lists);
+        between(self, node);
+        for (name, value) in lists {
+            self.list(file, name, value, node);
+        }
+    }
+
+    /// Takes a value of the environment or the command line.
+    pub(crate) fn text(
+        &mut self,
+        key: &str,
+        raw: &OsStr,
+        origin: &Origin,
+        node: &mut Configuration,
+    ) {
+        let limit = key.split_once('.').filter(|(table, _)| *table == LIMITS);
+        if let Some(setting) = NODE.iter().find(|setting| setting.key == key) {
+            self.text_of(setting, key, raw, origin, node);
+        } else if let Some((_, name)) = limit
+            && let Some(setting) = TERMS.iter().find(|setting| setting.key == name)
+        {
+            self.text_of(setting, key, raw, origin, &mut node.terms);
+        }
+    }
+
+    /// Takes all variables that name a setting, and warns of those that nearly do.
+    pub(crate) fn environment(
+        &mut self,
+        variables: &[(OsString, OsString)],
+        node: &mut Configuration,
+    ) {
+        let names: Vec<_> = keys().map(|key| (environment_name(&key), key)).collect();
+        for (variable, value) in variables {
+            let Some(variable) = variable.to_str() else { continue };
+            let Some(given) = variable.strip_prefix(PREFIX) else { continue };
+            if let Some((name, key)) = names.iter().find(|(name, _)| name == variable) {
+                self.text(key, value, &Origin::Environment(name.clone()), node);
+                continue;
+            }
+            let known = names.iter().filter_map(|(name, _)| name.strip_prefix(PREFIX));
+            if let Some(name) = nearest(given, known) {
+                self.warnings.push(format!(
+                    "the environment has {variable}, which is no setting: did you mean \
+                     {PREFIX}{name}?"
+                ));
+            }
+        }
+    }
+
+    fn table<'t, 'i>(
+        &mut self,
+        file: File<'_>,
+        prefix: &str,
+        table: &'t DeTable<'i>,
+        node: &mut Configuration,
+        lists: &mut BTreeMap<&'static str, &'t Spanned<DeValue<'i>>>,
+    ) {
+        for (name, value) in table {
+            let key = format!("{prefix}{}", name.get_ref());
+            if self.value(file, NODE, &key, &key, value, node) {
+                continue;
+            }
+            if prefix.strip_suffix('.') == Some(LIMITS)
+                && self.value(file, TERMS, name.get_ref(), &key, value, &mut node.terms)
+            {
+                continue;
+            }
+            if let Some(list) = LISTS.into_iter().find(|list| *list == key) {
+                lists.insert(list, value);
+            } else if tables().contains(&key.as_str()) {
+                match value.get_ref().as_table() {
+                    Some(inner) => self.table(file, &format!("{key}."), inner, node, lists),
+                    None => self.complain(
+                        file,
+                        &value.span(),
+                        format!("{key} is a table: write its settings below [{key}]"),
+                    ),
+                }
+            } else {
+                let known: Vec<String> = keys().collect();
+                let names = known.iter().map(String::as_str).chain(LISTS).chain(tables());
+                self.unknown(file, &key, "", &name.span(), names);
+            }
+        }
+    }
+
+    fn list(
+        &mut self,
+        file: File<'_>,
+        name: &str,
+        value: &Spanned<DeValue<'_>>,
+        node: &mut Configuration,
+    ) {
+        let items = value.get_ref().as_array();
+        let tables = items.and_then(|items| {
+            let tables = items.iter().map(|item| Some((item.span(), item.get_ref().as_table()?)));
+            tables.collect::<Option<Vec<_>>>()
+        });
+        let Some(tables) = tables else {
+            let remedy = format!("{name} is a list of tables: begin each with [[{name}]]");
+            return self.complain(file, &value.span(), remedy);
+        };
+        for (index, (span, table)) in tables.into_iter().enumerate() {
+            let place = Place { file, index, span };
+            if name == LISTENERS.name {
+                let mut offer = (LISTENERS.default)();
+                offer.terms.clone_from(&node.terms);
+                self.item(&place, &LISTENERS, table, &mut offer);
+                node.offers.push(offer);
+            } else if name == REWRITES.name {
+                let mut rewrite = (REWRITES.default)();
+                self.item(&place, &REWRITES, table, &mut rewrite);
+                node.core.rewrites.push(rewrite);
+            } else {
+                let mut subscription = (AUTO_SUBSCRIPTIONS.default)();
+                self.item(&place, &AUTO_SUBSCRIPTIONS, table, &mut subscription);
+                node.core.auto_subscriptions.push(subscription);
+            }
+        }
+    }
+
+    fn item<T>(&mut self, place: &Place<'_>, list: &Table<T>, table: &DeTable<'_>, item: &mut T) {
+        let prefix = format!("{}[{}]", list.name, place.index);
+        self.origins.insert(prefix.clone(), place.file.origin(&place.span));
+        for (name, value) in table {
+            let (name, name_span) = (name.get_ref().as_ref(), name.span());
+            let full = format!("{prefix}.{name}");
+            if self.value(place.file, list.settings, name, &full, value, item) {
+                continue;
+            }
+            let terms = (list.terms)(item);
+            let has_terms = terms.is_some();
+            if let Some(terms) = terms
+                && self.value(place.file, TERMS, name, &full, value, terms)
+            {
+                continue;
+            }
+            let of_terms = TERMS.iter().map(|setting| setting.key).filter(|_| has_terms);
+            let names = list.settings.iter().map(|setting| setting.key).chain(of_terms);
+            self.unknown(place.file, name, &format!(" in [[{}]]", list.name), &name_span, names);
+        }
+        for setting in list.settings {
+            if setting.default == DefaultShown::Required && !table.contains_key(setting.key) {
+                let (list, key, wanted) = (list.name, setting.key, setting.kind.wanted());
+                let message = format!("this [[{list}]] has no {key}: give {wanted}");
+                self.complain(place.file, &place.span, message);
+            }
+        }
+    }
+
+    /// Whether these settings know the key.
+    fn value<T>(
+        &mut self,
+        file: File<'_>,
+        settings: &[Setting<T>],
+        key: &str,
+        full: &str,
+        value: &Spanned<DeValue<'_>>,
+        target: &mut T,
+    ) -> bool {
+        let Some(setting) = settings.iter().find(|setting| setting.key == key) else {
+            return false;
+        };
+        self.origins.insert(full.to_owned(), file.origin(&value.span()));
+        match setting.kind.of_toml(value.get_ref()) {
+            Ok(value) => (setting.write)(target, value),
+            Err(wrong) => {
+                let written = file.text.get(value.span()).unwrap_or_default();
+                let written = written.lines().next().unwrap_or_default();
+                let wanted = setting.kind.wanted();
+                let message = format!("{full} = {written} {wrong}: give {wanted}");
+                self.complain(file, &value.span(), message);
+            }
+        }
+        true
+    }
+
+    fn text_of<T>(
+        &mut self,
+        setting: &Setting<T>,
+        key: &str,
+        raw: &OsStr,
+        origin: &Origin,
+        target: &mut T,
+    ) {
+        self.origins.insert(key.to_owned(), origin.clone());
+        match setting.kind.of_text(raw) {
+            Ok(value) => (setting.write)(target, value),
+            Err(wrong) => {
+                let (written, wanted) = (raw.display(), setting.kind.wanted());
+                let message = format!("{key} = {written} {wrong}: give {wanted}");
+                self.mistakes.push(Mistake { origin: origin.clone(), message });
+            }
+        }
+    }
+
+    fn unknown<'n>(
+        &mut self,
+        file: File<'_>,
+        key: &str,
+        place: &str,
+        span: &Range<usize>,
+        names: impl Iterator<Item = &'n str>,
+    ) {
+        let remedy = match nearest(key, names) {
+            Some(name) => format!("did you mean {name}?"),
+            None => "`bellbird check --reference` lists all".to_owned(),
+        };
+        self.complain(file, span, format!("there is no setting {key}{place}: {remedy}"));
+    }
+
+    fn complain(&mut self, file: File<'_>, span: &Range<usize>, message: String) {
+        self.mistakes.push(Mistake { origin: file.origin(span), message });
+    }
+}
+
+impl File<'_> {
+    fn origin(self, span: &Range<usize>) -> Origin {
+        Origin::in_file(self.path, self.text, span)
+    }
+}
+
+/// One table of a list.
+struct Place<'a> {
+    file: File<'a>,
+    index: usize,
+    span: Range<usize>,
+}
+
+/// The variable that overrides a setting.
+pub(crate) fn environment_name(key: &str) -> String {
+    format!("{PREFIX}{}", key.replace(['.', '-'], "_").to_ascii_uppercase())
+}
+
+const PREFIX: &str = "BELLBIRD_";

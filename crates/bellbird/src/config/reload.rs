@@ -1,0 +1,86 @@
+//! What SIGHUP changes: the settings that may, and the names of those that must wait.
+
+use bellbird_core::Terms;
+
+use super::setting::{Reload, Setting};
+use super::tables::{AUTO_SUBSCRIPTIONS, LIMITS, LISTENERS, NODE, REWRITES, TERMS};
+use super::{Configuration, Listening};
+
+/// Keys whose values changed.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Changes {
+    /// These count from now on.
+    pub(crate) live: Vec<String>,
+    /// These count from the next start on.
+    pub(crate) waiting: Vec<String>,
+}
+
+impl Configuration {
+    /// Takes what may change while the broker runs from a newer configuration.
+    pub(crate) fn reload(&mut self, newer: &Self) -> Changes {
+        let mut changes = Changes::default();
+        take(NODE, "", self, newer, &mut changes);
+        let limits = format!("{LIMITS}.");
+        take(TERMS, &limits, &mut self.terms, &newer.terms, &mut changes);
+        take_listeners(&mut self.listeners, &newer.listeners, &mut changes);
+        if self.core.rewrites != newer.core.rewrites {
+            self.core.rewrites.clone_from(&newer.core.rewrites);
+            changes.live.push(REWRITES.name.into());
+        }
+        if self.core.auto_subscriptions != newer.core.auto_subscriptions {
+            self.core.auto_subscriptions.clone_from(&newer.core.auto_subscriptions);
+            changes.live.push(AUTO_SUBSCRIPTIONS.name.into());
+        }
+        changes
+    }
+}
+
+fn take<T>(
+    settings: &[Setting<T>],
+    prefix: &str,
+    target: &mut T,
+    newer: &T,
+    changes: &mut Changes,
+) {
+    for setting in settings {
+        let value = (setting.read)(newer);
+        if (setting.read)(target) == value {
+            continue;
+        }
+        let key = format!("{prefix}{}", setting.key);
+        match setting.reload {
+            Reload::Live => {
+                (setting.write)(target, value);
+                changes.live.push(key);
+            }
+            Reload::Restart => changes.waiting.push(key),
+        }
+    }
+}
+
+/// Terms follow their address: what came or went waits for the next start.
+fn take_listeners(running: &mut [Listening], newer: &[Listening], changes: &mut Changes) {
+    let addresses = |listeners: &[Listening]| -> Vec<_> {
+        listeners.iter().map(|listener| listener.address).collect()
+    };
+    let is_same = addresses(running) == addresses(newer);
+    if !is_same && !changes.waiting.iter().any(|key| key == "listen") {
+        changes.waiting.push(LISTENERS.name.into());
+    }
+    for (index, listener) in running.iter_mut().enumerate() {
+        let found = if is_same {
+            newer.get(index)
+        } else {
+            newer.iter().find(|other| other.address == listener.address)
+        };
+        let Some(found) = found else { continue };
+        let place = listener.key.strip_suffix(".address").map(|place| format!("{place}."));
+        if let Some(place) = place {
+            if listener.terms.anonymous != found.terms.anonymous {
+                changes.live.push(format!("{place}anonymous"));
+            }
+            take(TERMS, &place, &mut listener.terms, &found.terms, changes);
+        }
+        listener.terms = Terms::clone(&found.terms);
+    }
+}

@@ -1,0 +1,177 @@
+//! All settings. Reading, checking, the environment, SIGHUP and the reference know no others.
+
+use bellbird_codec::{QoS, RetainHandling, SubscribeOptions};
+use bellbird_core::limits::SHARDS_MAX;
+use bellbird_core::{AutoSubscription, GroupStrategy, Profile, Rewrite, Terms};
+use bellbird_server::Durability;
+use log::LevelFilter;
+
+use super::setting::{DefaultShown, Field, Reload, Setting, Table, names, setting};
+use super::value::Kind;
+use super::{Configuration, Offer};
+
+/// What a node has once, by its full key.
+pub(crate) const NODE: &[Setting<Configuration>] = &[
+    setting!("listen" => listen, Kind::Addresses, "", Restart,
+        "Where to listen for MQTT over TCP with the terms of `[limits]`. Port 0 lets the system choose; the port is printed at the start. `[[listeners]]` stand beside it and then replace its default.", DefaultShown::Words("`[\"127.0.0.1:1883\"]`")),
+    setting!("data" => data, Kind::Path, "", Restart,
+        "The directory of sessions and messages. It is created if need be, and locked while the broker runs. A relative path counts from the directory in which the broker is started.", DefaultShown::Words("`$XDG_DATA_HOME/bellbird`, else `~/.local/share/bellbird`")),
+    setting!("shards" => core.shards, number(1, SHARDS_MAX as u64), "", Restart,
+        "Event loops, a thread each. The number may change from one start to the next. More than cores only cost time.", DefaultShown::Words("one per core, at most 64")),
+    setting!("durability" => durability, names::<Durability>(), "", Restart,
+        "What an acknowledgement of something durable waits for, see [Durability](#durability)."),
+    setting!("log.level" => log_level, names::<LevelFilter>(), "", Live,
+        "What is written to standard error: `error` what ends the broker, `warn` also what deserves a look, `info` also starts and reloads of settings, `debug` also what clients do wrong, and the events of `log.events`."),
+    setting!("log.events" => log_events, Kind::Flag, "", Live,
+        "Writes to standard error, whatever the level, who connects, leaves, subscribes and unsubscribes, and each drop at a session."),
+    setting!("limits.outbox_bytes_max" => core.outbox_bytes_max, number(1024, 1 << 30), "bytes", Live,
+        "What may wait for one socket. Beyond it, messages of QoS 0 are dropped for that client (`outbox_full`), and those of QoS 1 and 2 wait in the queue."),
+    setting!("limits.queue_messages_max" => core.queue_messages_max, number(1, u32::MAX as u64), "messages", Live,
+        "Messages that wait for one session beside those inflight. Beyond it, new ones are dropped for that session (`queue_full`)."),
+    setting!("limits.queue_bytes_max" => core.queue_bytes_max, number(1024, 1 << 40), "bytes", Live,
+        "The same, by topics, properties and payloads. One message always fits."),
+    setting!("limits.queues_at_most_once" => core.queues_at_most_once, Kind::Flag, "", Live,
+        "Whether messages of QoS 0 wait in the queue of a persistent session whose client is away. They wait in memory only."),
+    setting!("limits.subscriptions_max" => core.subscriptions_max, number(1, 1_000_000), "subscriptions", Live,
+        "Subscriptions of one session."),
+    setting!("limits.retained_messages_max" => core.retained_messages_max, number(0, u32::MAX as u64), "messages", Live,
+        "Topics with a retained message in the node."),
+    setting!("limits.retained_bytes_max" => core.retained_bytes_max, number(0, 1 << 40), "bytes", Live,
+        "The same, by topics, properties and payloads."),
+    setting!("limits.delayed_messages_max" => core.delayed_messages_max, number(0, u32::MAX as u64), "messages", Live,
+        "Messages to `$delayed/…` that wait for their time in the node."),
+    setting!("limits.handshake_secs" => core.handshake_secs, number(1, 3600), "seconds", Live,
+        "How soon a new connection must have said CONNECT."),
+    setting!("groups.strategy" => core.group_strategy, names::<GroupStrategy>(), "", Live,
+        "Who gets the next message of a shared subscription among the members that can take it: one after the other, the same as the last time, or the same for messages of one publisher."),
+    setting!("access.users" => access_users, Kind::Path, "", Live,
+        "The file of user names and passwords, see [access.md](access.md). Without it, nobody has a user name."),
+    setting!("access.acl" => access_acl, Kind::Path, "", Live,
+        "The file of rules that say who may publish and subscribe to what, see [access.md](access.md). Without it, all who are let in may do everything."),
+    setting!("access.anonymous" => access_anonymous, Kind::Flag, "", Live,
+        "Whether listeners that do not say let clients in that have no user name.", DefaultShown::Words("`true` on a loopback address as long as there are no users, else `false`")),
+    setting!("access.test_mechanism" => access_test_mechanism, Kind::Flag, "", Restart,
+        "Offers clients of 5.0 the authentication method `BELLBIRD-TEST`, a challenge and its answer backwards: for tests of clients, it proves nothing."),
+    setting!("admin.listen" => admin_listen, Kind::Address, "", Restart,
+        "Where to answer `/health`, `/ready` and `/metrics` over HTTP; a loopback address. Without it, nowhere."),
+    setting!("sys.interval_secs" => sys_interval_secs, number(0, 3600), "seconds", Restart,
+        "How often the topics below `$SYS` are published; 0 never."),
+];
+
+/// What `[limits]` says for all listeners, and each of `[[listeners]]` for itself.
+pub(crate) const TERMS: &[Setting<Terms>] = &[
+    setting!("packet_bytes_max" => packet_bytes_max, number(16, 268_435_460), "bytes", Live,
+        "Largest packet that is accepted, announced to clients of 5.0 as Maximum Packet Size. A larger one ends the connection as soon as its header is read."),
+    setting!("inflight_max" => inflight_max, number(1, 65_535), "messages", Live,
+        "Messages of QoS 1 and 2 sent to a client and not acknowledged. A client of 5.0 may lower it for itself with Receive Maximum."),
+    setting!("receive_max" => receive_max, number(1, 65_535), "messages", Live,
+        "Messages of QoS 1 and 2 of one client that may wait for their acknowledgement, and open packet ids of QoS 2: one more ends the connection. Announced to clients of 5.0 as Receive Maximum; beyond it, the client's socket is not read."),
+    setting!("topic_alias_max" => topic_alias_max, number(0, 65_535), "aliases", Live,
+        "Topic aliases that a client of 5.0 may use, announced as Topic Alias Maximum."),
+    setting!("topic_alias_out_max" => topic_alias_out_max, number(0, 65_535), "aliases", Live,
+        "Topic aliases that are used toward a client of 5.0 which allows as many."),
+    setting!("keep_alive_secs_max" => keep_alive_secs_max, number(0, 65_535), "seconds", Live,
+        "Longest keep alive. A client that asks for a longer one, or for none, gets this one, announced to those of 5.0 as Server Keep Alive. 0 lets it choose."),
+    setting!("session_expiry_secs_max" => session_expiry_secs_max, number(0, u32::MAX as u64), "seconds", Live,
+        "How long a session without connection is kept at most; the default is for ever. A persistent session of 3.1.1 is kept for this long. With 0, no session outlives its connection."),
+    setting!("qos_max" => qos_max, number(0, 2), "", Live,
+        "The highest QoS that a client may publish with and is granted, announced to those of 5.0 as Maximum QoS."),
+    setting!("retain" => retain, Kind::Flag, "", Live,
+        "Whether clients may publish retained messages, announced to those of 5.0 as Retain Available."),
+    setting!("wildcards" => wildcards, Kind::Flag, "", Live,
+        "Whether filters may have wildcards, announced to clients of 5.0 as Wildcard Subscription Available."),
+    setting!("shared" => shared, Kind::Flag, "", Live,
+        "Whether shared subscriptions are granted, announced to clients of 5.0 as Shared Subscription Available."),
+    setting!("subscription_ids" => subscription_ids, Kind::Flag, "", Live,
+        "Whether subscription identifiers are, announced to clients of 5.0 as Subscription Identifiers Available."),
+    setting!("topic_levels_max" => topic_levels_max, number(1, 128), "levels", Live,
+        "Levels of a topic or a filter."),
+    setting!("filter_plus_max" => filter_plus_max, number(0, 127), "levels", Live,
+        "Levels of a filter that are `+`. Each may double the work of finding who gets a message."),
+    setting!("profile" => profile, names::<Profile>(), "", Live,
+        "`strict` ends a connection at each breach of the protocol. `tolerant` lets quirks of real devices pass that do no harm."),
+];
+
+/// What only one of `[[listeners]]` says, beside its terms.
+pub(crate) const LISTENERS: Table<Offer> = Table {
+    name: "listeners",
+    settings: &[
+        setting!("address" => address, Kind::Address, "", Restart,
+            "Where to listen for MQTT over TCP. Port 0 lets the system choose.", DefaultShown::Required),
+        setting!("anonymous" => anonymous, Kind::Flag, "", Live,
+            "Whether clients without a user name are let in.", DefaultShown::Words("`true` on a loopback address, `false` on others")),
+    ],
+    default: || Offer { address: None, anonymous: None, terms: Terms::default() },
+    terms: |offer| Some(&mut offer.terms),
+};
+
+/// Topics and filters that are taken for others.
+pub(crate) const REWRITES: Table<Rewrite> = Table {
+    name: "rewrites",
+    settings: &[
+        setting!("from" => from, Kind::Text, "", Live,
+            "A filter: a topic that it matches is rewritten, and a filter of which it matches the text. The first rewrite that fits counts.", DefaultShown::Required),
+        setting!("to" => to, Kind::Text, "", Live,
+            "The new text. `$1` to `$9` stand for what the wildcards of `from` took, in their order, `%c` for the client identifier and `%u` for the user name.", DefaultShown::Required),
+        setting!("publishes" => publishes, Kind::Flag, "", Live,
+            "Whether topics of PUBLISH are rewritten, wills included."),
+        setting!("subscribes" => subscribes, Kind::Flag, "", Live,
+            "Whether filters of SUBSCRIBE and UNSUBSCRIBE are."),
+    ],
+    default: || Rewrite { publishes: true, subscribes: true, from: "".into(), to: "".into() },
+    terms: |_| None,
+};
+
+/// Subscriptions that every client has from CONNECT on.
+pub(crate) const AUTO_SUBSCRIPTIONS: Table<AutoSubscription> = Table {
+    name: "auto_subscriptions",
+    settings: &[
+        setting!("filter" => filter, Kind::Text, "", Live,
+            "The filter; `%c` stands for the client identifier and `%u` for the user name. A client without user name does not get one with `%u`.", DefaultShown::Required),
+        setting!("qos" => options.qos, number(0, 2), "", Live,
+            "The highest QoS to deliver with."),
+        setting!("no_local" => options.no_local, Kind::Flag, "", Live,
+            "Whether the client's own messages are left out; not for a shared subscription."),
+        setting!("retain_as_published" => options.retain_as_published, Kind::Flag, "", Live,
+            "Whether messages keep the RETAIN flag they were published with."),
+        setting!("retain_handling" => options.retain_handling, number(0, 2), "", Live,
+            "Retained messages: 0 sends them at each CONNECT, 1 if the session is new, 2 never."),
+    ],
+    default: || AutoSubscription {
+        filter: "".into(),
+        options: SubscribeOptions {
+            qos: QoS::AtMostOnce,
+            no_local: false,
+            retain_as_published: false,
+            retain_handling: RetainHandling::SendAlways,
+        },
+    },
+    terms: |_| None,
+};
+
+/// The lists of tables in a file.
+pub(crate) const LISTS: [&str; 3] = [LISTENERS.name, REWRITES.name, AUTO_SUBSCRIPTIONS.name];
+
+/// The table whose terms are those of all listeners.
+pub(crate) const LIMITS: &str = "limits";
+
+/// The full keys of everything that is no list.
+pub(crate) fn keys() -> impl Iterator<Item = String> {
+    let node = NODE.iter().map(|setting| setting.key.to_owned());
+    node.chain(TERMS.iter().map(|setting| format!("{LIMITS}.{}", setting.key)))
+}
+
+/// The tables that are no lists, in the order of the reference.
+pub(crate) fn tables() -> Vec<&'static str> {
+    let mut tables = Vec::new();
+    for table in NODE.iter().filter_map(|setting| setting.key.split_once('.')) {
+        if !tables.contains(&table.0) {
+            tables.push(table.0);
+        }
+    }
+    tables
+}
+
+const fn number(least: u64, most: u64) -> Kind {
+    Kind::Number { least, most }
+}

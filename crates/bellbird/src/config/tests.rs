@@ -1,0 +1,207 @@
+//! Files, environments and options, and what becomes of them.
+
+use std::ffi::OsString;
+
+use bellbird_codec::QoS;
+
+use super::setting::{DefaultShown, Setting};
+use super::tables::{AUTO_SUBSCRIPTIONS, LISTENERS, NODE, REWRITES, TERMS};
+use super::value::Value;
+use super::*;
+
+fn load(
+    text: &str,
+    environment: &[(&str, &str)],
+    options: &[(&'static str, &str)],
+) -> Result<(Configuration, Vec<String>), ConfigError> {
+    static NUMBER: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+    let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    let name = format!("bellbird-config-{}-{number}.toml", std::process::id());
+    let path = std::env::temp_dir().join(name);
+    std::fs::write(&path, text).unwrap();
+    let outcome = Configuration::load(&Sources {
+        file: Some(path.clone()),
+        environment: environment.iter().map(|(name, value)| (name.into(), value.into())).collect(),
+        options: options.iter().map(|(key, value)| (*key, "--it", OsString::from(value))).collect(),
+    });
+    std::fs::remove_file(&path).unwrap();
+    outcome
+}
+
+/// Line numbers and messages of all mistakes.
+fn mistakes(text: &str) -> Vec<String> {
+    let Err(ConfigError::Mistakes(mistakes)) = load(text, &[], &[]) else { return Vec::new() };
+    mistakes
+        .iter()
+        .map(|mistake| match &mistake.origin {
+            Origin::File { line, .. } => format!("{line} {}", mistake.message),
+            Origin::Environment(_) | Origin::Option(_) | Origin::Default => mistake.message.clone(),
+        })
+        .collect()
+}
+
+#[test]
+fn mistakes_are_named() {
+    let check = |text: &str, expected: &str| {
+        let found = mistakes(text);
+        assert_eq!(found.len(), 1, "{text}: {found:?}");
+        assert!(found[0].contains(expected), "{text}: {found:?}");
+    };
+    check("listenn = []", "1 there is no setting listenn: did you mean listen?");
+    check("\n\nshards = \"two\"", "3 shards = \"two\" is a text: give a whole number from 1 to 64");
+    check("shards = 0", "shards = 0 is out of range: give a whole number from 1 to 64");
+    check("durability = \"maybe\"", "give one of \"synced\", \"written\", \"memory\"");
+    check("listen = []", "listen is empty");
+    check("listen = [\"nowhere\"]", "1 listen = [\"nowhere\"] is no address (\"nowhere\")");
+    check("data = \"\"", "data = \"\" is empty");
+    check("receive_max = 3", "did you mean limits.receive_max?");
+    check("[limit]\nreceive_max = 3", "1 there is no setting limit: did you mean limits?");
+    check("[limits]\ninflight_max = 70000", "2 limits.inflight_max = 70000 is out of range");
+    check("[limits]\nreceive_max = 0", "limits.receive_max = 0");
+    check("limits = 3", "1 limits is a table");
+    check("[listeners]\naddress = \"127.0.0.1:1\"", "begin each with [[listeners]]");
+    check("listeners = [3]", "begin each with [[listeners]]");
+    check("[[listeners]]\n", "1 this [[listeners]] has no address");
+    check(
+        "[[listeners]]\naddress = \"127.0.0.1:1\"\nqos = 1",
+        "3 there is no setting qos in [[listeners]]",
+    );
+    check(
+        "listen = [\"127.0.0.1:1\"]\n[[listeners]]\naddress = \"127.0.0.1:1\"",
+        "3 listeners[0].address = \"127.0.0.1:1\" cannot be listened on beside listen",
+    );
+    check("[admin]\nlisten = \"127.0.0.1:1883\"", "2 admin.listen");
+    check("[admin]\nlisten = \"10.0.0.1:80\"", "give a loopback address");
+    check("[[rewrites]]\nfrom = \"a#\"\nto = \"b\"", "2 rewrites[0].from = \"a#\" is no filter");
+    check("[[rewrites]]\nfrom = \"a/+\"\nto = \"b/$2\"", "3 rewrites[0].to = \"b/$2\" names $2");
+    check("[[rewrites]]\nfrom = \"a\"", "1 this [[rewrites]] has no to");
+    check("[[auto_subscriptions]]\nfilter = \"a#\"", "2 auto_subscriptions[0].filter");
+    check("[[auto_subscriptions]]\nfilter = \"$share/g/a\"\nno_local = true", "leave no_local out");
+    check("shards = \n", "1 this is no TOML");
+    check("shards = 1\nshards = 1", "2 this is no TOML: duplicate key");
+    let many: Vec<String> = (1..=257).map(|port| format!("\"127.0.0.1:{port}\"")).collect();
+    check(&format!("listen = [{}]", many.join(",")), "257 listeners are too many");
+}
+
+#[test]
+fn all_mistakes_come_at_once_in_the_order_of_the_file() {
+    let text = "shards = 99\nport = 1883\n[log]\nlevel = \"loud\"\n[limits]\nrecieve_max = 1\n\
+                [[listeners]]\naddress = \"127.0.0.1:1\"\nqos_max = 3\n[broken\n";
+    let lines: Vec<String> =
+        mistakes(text).iter().map(|mistake| mistake.split(' ').next().unwrap().into()).collect();
+    assert_eq!(lines, ["1", "2", "4", "6", "9", "10"]);
+}
+
+#[test]
+fn mistakes_of_other_sources_name_them() {
+    let outcome = load("", &[("BELLBIRD_SHARDS", "many")], &[("listen", "here")]);
+    let message = outcome.unwrap_err().to_string();
+    assert_eq!(
+        message,
+        "2 mistakes in the configuration\n\
+         environment, BELLBIRD_SHARDS: shards = many is no number: give a whole number from 1 to \
+         64\n\
+         command line, --it: listen = here is no address (\"here\"): give addresses and ports in \
+         numbers, such as [\"127.0.0.1:1883\", \"[::1]:1883\"]"
+    );
+}
+
+#[test]
+fn later_sources_win() {
+    let text = "shards = 3\n[limits]\nreceive_max = 1\ninflight_max = 1\n\
+                [[listeners]]\naddress = \"127.0.0.1:1\"\nreceive_max = 2\nqos_max = 1";
+    let environment = [("BELLBIRD_SHARDS", "4"), ("BELLBIRD_LIMITS_INFLIGHT_MAX", "7")];
+    let (configuration, warnings) = load(text, &environment, &[("shards", "5")]).unwrap();
+    assert!(warnings.is_empty());
+    let core = configuration.core();
+    assert_eq!(core.shards, 5);
+    let terms = &core.listeners[0];
+    assert_eq!((terms.receive_max, terms.inflight_max), (2, 7));
+    assert_eq!(terms.qos_max, QoS::AtLeastOnce);
+    let (configuration, _) = load(text, &[], &[("listen", "127.0.0.1:2,127.0.0.1:3")]).unwrap();
+    let terms: Vec<u16> =
+        configuration.listeners.iter().map(|listener| listener.terms.receive_max).collect();
+    assert_eq!(terms, [1, 1], "an option replaces both forms");
+}
+
+#[test]
+fn what_deserves_a_look_is_said() {
+    let check = |text: &str, environment: &[(&str, &str)], expected: &str| {
+        let (_, warnings) = load(text, environment, &[]).unwrap();
+        let found = warnings.join("\n");
+        assert_eq!(found.is_empty(), expected.is_empty(), "{found}");
+        assert!(found.contains(expected), "{text}: {found}");
+    };
+    let outside = "[[listeners]]\naddress = \"0.0.0.0:1883\"\n";
+    check("", &[], "");
+    check("listen = [\"0.0.0.0:1883\"]", &[], "lets nobody in");
+    check(outside, &[], "lets nobody in");
+    check(&format!("{outside}anonymous = true"), &[], "lets everybody in");
+    check(&format!("{outside}[access]\nusers = \"file\""), &[], "");
+    check("", &[("BELLBIRD_LIMIT_RECEIVE_MAX", "1")], "did you mean BELLBIRD_LIMITS_RECEIVE_MAX?");
+    check("", &[("BELLBIRD_BIN", "bellbird")], "");
+}
+
+#[test]
+fn everything_has_a_default() {
+    let (configuration, warnings) = Configuration::load(&Sources::default()).unwrap();
+    assert!(warnings.is_empty());
+    assert_eq!(configuration.listeners.len(), 1);
+    assert!(configuration.listeners[0].address.ip().is_loopback());
+    assert!(configuration.listeners[0].terms.anonymous);
+    let core = bellbird_core::Config {
+        shards: configuration.core.shards,
+        ..bellbird_core::Config::default()
+    };
+    assert_eq!(configuration.core(), core);
+}
+
+#[test]
+fn defaults_are_in_range_and_fit_their_fields() {
+    fn check<T>(settings: &[Setting<T>], mut target: T) {
+        for setting in settings {
+            let value = (setting.read)(&target);
+            if value == Value::Nothing || setting.default == DefaultShown::Required {
+                continue;
+            }
+            let text = format!("value = {value}");
+            let document = toml::de::DeTable::parse(&text).unwrap();
+            let again = setting.kind.of_toml(document.get_ref()["value"].get_ref());
+            assert_eq!(again, Ok(value.clone()), "{}", setting.key);
+            (setting.write)(&mut target, value.clone());
+            assert_eq!((setting.read)(&target), value, "{}", setting.key);
+            assert!(setting.meaning.ends_with(['.', ')']), "{}", setting.key);
+        }
+    }
+    check(NODE, Configuration::default());
+    check(TERMS, Terms::default());
+    check(LISTENERS.settings, (LISTENERS.default)());
+    check(REWRITES.settings, (REWRITES.default)());
+    check(AUTO_SUBSCRIPTIONS.settings, (AUTO_SUBSCRIPTIONS.default)());
+}
+
+#[test]
+fn reloads_take_what_may_change() {
+    let check = |old: &str, new: &str, live: &[&str], waiting: &[&str]| {
+        let (mut configuration, _) = load(old, &[], &[]).unwrap();
+        let (newer, _) = load(new, &[], &[]).unwrap();
+        let changes = configuration.reload(&newer);
+        assert_eq!(changes.live, live, "{new}");
+        assert_eq!(changes.waiting, waiting, "{new}");
+        if waiting.is_empty() {
+            assert_eq!(configuration.core(), newer.core(), "{new}");
+        }
+    };
+    let one = "[[listeners]]\naddress = \"127.0.0.1:1\"\n";
+    let two = "[[listeners]]\naddress = \"127.0.0.1:2\"\n";
+    check("", "", &[], &[]);
+    check("", "shards = 63\n[log]\nevents = true", &["log.events"], &["shards"]);
+    check("", "[limits]\nqos_max = 1", &["limits.qos_max"], &[]);
+    check(one, &format!("{one}qos_max = 1"), &["listeners[0].qos_max"], &[]);
+    check(one, &format!("{one}anonymous = false"), &["listeners[0].anonymous"], &[]);
+    check(one, &format!("{one}{two}"), &[], &["listeners"]);
+    check("", "listen = []\n[[listeners]]\naddress = \"[::1]:1\"", &[], &["listen"]);
+    check("", "[[rewrites]]\nfrom = \"a\"\nto = \"b\"", &["rewrites"], &[]);
+    let auto = "[[auto_subscriptions]]\nfilter = \"a\"";
+    check("", auto, &["auto_subscriptions"], &[]);
+}
