@@ -1,7 +1,8 @@
 """The statements of the specification, and the mark by which a test says which of them it checks.
 
 `@statement("MQTT-3.1.0-1", "MQTT311-3.1.0-1", wrong="close-hidden")` registers a test.
-Ids of MQTT 5.0 count for runs at level 5, those of MQTT 3.1.1 for levels 3 and 4, others for each run.
+Ids of MQTT 5.0 count for runs at level 5, those of MQTT 3.1.1 for levels 3 and 4, and the others in a
+mark along with them.
 """
 
 from dataclasses import dataclass
@@ -73,8 +74,12 @@ def levels(marks) -> list[int]:
 
 
 def credited(mark, level: int | None) -> list[str]:
-    """The ids of a mark that a run at this level speaks for; None is a test without levels."""
-    if level is None:
-        return list(mark.args)
-    foreign = "MQTT311-" if level == 5 else "MQTT-"
-    return [name for name in mark.args if not name.startswith(foreign)]
+    """The ids of a mark that a run at this level speaks for; None is a test without levels.
+
+    Ids that belong to no version count wherever the numbered ones beside them do.
+    """
+    numbered = [name for name in mark.args if name.startswith(("MQTT-", "MQTT311-"))]
+    wanted = "MQTT-" if level == 5 else "MQTT311-"
+    ours = [name for name in numbered if level is None or name.startswith(wanted)]
+    others = [name for name in mark.args if name not in numbered]
+    return ours + others if ours or not numbered else []

@@ -1,5 +1,7 @@
 """Section 3.1: CONNECT, its flags and its payload, and what the broker does with it."""
 
+import time
+
 import pytest
 import wire
 from registry import statement
@@ -78,11 +80,11 @@ def test_another_protocol_name_in_3(dial, unique, level, name):
 
 
 @statement("MQTT-3.1.2-2", wrong=CLOSED)
-@pytest.mark.parametrize("level", [6, 127])
-def test_unknown_version(dial, unique, level):
+@pytest.mark.parametrize("version", [6, 127])
+def test_unknown_version(dial, unique, version):
     """A level that is not spoken here may be told so with 0x84, or 0x01 for clients before 5.0."""
     offender = dial(5)
-    offender.send(wire.connect(unique("c"), level, props=b""))
+    offender.send(wire.connect(unique("c"), version))
     ending = offender.expect_closed()
     assert ending is None or ending.code in (BAD_VERSION, 1)
 
@@ -105,8 +107,8 @@ def test_reserved_connect_flag(dial, unique, level):
     offender.expect_unwelcome(MALFORMED)
 
 
-@statement("MQTT-3.1.2-4", "MQTT-3.1.4-4", wrong=["connect-clean-flipped", "publish-dropped"])
-@statement("MQTT311-3.1.2-6", "MQTT311-3.1.4-3", wrong=["connect-clean-flipped", "publish-dropped"])
+@statement("MQTT-3.1.2-4", "MQTT-3.1.4-4", wrong=["connect-clean-cleared", "publish-dropped"])
+@statement("MQTT311-3.1.2-6", "MQTT311-3.1.4-3", wrong=["connect-clean-cleared", "publish-dropped"])
 def test_clean_start_drops_the_session(client, unique, level):
     """What was subscribed before a clean start is forgotten."""
     first, topic = client(**durable(level)), unique("t")
@@ -294,15 +296,15 @@ def test_a_password_alone(client):
     client(password=b"token").ping()
 
 
-@statement("MQTT-3.1.2-22", "MQTT-3.2.2-22", wrong=["connect-keepalive-zeroed", "close-hidden", "disconnect-reason-generic"])
+@statement("MQTT-3.1.2-22", "MQTT-3.2.2-22", wrong=["connect-keepalive-zeroed", *SAID])
 @statement("MQTT311-3.1.2-24", wrong=["connect-keepalive-zeroed", "close-hidden"])
 def test_keep_alive(client, level):
     """After one and a half times the keep alive without a packet, the connection is closed."""
     silent = client(keepalive=1)
-    started = wire.time.monotonic()
-    silent.expect_refused(KEEP_ALIVE_TIMEOUT, within=1.5)
-    # Some brokers look around once a second: later is tolerated, earlier never.
-    assert wire.time.monotonic() - started >= 1.45
+    started = time.monotonic()
+    # A broker may look around once a second only: later is tolerated, earlier never.
+    silent.expect_refused(KEEP_ALIVE_TIMEOUT, within=1.5 + 1)
+    assert time.monotonic() - started >= 1.45
 
 
 @statement("MQTT-3.1.2-25", wrong=["publish-dropped", "keepalive-answer-dropped"])
@@ -342,18 +344,13 @@ def test_no_problem_information(client, unique):
     """With Request Problem Information 0 no acknowledgement carries reasons in words."""
     one, topic = client(props=[(0x17, 0)]), unique("t")
     for packet, kind in [
-        (wire.subscribe(1, [(topic, 0), (f"{topic}/#/x", 0)], 5), Kind.SUBACK),
+        (wire.subscribe(1, [(topic, 0)], 5), Kind.SUBACK),
         (wire.publish(topic + "/a", b"", 5, qos=1, packet_id=2), Kind.PUBACK),
         (wire.ack(Kind.PUBREL, 77), Kind.PUBCOMP),
         (wire.unsubscribe(3, [topic, "never"], 5), Kind.UNSUBACK),
     ]:
         one.send(packet)
-        try:
-            answer = one.expect(kind)
-        except wire.mqtt.Closed:
-            # The bad filter may end the connection instead; then there is nothing to look at.
-            assert kind == Kind.SUBACK
-            return
+        answer = one.expect(kind)
         assert not answer.values(0x1F) and not answer.values(Property.USER_PROPERTY)
 
 
@@ -370,7 +367,7 @@ def test_publish_during_authentication(dial, unique):
     assert ending is None or ending.code in (PROTOCOL_ERROR, 0x8C)
 
 
-@statement("MQTT-3.1.3-2", "MQTT311-3.1.3-2", wrong="connack-session-present-flipped")
+@statement("MQTT-3.1.3-2", "MQTT311-3.1.3-2", wrong="connect-client-id-same")
 def test_the_client_id_is_the_key(dial, unique, level):
     """Two client ids, two sessions; the same one, the same session."""
     names = [unique("c"), unique("c")]
@@ -525,7 +522,7 @@ def test_why_connect_was_refused(dial, unique, options, code):
 @statement("U5-6", wrong=CLOSED)
 def test_no_connect(dial, own_broker):
     """A connection on which nothing is said is closed after a while."""
-    dial(to=own_broker("[limits]\nhandshake_secs = 1\n")).expect_refused(within=1)
+    dial(to=own_broker("[limits]\nhandshake_secs = 1\n")).expect_refused(within=1 + 1)
 
 
 @statement("U5-15", wrong=["connack-dropped", "publish-dropped"])
