@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import doubles_operation  # noqa: F401, registers its doubles
 import mqtt
 import pytest
 import registry
