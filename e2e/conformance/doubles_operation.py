@@ -19,9 +19,12 @@ def _down(kind: Kind, change: Callable[[Packet, Link], Sent]) -> Double:
 
 def _up(kind: Kind, change: Callable[[int, bytes, Link], Up]) -> Double:
     """Changes packets of one kind that clients send."""
-    return Double(
-        up=lambda first, body, link: change(first, body, link) if first >> 4 == kind else [(first, body)]
-    )
+    return _reading(lambda first, body, link: change(first, body, link) if first >> 4 == kind else [(first, body)])
+
+
+def _reading(up: Callable[[int, bytes, Link], Up]) -> Double:
+    """Changes packets of clients; the relay knows the level only where it reads what the broker sends."""
+    return Double(lambda packet, link: [packet], up)
 
 
 def _id_plus_one(kind: Kind) -> Double:
@@ -133,6 +136,21 @@ def _reuse_swallowed(first: int, body: bytes, link: Link) -> Up:
 def _normalised(first: int, body: bytes, link: Link) -> Up:
     topic, packet_id, rest = _parts(first, body)
     return [(first, string(unicodedata.normalize("NFC", topic.decode())) + packet_id + rest)]
+
+
+def _without_form(first: int, body: bytes, link: Link) -> Up:
+    """Makes names that people may take for the same one the same."""
+    if first >> 4 not in (Kind.PUBLISH, Kind.SUBSCRIBE):
+        return [(first, body)]
+    if first >> 4 == Kind.PUBLISH:
+        topic, packet_id, rest = _parts(first, body)
+        return [(first, string(_simple(topic)) + packet_id + rest)]
+    return _subscription(lambda name, options: (_simple(name), options)).up(first, body, link)
+
+
+def _simple(name: bytes) -> bytes:
+    name = name.lower().replace(b"%20", b" ").replace(b"a/../", b"").replace(b"  ", b" ")
+    return name.replace(b"//", b"/").rstrip(b"/")
 
 
 def _dollar_up(first: int, body: bytes, link: Link) -> Up:
@@ -302,7 +320,7 @@ DOUBLES.update(
         "acked-and-lost": _up(
             Kind.PUBLISH, lambda first, body, link: [_elsewhere(first, body) if first & 6 else (first, body)]
         ),
-        "client-errors-ignored": Double(up=_client_error_ignored),
+        "client-errors-ignored": _reading(_client_error_ignored),
         # CONNECT
         "connect-clean-set": _up(Kind.CONNECT, _clean),
         "connect-expiry-forever": _connect_property(0x11, lambda value: 0xFFFFFFFF),
@@ -324,6 +342,7 @@ DOUBLES.update(
             _dollar_up,
         ),
         "topic-normalised": _up(Kind.PUBLISH, _normalised),
+        "topic-without-form": _reading(_without_form),
         "publish-topic-cut": _down(
             Kind.PUBLISH, lambda packet, link: [replace(packet, topic=packet.topic[:-1])]
         ),
