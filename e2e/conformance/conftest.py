@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import doubles_operation  # noqa: F401, registers its doubles
+import doubles_publish  # noqa: F401, registers its doubles
 import doubles_subscribe  # noqa: F401, registers its doubles
 import mqtt
 import pytest
