@@ -284,6 +284,36 @@ def _client_error_ignored(first: int, body: bytes, link: Link) -> Up:
     return [] if is_error else [(first, body)]
 
 
+def _alias_kept(first: int, body: bytes, link: Link) -> Up:
+    """Keeps the first topic of an alias, whatever is bound to it later."""
+    topic, packet_id, rest = _parts(first, body)
+    known = link.memory.setdefault("aliases", set())
+    section = _section(rest, 0)
+    alias = dict(wire._Fields(section).properties()).get(0x23)
+    if not topic or alias not in known:
+        known.add(alias)
+        return [(first, body)]
+    return [(first, string(topic) + packet_id + _without(section, 0x23) + rest[len(section) :])]
+
+
+def _one_dropped(packet: Packet, link: Link) -> Sent:
+    link.memory["count"] = link.memory.get("count", 0) + 1
+    return [] if link.memory["count"] == 1000 else [packet]
+
+
+def _acks_refused(first: int, body: bytes, link: Link) -> Up:
+    """Takes each acknowledgement for malformed."""
+    is_ack = first >> 4 in (Kind.PUBACK, Kind.PUBREC, Kind.PUBREL, Kind.PUBCOMP)
+    return [(0, b"") if is_ack else (first, body)]
+
+
+def _wordy(packet: Packet, link: Link) -> Sent:
+    """Gives reasons at length in all that has room for them."""
+    if packet.kind in (Kind.CONNACK, Kind.PUBLISH, Kind.PINGRESP) or link.level < 5:
+        return [packet]
+    return [replace(packet, pairs=(*packet.pairs, (0x1F, "because " * 9)))]
+
+
 def _strip_id(packet: Packet, link: Link) -> Sent:
     return [replace(packet, pairs=tuple(pair for pair in packet.pairs if pair[0] != 0x0B))]
 
@@ -308,6 +338,11 @@ DOUBLES.update(
         "pubcomp-not-found": _down(
             Kind.PUBCOMP, lambda packet, link: [replace(packet, code=0x92 if link.level == 5 else 0)]
         ),
+        "puback-generic": _down(Kind.PUBACK, lambda packet, link: [replace(packet, code=ERROR)]),
+        "puback-nobody": _down(Kind.PUBACK, lambda packet, link: [replace(packet, code=0x10)]),
+        "acks-refused": _reading(_acks_refused),
+        "wordy": Double(_wordy),
+        "publish-one-dropped": _down(Kind.PUBLISH, _one_dropped),
         "acks-swapped": Double(_acks_swapped),
         "forgets-after-a-second": Double(_forgets_after_a_second),
         "offered-to-others": Double(_offered_to_others),
@@ -352,6 +387,10 @@ DOUBLES.update(
         "share-ignored": _subscription(lambda name, options: (_plain(name), options)),
         "share-groups-merged": _subscription(lambda name, options: (_one_group(name), options)),
         "unsubscribe-share-ignored": _up(Kind.UNSUBSCRIBE, _group_ignored_when_leaving),
+        "unsuback-code-count-off": _down(
+            Kind.UNSUBACK, lambda packet, link: [replace(packet, codes=(*packet.codes, 0))]
+        ),
+        "alias-first-kept": _up(Kind.PUBLISH, _alias_kept),
         "subscription-ids-dropped": _down(Kind.PUBLISH, _strip_id),
         "subscription-id-added": _down(Kind.PUBLISH, _other_subscription_id),
         # properties of messages, retained messages
