@@ -10,6 +10,7 @@ from wire import Kind, Property
 
 AS_PUBLISHED = 0x08
 IF_NEW, NEVER = 0x10, 0x20
+EMPTY_WRONG = ["empty-retain-not-stored", "retain-empty-stored", "publish-dropped"]
 
 
 def seen(messages: list[wire.Packet]) -> list[tuple[bytes, bool]]:
@@ -97,7 +98,10 @@ def test_retain_of_what_is_live(client, unique, level, qos, retain):
 
 
 @statement("MQTT-3.3.1-13", "H-32", wrong="publish-retain-flipped")
-@pytest.mark.parametrize("retain", [False, pytest.param(True, marks=statement("MQTT-3.3.1-13", wrong="subscribe-options-ignored"))])
+@pytest.mark.parametrize(
+    "retain",
+    [False, pytest.param(True, marks=statement("MQTT-3.3.1-13", wrong="subscribe-options-ignored"))],
+)
 @pytest.mark.parametrize("qos", [0, 1, 2])
 def test_retain_as_published(client, unique, qos, retain):
     """With Retain As Published, RETAIN is as the publisher set it."""
@@ -107,10 +111,8 @@ def test_retain_as_published(client, unique, qos, retain):
     assert one.expect(Kind.PUBLISH).retain == retain
 
 
-@statement("MQTT-3.3.1-6", "MQTT-3.3.1-7", "H-34", wrong=["empty-retain-not-stored", "retain-empty-stored", "publish-dropped"])
-@statement(
-    "MQTT311-3.3.1-10", "MQTT311-3.3.1-11", wrong=["empty-retain-not-stored", "retain-empty-stored", "publish-dropped"]
-)
+@statement("MQTT-3.3.1-6", "MQTT-3.3.1-7", "H-34", wrong=EMPTY_WRONG)
+@statement("MQTT311-3.3.1-10", "MQTT311-3.3.1-11", wrong=EMPTY_WRONG)
 @pytest.mark.parametrize("qos", [0, 1, 2])
 def test_an_empty_retained_message(client, unique, level, qos):
     """An empty payload takes the retained message away, is delivered, and is not kept itself."""
