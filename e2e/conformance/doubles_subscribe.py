@@ -375,10 +375,12 @@ def _connack_code(packet: Packet, link: Link) -> Sent:
     return [replace(packet, code=5) if packet.code else packet]
 
 
-def _properties_passed_on(packet: Packet, link: Link) -> Sent:
-    """Messages in the form of 5.0 for clients of earlier versions."""
-    if packet.kind != Kind.PUBLISH or link.level == 5:
+def _properties_out_of_place(packet: Packet, link: Link) -> Sent:
+    """Messages in the form of 5.0 for earlier versions, and for 5.0 with a property that nobody gave."""
+    if packet.kind != Kind.PUBLISH:
         return [packet]
+    if link.level == 5:
+        return [replace(packet, pairs=(*packet.pairs, (0x03, "text")))]
     return [wire.encode(packet, 5)]
 
 
@@ -469,6 +471,7 @@ NEW = {
         up=lambda first, body, link: [] if first >> 4 == Kind.AUTH else [(first, body)]
     ),
     "client-auth-continues": _client_auth(lambda code, pairs, link: (0x18, pairs)),
+    "client-auth-begins-again": _client_auth(lambda code, pairs, link: (0x19, pairs)),
     "client-auth-method-corrected": _client_auth(_right_method),
     "client-auth-answered-right": Double(*ANSWERING),
     "connect-method-ignored": _up(Kind.CONNECT, _method_ignored),
@@ -478,7 +481,7 @@ NEW = {
     "dup-refused": Double(up=_dup_refused),
     "connack-code-2-zeroed": _down(Kind.CONNACK, _id_accepted),
     "connack-code-5": _down(Kind.CONNACK, _connack_code),
-    "message-with-properties": Double(_properties_passed_on),
+    "message-with-properties": Double(_properties_out_of_place),
 }
 assert not NEW.keys() & DOUBLES.keys(), f"named twice: {NEW.keys() & DOUBLES.keys()}"
 

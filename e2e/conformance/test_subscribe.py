@@ -232,6 +232,7 @@ def test_no_gap_while_subscribing_again(client, unique, level):
         packet = one.receive(f"all messages, but only {len(found)}")
         if packet.kind == Kind.PUBLISH:
             found.append(int(packet.payload))
+            one.send(wire.ack(Kind.PUBACK, packet.packet_id))
     assert found == list(range(count))
 
 

@@ -68,8 +68,8 @@ def test_near_matches_stay(client, unique, level, subscribed):
     one, other, topic = client(), client(), unique("t")
     name = subscribed.format(topic)
     # Each of the doubles takes one of these for the same.
-    near = [f"{topic}/b", topic, name.upper(), name + "/", name.rstrip("/"), f"{topic}/+", f"{topic}/#", "#", "+/a"]
-    near = [one for one in near if one != name]
+    near = [f"{topic}/b", topic, name.upper(), name.rstrip("/"), f"{topic}/+", f"{topic}/#", "#", "+/a", f"{topic}/a/"]
+    near = [similar for similar in near if similar != name]
     one.subscribe((name, 1))
     assert set(one.unsubscribe(*near).codes) <= {NOTHING_THERE}
     published = f"{topic}/a/" if name.endswith("+/") else f"{topic}/a"
