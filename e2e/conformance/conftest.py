@@ -13,6 +13,7 @@ from pathlib import Path
 import doubles_operation  # noqa: F401, registers its doubles
 import doubles_publish  # noqa: F401, registers its doubles
 import doubles_subscribe  # noqa: F401, registers its doubles
+import doubles_topics  # noqa: F401, registers its doubles
 import mqtt
 import pytest
 import registry

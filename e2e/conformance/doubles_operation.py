@@ -1,7 +1,6 @@
-"""Wrong doubles for the flows of messages: resending, flow control, shared subscriptions, retained messages."""
+"""Wrong doubles for the flows of messages: resending, flow control, expiry, retained messages."""
 
 import time
-import unicodedata
 from collections.abc import Callable
 
 import wire
@@ -133,33 +132,6 @@ def _reuse_swallowed(first: int, body: bytes, link: Link) -> Up:
     return [_elsewhere(first, body) if known else (first, body)]
 
 
-def _normalised(first: int, body: bytes, link: Link) -> Up:
-    topic, packet_id, rest = _parts(first, body)
-    return [(first, string(unicodedata.normalize("NFC", topic.decode())) + packet_id + rest)]
-
-
-def _without_form(first: int, body: bytes, link: Link) -> Up:
-    """Makes names that people may take for the same one the same."""
-    if first >> 4 not in (Kind.PUBLISH, Kind.SUBSCRIBE):
-        return [(first, body)]
-    if first >> 4 == Kind.PUBLISH:
-        topic, packet_id, rest = _parts(first, body)
-        return [(first, string(_simple(topic)) + packet_id + rest)]
-    return _subscription(lambda name, options: (_simple(name), options)).up(first, body, link)
-
-
-def _simple(name: bytes) -> bytes:
-    name = name.lower().replace(b"%20", b" ").replace(b"a/../", b"").replace(b"  ", b" ")
-    return name.replace(b"//", b"/").rstrip(b"/")
-
-
-def _dollar_up(first: int, body: bytes, link: Link) -> Up:
-    """Takes topics with $ for topics like all others."""
-    if first >> 4 in (Kind.PUBLISH, Kind.SUBSCRIBE):
-        body = body.replace(b"$", b"S")
-    return [(first, body)]
-
-
 def _without(properties: bytes, name: int) -> bytes:
     """A property section without one of its properties."""
     kept = [pair for pair in wire._Fields(properties).properties() if pair[0] != name]
@@ -234,33 +206,6 @@ def _subscription(change: Callable[[bytes, int], tuple[bytes, int]]) -> Double:
     return _up(Kind.SUBSCRIBE, up)
 
 
-def _plain(name: bytes) -> bytes:
-    return name.split(b"/", 2)[2] if name.startswith(b"$share/") else name
-
-
-def _one_group(name: bytes) -> bytes:
-    return b"$share/one/" + _plain(name) if name.startswith(b"$share/") else name
-
-
-def _wildcards_swapped(name: bytes) -> bytes:
-    return name[:-1].replace(b"+", b"-") + name[-1:].translate(bytes.maketrans(b"#+", b"+#"))
-
-
-def _group_ignored_when_leaving(first: int, body: bytes, link: Link) -> Up:
-    fields = wire._Fields(body)
-    head = fields.take(3)
-    return [(first, head + string(_plain(fields.binary())))]
-
-
-def _never_refused(packet: Packet, link: Link) -> Sent:
-    """Grants what is asked for, and keeps the connection whatever was asked for."""
-    if packet.kind == Kind.DISCONNECT:
-        return []
-    if packet.kind == Kind.SUBACK:
-        return [replace(packet, codes=(0,) * len(packet.codes))]
-    return [packet]
-
-
 def _aged(seconds: int) -> Callable[[Packet, Link], Sent]:
     def change(packet: Packet, link: Link) -> Sent:
         pairs = tuple((name, value + seconds * (name == 2) if name == 2 else value) for name, value in packet.pairs)
@@ -273,10 +218,6 @@ def _raised(packet: Packet, link: Link) -> Sent:
     if packet.qos == 2:
         return [packet]
     return [replace(packet, flags=packet.flags + 2, packet_id=packet.packet_id or 7)]
-
-
-def _other_subscription_id(packet: Packet, link: Link) -> Sent:
-    return [replace(packet, pairs=(*packet.pairs, (0x0B, 77)))]
 
 
 def _client_error_ignored(first: int, body: bytes, link: Link) -> Up:
@@ -312,10 +253,6 @@ def _wordy(packet: Packet, link: Link) -> Sent:
     if packet.kind in (Kind.CONNACK, Kind.PUBLISH, Kind.PINGRESP) or link.level < 5:
         return [packet]
     return [replace(packet, pairs=(*packet.pairs, (0x1F, "because " * 9)))]
-
-
-def _strip_id(packet: Packet, link: Link) -> Sent:
-    return [replace(packet, pairs=tuple(pair for pair in packet.pairs if pair[0] != 0x0B))]
 
 
 DOUBLES.update(
@@ -359,7 +296,6 @@ DOUBLES.update(
         # CONNECT
         "connect-clean-set": _up(Kind.CONNECT, _clean),
         "connect-expiry-forever": _connect_property(0x11, lambda value: 0xFFFFFFFF),
-        "connect-expiry-zeroed": _connect_property(0x11, lambda value: 0),
         "connect-receive-maximum-ignored": _connect_property(0x21, lambda value: None),
         "connect-receive-maximum-plus-one": _connect_property(0x21, lambda value: value + 1),
         "connect-maximum-packet-ignored": _connect_property(0x27, lambda value: None),
@@ -369,31 +305,8 @@ DOUBLES.update(
         "client-disconnect-as-loss": _up(
             Kind.DISCONNECT, lambda first, body, link: [(first, b"\x04" + body[1:] if link.level == 5 else body)]
         ),
-        # topics and subscriptions
-        "dollar-ordinary": Double(
-            lambda packet, link: [replace(packet, topic=packet.topic.replace("S", "$"))]
-            if packet.kind == Kind.PUBLISH
-            else [packet],
-            _dollar_up,
-        ),
-        "topic-normalised": _up(Kind.PUBLISH, _normalised),
-        "topic-without-form": _reading(_without_form),
-        "publish-topic-cut": _down(
-            Kind.PUBLISH, lambda packet, link: [replace(packet, topic=packet.topic[:-1])]
-        ),
-        "wildcards-swapped": _subscription(lambda name, options: (_wildcards_swapped(name), options)),
-        "subscribe-options-ignored": _subscription(lambda name, options: (name, options & 3)),
-        "subscribe-never-refused": Double(_never_refused, hides_close=True),
-        "share-ignored": _subscription(lambda name, options: (_plain(name), options)),
-        "share-groups-merged": _subscription(lambda name, options: (_one_group(name), options)),
-        "unsubscribe-share-ignored": _up(Kind.UNSUBSCRIBE, _group_ignored_when_leaving),
-        "unsuback-code-count-off": _down(
-            Kind.UNSUBACK, lambda packet, link: [replace(packet, codes=(*packet.codes, 0))]
-        ),
-        "alias-first-kept": _up(Kind.PUBLISH, _alias_kept),
-        "subscription-ids-dropped": _down(Kind.PUBLISH, _strip_id),
-        "subscription-id-added": _down(Kind.PUBLISH, _other_subscription_id),
         # properties of messages, retained messages
+        "alias-first-kept": _up(Kind.PUBLISH, _alias_kept),
         "message-expiry-ignored": _publish_without(2),
         "message-expiry-restarted": _down(Kind.PUBLISH, _aged(100)),
         "will-delay-leaked": _down(

@@ -8,13 +8,14 @@ from wire import MALFORMED, PROTOCOL_ERROR, Kind
 
 SAID = ["close-hidden", "disconnect-reason-generic"]
 
+CUT = {4: b"\4\0\1\0\5", 5: b"\5\0\1\0\0\5"}
 BOTH = {
     # Each with the reason that 5.0 has for it.
     "reserved type": (MALFORMED, lambda level: b"\x00\x00"),
     "QoS 3": (MALFORMED, lambda level: b"\x36" + wire.publish("t", b"", level, qos=1, packet_id=1)[1:]),
     "PUBLISH cut in the topic": (MALFORMED, lambda level: b"\x30\x03\x00\x05a"),
     "PUBLISH without a packet id": (MALFORMED, lambda level: b"\x32\x03\x00\x01t"),
-    "SUBSCRIBE cut in the filter": (MALFORMED, lambda level: wire.frame(8, 2, b"\0\1\0\0\5a" if level == 5 else b"\0\1\0\5a")),
+    "SUBSCRIBE cut in the filter": (MALFORMED, lambda level: wire.subscribe(1, [], level)[:1] + CUT[level]),
     "SUBSCRIBE without options": (MALFORMED, lambda level: subscribe_cut(level)),
     "PUBACK of one byte": (MALFORMED, lambda level: b"\x40\x01\x00"),
     "PINGREQ with a body": (MALFORMED, lambda level: wire.pingreq(body=b"\0")),
@@ -29,7 +30,7 @@ FIVE = {
     "properties beyond the end": (MALFORMED, b"\x30\x04\x00\x01t\x05"),
     "surplus in DISCONNECT": (MALFORMED, wire.frame(Kind.DISCONNECT, 0, b"\0\0\0")),
     "surplus in PUBREL": (MALFORMED, wire.frame(Kind.PUBREL, 2, b"\0\1\0\0\0")),
-    "unknown reason": (MALFORMED, wire.ack(Kind.PUBACK, 1, 0x7F)),
+    "unknown reason": (PROTOCOL_ERROR, wire.ack(Kind.PUBACK, 1, 0x7F)),
     "Payload Format 2": (PROTOCOL_ERROR, wire.publish("t", b"", 5, props=[(0x01, 2)])),
     "Subscription Identifier 0": (PROTOCOL_ERROR, wire.subscribe(1, [("t", 0)], 5, [(0x0B, 0)])),
     "Topic Alias 0": (0x94, wire.publish("t", b"", 5, props=[(0x23, 0)])),
