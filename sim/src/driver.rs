@@ -1,6 +1,7 @@
 //! The connection driver, as the server has one: bytes in, packets to the shard, outboxes out.
 
-use bellbird_codec::{Decoded, Packet, QoS, decode};
+use bellbird_codec::{Decoded, Packet, QoS, ReasonCode, decode};
+use bellbird_core::AuthOutcome;
 use bellbird_core::contract::{Change, Flow, Input, Output};
 use bellbird_core::identity::{ConnectionId, ShardId, Ticket};
 use bellbird_core::mail::Mail;
@@ -68,6 +69,10 @@ impl World {
             Output::Mail { to, mail } => self.take_mail(shard, to, mail),
             Output::Change { ticket, changes } => self.take_changes(shard, ticket, changes),
             Output::Store { ticket, record } => self.take_record(shard, ticket, record),
+            Output::Authenticate { connection, .. } => {
+                let outcome = AuthOutcome::Refused(ReasonCode::BadAuthenticationMethod);
+                let _flow = self.feed(shard, Input::Authenticated { connection, outcome });
+            }
             Output::Ask { connection, question } => {
                 self.line(format_args!("{shard}< ask {question:?}"));
                 self.stats.asks += 1;

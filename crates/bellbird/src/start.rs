@@ -73,6 +73,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let settings = Settings {
         data: configuration.data.clone(),
         durability: configuration.durability,
+        test_mechanism: configuration.access_test_mechanism,
         core: configuration.core(),
         gate: access.gate(),
         authenticator: access.authenticator().map(Authenticator::new),

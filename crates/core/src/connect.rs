@@ -6,6 +6,7 @@ use bellbird_codec::{
 use bellbird_topics::Namespace;
 
 use crate::aliases::Aliases;
+use crate::auth::{Exchange, Proof};
 use crate::config::{Profile, Terms};
 use crate::connection::{Cause, Opening, Parks, Phase};
 use crate::contract::{Change, Event, Flow, Output};
@@ -35,6 +36,8 @@ pub struct Hello {
     pub is_bridge: bool,
     /// The listener it came through.
     pub listener: u8,
+    /// What CONNACK says of enhanced authentication.
+    pub proof: Option<Proof>,
     /// Whether the server chose the identifier [MQTT-3.1.3-6].
     pub is_assigned: bool,
     /// Clean Start, or Clean Session in 3.1.1.
@@ -75,12 +78,24 @@ impl Shard {
         // A user name that nobody can check says nothing.
         let user_name = packet.user_name.filter(|_| self.clients.gate.has_users());
         let name = Name::new(&client_id, user_name);
+        if packet.properties.authentication_method().is_some() {
+            // The exchange proves who it is, and not the user name that it says.
+            let name = Name::new(&client_id, None);
+            let hello = Box::new(self.hello(packet, listener, name, is_assigned));
+            return self.begin_exchange(id, packet, hello);
+        }
         match self.let_in(id, listener, &name, packet.password) {
             Some(None) => {}
             Some(Some(reason)) => return self.refuse(now, id, reason),
             None => return Flow::Again,
         }
         let hello = Box::new(self.hello(packet, listener, name, is_assigned));
+        self.go_home(now, id, hello);
+        Flow::Park
+    }
+
+    /// Who it is is settled: the connection goes where its session lives.
+    pub(crate) fn go_home(&mut self, now: Time, id: ConnectionId, hello: Box<Hello>) {
         let home = home_of(hello.namespace, hello.name.client_id(), self.clients.config.shards);
         if home == self.id {
             self.arrive(now, id, &hello);
@@ -88,7 +103,6 @@ impl Shard {
             self.clients.connections.close(id);
             self.clients.outputs.push_back(Output::Move { connection: id, to: home, hello });
         }
-        Flow::Park
     }
 
     /// Whether the client is let in, or the reason why not; none if somebody outside was asked.
@@ -203,6 +217,8 @@ impl Shard {
         let connection = self.clients.connections.live(id)?;
         connection.version = hello.version;
         connection.session = index;
+        let exchange = |proof: &Proof| Box::new(Exchange::over(&proof.method));
+        connection.exchange = hello.proof.as_ref().map(exchange);
         connection.aliases = (aliases_max > 0).then(|| Box::new(Aliases::new(aliases_max)));
         connection.phase = Phase::Opening;
         connection.parks.add(Parks::CONNACK);
@@ -212,6 +228,7 @@ impl Shard {
             assigned_client_id: hello.is_assigned,
             expiry_secs: hello.is_expiry_changed.then_some(hello.expiry_secs),
             keep_alive_secs: hello.is_keep_alive_changed.then_some(hello.keep_alive_secs),
+            proof: hello.proof.clone(),
         });
         if connection.silence_ms_max > 0 {
             let deadline = Time(now.0 + u64::from(connection.silence_ms_max));
@@ -317,6 +334,12 @@ impl Shard {
         if let Some(secs) = opening.keep_alive_secs {
             buffer.push(Property::ServerKeepAlive(secs));
         }
+        if let Some(Proof { method, data }) = &opening.proof {
+            buffer.push(Property::AuthenticationMethod(method));
+            if let Some(data) = data {
+                buffer.push(Property::AuthenticationData(data));
+            }
+        }
     }
 
     /// CONNACK with a reason, then close [MQTT-3.2.2-7].
@@ -418,6 +441,7 @@ impl Shard {
             version: packet.version,
             namespace: Namespace::default(),
             name,
+            proof: None,
             is_bridge: packet.is_bridge,
             listener,
             is_assigned,
@@ -442,8 +466,9 @@ impl Shard {
 
 /// What is asked for in CONNECT and not offered.
 fn unsupported(packet: &Connect<'_>, terms: &Terms) -> Option<ReasonCode> {
-    if packet.properties.authentication_method().is_some() {
-        return Some(ReasonCode::BadAuthenticationMethod);
+    let properties = packet.properties;
+    if properties.authentication_data().is_some() && properties.authentication_method().is_none() {
+        return Some(ReasonCode::ProtocolError);
     }
     let will = packet.will.as_ref()?;
     if will.qos > terms.qos_max {

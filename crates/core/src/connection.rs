@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bellbird_codec::{PacketId, Version};
 
 use crate::aliases::Aliases;
+use crate::auth::{Exchange, Proof};
 use crate::config::{Config, Terms};
 use crate::identity::{ConnectionId, ShardId, Ticket, Time};
 use crate::message::Message;
@@ -64,6 +65,8 @@ impl Cause {
 pub(crate) enum Phase {
     /// CONNECT has not come.
     Fresh,
+    /// CONNECT named a method: AUTH packets follow.
+    Authenticating,
     /// CONNECT was accepted; CONNACK waits for the log.
     Opening,
     /// CONNACK is out.
@@ -92,6 +95,8 @@ pub(crate) struct Connection {
     /// When the wheel looks at it; earlier looks are of insertions that this one replaced.
     pub(crate) look_at: Time,
     pub(crate) waiting: Option<Box<Waiting>>,
+    /// Enhanced authentication, if CONNECT named a method.
+    pub(crate) exchange: Option<Box<Exchange>>,
     /// Topic aliases, both ways; most connections have none.
     pub(crate) aliases: Option<Box<Aliases>>,
 }
@@ -159,6 +164,7 @@ pub(crate) struct Opening {
     pub(crate) expiry_secs: Option<u32>,
     /// The same for Server Keep Alive.
     pub(crate) keep_alive_secs: Option<u16>,
+    pub(crate) proof: Option<Proof>,
 }
 
 /// A SUBACK or UNSUBACK that waits for the view, and for the log if the session is durable.
@@ -197,6 +203,7 @@ impl Connection {
             last_seen: now,
             look_at: Time(0),
             waiting: None,
+            exchange: None,
             aliases: None,
         }
     }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use bellbird_codec::{DecodeError, Packet, Version};
 use bellbird_topics::Namespace;
 
+use crate::auth::{AuthOutcome, AuthStep};
 use crate::config::Config;
 use crate::connect::Hello;
 use crate::identity::{ConnectionId, Holder, Position, ShardId, Ticket};
@@ -85,6 +86,13 @@ pub enum Input<'a> {
         /// The position of the first one; the others follow it.
         position: Position,
     },
+    /// The answer to [`Output::Authenticate`].
+    Authenticated {
+        /// Whose input was parked.
+        connection: ConnectionId,
+        /// What the mechanism says.
+        outcome: AuthOutcome,
+    },
     /// Other rules are in force from now on.
     Gate(Arc<Gate>),
     /// The node says something about itself, to be retained and sent, but never logged.
@@ -161,6 +169,14 @@ pub enum Output {
         connection: ConnectionId,
         /// What it wants.
         question: Question,
+    },
+    /// Have a mechanism take a step of enhanced authentication, and report
+    /// [`Input::Authenticated`].
+    Authenticate {
+        /// Whose input is parked meanwhile.
+        connection: ConnectionId,
+        /// What it says.
+        step: AuthStep,
     },
     /// Something worth telling an observer; only if events are switched on.
     Event(Event),

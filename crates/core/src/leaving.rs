@@ -58,7 +58,7 @@ impl Shard {
         let Some(connection) = self.clients.connections.live(id) else { return };
         self.clients.traffic.malformed += 1;
         match connection.phase {
-            Phase::Fresh => {
+            Phase::Fresh | Phase::Authenticating => {
                 connection.version = version.unwrap_or(connection.version);
                 let _refused = self.refuse(now, id, reason);
             }
@@ -91,7 +91,7 @@ impl Shard {
         self.close(id);
     }
 
-    fn close(&mut self, id: ConnectionId) {
+    pub(crate) fn close(&mut self, id: ConnectionId) {
         if let Some(connection) = self.clients.connections.live(id) {
             connection.phase = Phase::Closing;
             self.clients.outputs.push_back(Output::Close(id));
@@ -168,7 +168,9 @@ impl Shard {
         }
         connection.look_at = Time(0);
         let silence_ms_max = match connection.phase {
-            Phase::Fresh => u64::from(self.clients.config.handshake_secs) * 1000,
+            Phase::Fresh | Phase::Authenticating => {
+                u64::from(self.clients.config.handshake_secs) * 1000
+            }
             Phase::Opening | Phase::Open => u64::from(connection.silence_ms_max),
             Phase::Closing => 0,
         };

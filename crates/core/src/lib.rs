@@ -10,6 +10,7 @@
 //! `outbox` waits for the socket, and `pump` sends what a client could not take at once.
 
 mod aliases;
+mod auth;
 mod census;
 mod clients;
 mod config;
@@ -53,6 +54,7 @@ pub mod view;
 mod walk;
 mod will;
 
+pub use auth::{AuthOutcome, AuthStep, Proof};
 pub use census::ClientReport;
 pub use config::{AutoSubscription, Config, GroupStrategy, Profile, Rewrite, Terms};
 pub use connect::Hello;

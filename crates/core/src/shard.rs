@@ -113,6 +113,9 @@ impl Shard {
                 self.malformed(now, connection, error.reason(), version);
             }
             Input::Closed { connection } => self.closed(now, connection),
+            Input::Authenticated { connection, outcome } => {
+                self.authenticated(now, connection, outcome);
+            }
             Input::Decided { connection, verdict } => self.decided(connection, verdict),
             // What is allowed is judged anew from here on; whoever is connected stays.
             Input::Gate(gate) => self.clients.gate = gate,
@@ -288,6 +291,13 @@ impl Shard {
             (Phase::Open, Packet::Disconnect(disconnect)) => {
                 self.client_disconnects(now, id, disconnect)
             }
+            (Phase::Authenticating | Phase::Open, Packet::Auth(auth)) => self.auth(now, id, auth),
+            (Phase::Authenticating, Packet::Disconnect(_)) => {
+                self.close(id);
+                Flow::Park
+            }
+            // [MQTT-3.1.2-30]
+            (Phase::Authenticating, _) => self.refuse(now, id, ReasonCode::ProtocolError),
             // A second CONNECT [MQTT-3.1.0-2], AUTH without a method [MQTT-4.12.0-7], or a
             // packet only servers send.
             (Phase::Fresh | Phase::Open, _) => self.break_off(now, id, ReasonCode::ProtocolError),

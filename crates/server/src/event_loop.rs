@@ -16,6 +16,7 @@ use crate::clock::Clock;
 use crate::committer::{Order, Orders};
 use crate::connection::{Budget, Got, Put, feed, read, send};
 use crate::mailbox::{Letter, Mailbox, Slit};
+use crate::mechanism::Mechanisms;
 use crate::query::Depth;
 use crate::sockets::Sockets;
 use crate::view::SharedView;
@@ -35,6 +36,7 @@ pub(crate) struct EventLoop {
     pub(crate) census: Arc<Census>,
     pub(crate) sockets: Sockets,
     pub(crate) authenticator: authenticator::Desk,
+    pub(crate) mechanisms: Mechanisms,
     pub(crate) desk: Desk,
 }
 
@@ -167,6 +169,10 @@ impl EventLoop {
                     self.slits[to.index()].drop_in(Letter::Socket { stream, rest, hello });
                 }
             }
+            Output::Authenticate { connection, step } => {
+                let outcome = self.mechanisms.step(connection, &step);
+                self.input(now, Input::Authenticated { connection, outcome });
+            }
             Output::Ask { connection, question } => {
                 let slit = &self.slits[self.id.index()];
                 if let Some(verdict) = self.authenticator.ask(connection, question, slit) {
@@ -295,6 +301,7 @@ impl EventLoop {
         if let Some(mut socket) = self.sockets.remove(id) {
             // Closing the descriptor takes it out of the poll as well.
             let _gone = self.poll.registry().deregister(&mut socket.stream);
+            self.mechanisms.forget(id);
             self.input(now, Input::Closed { connection: id });
         }
     }

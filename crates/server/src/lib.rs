@@ -15,6 +15,7 @@ mod event_loop;
 mod guard;
 mod listen;
 mod mailbox;
+mod mechanism;
 mod node;
 mod query;
 mod sockets;

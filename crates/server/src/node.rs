@@ -23,6 +23,7 @@ use crate::event_loop::{Desk, EventLoop, waker_token};
 use crate::guard::{guard, or_abort};
 use crate::listen::Listener;
 use crate::mailbox::{Letter, Mailbox, Slit, mailbox};
+use crate::mechanism::Mechanisms;
 use crate::sockets::Sockets;
 use crate::view::SharedView;
 
@@ -33,6 +34,8 @@ pub struct Settings {
     pub data: PathBuf,
     /// See [`Durability`].
     pub durability: Durability,
+    /// Whether clients may use the authentication method `BELLBIRD-TEST`, which proves nothing.
+    pub test_mechanism: bool,
     /// The core's own settings; `core.shards` is the number of event loops.
     pub core: Config,
     /// What clients may do.
@@ -131,6 +134,7 @@ impl Node {
                 census: census.clone(),
                 sockets: Sockets::default(),
                 authenticator: authenticators.desk(),
+                mechanisms: Mechanisms::new(settings.test_mechanism),
                 desk: Desk::default(),
             };
             let run = move || guard(|| or_abort("an event loop", event_loop.run()));

@@ -13,8 +13,8 @@ use bellbird_core::permit::{Gate, Question, Verdict};
 use bellbird_core::record::Record;
 use bellbird_core::recovery::Recovery;
 use bellbird_core::{
-    ClientReport, Config, ConnectionId, Flow, Input, Ledger, Output, OwnView, Position, Shard,
-    ShardId, Ticket, Time, Traffic, home_of,
+    AuthOutcome, ClientReport, Config, ConnectionId, Flow, Input, Ledger, Output, OwnView,
+    Position, Shard, ShardId, Ticket, Time, Traffic, home_of,
 };
 use bellbird_topics::Namespace;
 
@@ -402,6 +402,10 @@ impl Node {
             }
             Output::Ask { connection, question } => {
                 self.questions.push((shard, connection, question));
+            }
+            Output::Authenticate { connection, .. } => {
+                let outcome = AuthOutcome::Refused(ReasonCode::BadAuthenticationMethod);
+                self.input(shard, Input::Authenticated { connection, outcome });
             }
             Output::Event(_) => {}
         }
