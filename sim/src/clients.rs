@@ -68,6 +68,7 @@ impl World {
             keep_alive_secs: *self.rng.pick(&[0, 0, 0, 20, 300]),
             receive_max: if is_v5 && small { *self.rng.pick(&[1, 3]) } else { u16::MAX },
             max_packet_bytes: if is_v5 && small { *self.rng.pick(&[90, 300]) } else { u32::MAX },
+            topic_alias_max: if is_v5 { *self.rng.pick(&[0, 0, 2, 9]) } else { 0 },
         }
     }
 
@@ -80,6 +81,9 @@ impl World {
             }
             if asked.receive_max < u16::MAX {
                 properties.push(Property::ReceiveMaximum(asked.receive_max));
+            }
+            if asked.topic_alias_max > 0 {
+                properties.push(Property::TopicAliasMaximum(asked.topic_alias_max));
             }
             if asked.max_packet_bytes < u32::MAX {
                 properties.push(Property::MaximumPacketSize(asked.max_packet_bytes));
@@ -116,9 +120,13 @@ impl World {
         let version = self.clients[client].version;
         let (mut qos, topic) = (self.shape.qos(&mut self.rng), *self.rng.pick(&TOPICS));
         let found = &self.clients[client];
-        let open_max = usize::from(self.node.config.terms(0).receive_max);
-        if qos == QoS::ExactlyOnce && (!found.connected || found.exchanges.open.len() >= open_max) {
+        let receive_max = usize::from(self.node.config.terms(0).receive_max);
+        let open = found.exchanges.held();
+        if qos == QoS::ExactlyOnce && (!found.connected || open >= receive_max) {
             qos = QoS::AtLeastOnce;
+        }
+        if version == Version::V5 && open + self.links[link].unanswered >= receive_max {
+            qos = QoS::AtMostOnce;
         }
         let retain = self.rng.chance(self.shape.retain);
         let number = self.messages.len();
@@ -176,7 +184,9 @@ impl World {
                 filters.push((filter, options));
             }
         }
-        self.subscribe(client, link, &filters);
+        let id = is_v5 && self.rng.chance(50);
+        let id = id.then(|| *self.rng.pick(&[1, 2, 3, 200, 268_435_455]));
+        self.subscribe(client, link, &filters, id);
     }
 
     pub(crate) fn subscribe(
@@ -184,15 +194,20 @@ impl World {
         client: usize,
         link: usize,
         filters: &[(&str, SubscribeOptions)],
+        id: Option<u32>,
     ) {
+        let mut properties = PropertyBuffer::new();
+        if let Some(id) = id {
+            properties.push(Property::SubscriptionIdentifier(id));
+        }
+        let properties = properties.as_properties();
         let mut buffer = SubscribeBuffer::new();
         for (filter, options) in filters {
             buffer.push(filter, *options);
         }
         let Some(packet_id) = PacketId::new(self.clients[client].packet_id()) else { return };
         let filters = buffer.as_filters();
-        let packet =
-            Packet::Subscribe(Subscribe { packet_id, properties: Properties::EMPTY, filters });
+        let packet = Packet::Subscribe(Subscribe { packet_id, properties, filters });
         packet.encode(self.clients[client].version, &mut self.links[link].up);
     }
 
@@ -270,7 +285,13 @@ impl World {
         match packet {
             Packet::Connack(connack) if connack.code == 0 => {
                 self.clients[client].connected = true;
-                self.resume_exchanges(client, link, connack.session_present);
+                self.links[link].alias_max = connack.properties.topic_alias_maximum().unwrap_or(0);
+                let is_present = match self.clients[client].version {
+                    // It keeps its sessions, and knows without being told.
+                    Version::V31 => self.links[link].watch.is_resumed,
+                    Version::V311 | Version::V5 => connack.session_present,
+                };
+                self.resume_exchanges(client, link, is_present);
             }
             Packet::Connack(_) | Packet::Disconnect(_) => self.leave(client),
             Packet::Publish(publish) => self.understand_publish(client, link, publish),
@@ -279,8 +300,8 @@ impl World {
             }
             Packet::Pubrel(ack) => self.understand_pubrel(client, ack.packet_id.value()),
             Packet::Pubcomp(ack) => self.understand_pubcomp(client, ack.packet_id.value()),
+            Packet::Puback(_) => self.links[link].unanswered -= 1,
             Packet::Connect(_)
-            | Packet::Puback(_)
             | Packet::Subscribe(_)
             | Packet::Suback(_)
             | Packet::Unsubscribe(_)

@@ -20,6 +20,8 @@ pub(crate) struct Exchanges {
     life: Option<usize>,
     /// Something was forgotten that the broker may still know.
     forgot: bool,
+    /// Messages among it that the broker may still count as open.
+    forgotten: usize,
     /// Packet ids below may be in use for what was forgotten.
     first_id: u16,
     last_id: u16,
@@ -53,9 +55,15 @@ impl Exchanges {
         packet_id
     }
 
+    /// Messages that the broker may count as open.
+    pub(crate) fn held(&self) -> usize {
+        self.open.len() + self.forgotten
+    }
+
     /// The client begins anew; the broker may not learn of it.
     pub(crate) fn forget(&mut self) {
         self.forgot |= !self.open.is_empty() || !self.received.is_empty();
+        self.forgotten += self.open.len();
         self.open.clear();
         self.received.clear();
         self.first_id = self.last_id;
@@ -94,6 +102,8 @@ impl World {
     /// Puts a PUBLISH on its way.
     pub(crate) fn send_message(&mut self, client: usize, link: usize, number: usize, dup: bool) {
         let version = self.clients[client].version;
+        let topic = self.messages[number].topic;
+        let alias = self.choose_alias(client, link, topic);
         let message = &mut self.messages[number];
         if dup && message.refused {
             // The client never heard of the refusal; it may be taken now.
@@ -107,18 +117,22 @@ impl World {
                     crate::shape::MESSAGE_SECS,
                 ));
             }
+            if let Some((alias, _)) = alias {
+                properties.push(bellbird_codec::Property::TopicAlias(alias));
+            }
             properties.push(bellbird_codec::Property::UserProperty("n", &text));
         }
         let parts = PublishParts {
             dup,
             qos: crate::delivery::qos_of(message.qos),
             retain: message.retain,
-            topic: message.topic,
+            topic: if alias.is_some_and(|(_, is_known)| is_known) { "" } else { topic },
             packet_id: message.packet_id,
             properties: properties.as_properties().raw(),
             payload: &message.payload,
         };
         encode_publish(&parts, version, &mut self.links[link].up);
+        self.links[link].unanswered += usize::from(message.qos == QoS::AtLeastOnce.value());
         self.links[link].watch.sent.push_back(number);
     }
 

@@ -60,6 +60,7 @@ impl Shape {
         };
         let terms = &mut config.listeners[0];
         terms.inflight_max = self.inflight_max;
+        terms.reserved_topics = true;
         if self.has_small_limits {
             terms.receive_max = 2;
             terms.session_expiry_secs_max = 500;

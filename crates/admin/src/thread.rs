@@ -6,9 +6,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use bellbird_server::{
-    Control, ControlError, ControlSocket, ListenError, bind_metrics, control_path,
-};
+use bellbird_server::{Control, ControlError, ControlSocket, ListenError, bind_metrics};
 use tokio::runtime;
 use tokio::sync::Notify;
 
@@ -30,7 +28,6 @@ pub struct Settings {
 impl Settings {
     /// Checks what a start would refuse, before anything is opened.
     pub fn check(&self) -> Result<(), AdminError> {
-        control_path(&self.data)?;
         match self.listen {
             Some(address) if !address.ip().is_loopback() => Err(AdminError::NotLoopback(address)),
             Some(_) | None => Ok(()),

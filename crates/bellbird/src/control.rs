@@ -7,7 +7,7 @@ use std::io::{self, Write, stdout};
 use std::path::{Path, PathBuf};
 
 use bellbird_admin::{ClientLine, ClientPage, StatusReport};
-use bellbird_server::control_path;
+use bellbird_server::ControlPath;
 use clap::Args;
 
 use crate::config::Configuration;
@@ -84,8 +84,9 @@ fn ask(place: &Place, what: Request<'_>) -> Result<String, Box<dyn Error>> {
         Some(data) => data.clone(),
         None => Configuration::default().data,
     };
-    let path = control_path(&data)?;
-    let answer = request(&path, what).map_err(|error| explain(&error, &data))?;
+    let answer = ControlPath::of(&data)
+        .and_then(|socket| request(&socket.address(), what))
+        .map_err(|error| explain(&error, &data))?;
     if (200..300).contains(&answer.code) {
         return Ok(answer.body);
     }

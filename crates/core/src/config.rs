@@ -72,6 +72,8 @@ pub struct Terms {
     pub shared: bool,
     /// Whether subscription identifiers are.
     pub subscription_ids: bool,
+    /// Whether clients may publish to topics that begin with `$`, but for `$SYS`.
+    pub reserved_topics: bool,
     /// See [`limits::TOPIC_LEVELS_MAX`].
     pub topic_levels_max: usize,
     /// See [`limits::FILTER_PLUS_MAX`].
@@ -172,6 +174,7 @@ impl Default for Terms {
             wildcards: true,
             shared: true,
             subscription_ids: true,
+            reserved_topics: false,
             topic_levels_max: limits::TOPIC_LEVELS_MAX,
             filter_plus_max: limits::FILTER_PLUS_MAX,
             profile: Profile::default(),

@@ -150,7 +150,11 @@ impl Shard {
         {
             self.disconnect(now, old, ReasonCode::SessionTakenOver, Cause::TakenOver);
         }
-        // The takeover may have ended a session that lived no longer than its connection.
+        // The takeover may have ended a session that lived no longer than its connection, and the
+        // wheel comes late: time is over when it is over.
+        if let Some(index) = self.clients.sessions.find(hello.namespace, hello.name.client_id()) {
+            self.end_if_expired(now, index);
+        }
         let found = self.clients.sessions.find(hello.namespace, hello.name.client_id());
         let kept = found.filter(|_| !hello.clean_start);
         let index = match (kept, found) {

@@ -80,6 +80,8 @@ pub(crate) struct Connection {
     pub(crate) generation: u32,
     pub(crate) phase: Phase,
     pub(crate) version: Version,
+    /// PUBLISH packets of QoS 1 that are not answered.
+    pub(crate) unanswered: u16,
     /// The number of the listener it came through.
     pub(crate) listener: u8,
     /// The settings of its beginning: what it was promised holds to its end.
@@ -193,6 +195,7 @@ impl Connection {
             generation: id.generation,
             phase: Phase::Fresh,
             version: Version::V311,
+            unanswered: 0,
             listener,
             config,
             parks: Parks::default(),

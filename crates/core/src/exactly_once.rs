@@ -1,6 +1,6 @@
 //! QoS 2, both ways: what is received once, and what is delivered once.
 
-use bellbird_codec::{PacketId, QoS, ReasonCode, Version, encode_pubrec, encode_pubrel};
+use bellbird_codec::{PacketId, Publish, QoS, ReasonCode, Version, encode_pubrec, encode_pubrel};
 
 use crate::clients::Clients;
 use crate::contract::Flow;
@@ -27,15 +27,28 @@ impl Shard {
         true
     }
 
-    /// Notes the packet id of a new message of QoS 2. False if there are too many open.
-    pub(crate) fn receive(&mut self, id: ConnectionId, packet_id: Option<PacketId>) -> bool {
-        let Some((packet_id, (index, _))) = packet_id.zip(self.session_of(id)) else { return true };
+    /// Notes the packet id of a new message of QoS 1 or 2. False if there are too many open: those
+    /// of QoS 1 that are not answered, and those of QoS 2 until they are released
+    /// [MQTT-3.3.4-7]. Clients before 5.0 know no such limit at QoS 1: their input waits.
+    pub(crate) fn receive(&mut self, id: ConnectionId, packet: &Publish<'_>) -> bool {
+        let Some((packet_id, (index, version))) = packet.packet_id.zip(self.session_of(id)) else {
+            return true;
+        };
         let receive_max = usize::from(self.terms_of(id).receive_max);
+        let Some(connection) = self.clients.connections.live(id) else { return true };
         let Some(session) = self.clients.sessions.at(index) else { return true };
-        let receipts = session.received.get_or_insert_default();
-        if receipts.len() >= receive_max {
+        let released = session.received.as_ref().map_or(0, |receipts| receipts.len());
+        let unanswered = if version == Version::V5 { connection.unanswered } else { 0 };
+        if released + usize::from(unanswered) >= receive_max
+            && (version == Version::V5 || packet.qos == QoS::ExactlyOnce)
+        {
             return false;
         }
+        if packet.qos == QoS::AtLeastOnce {
+            connection.unanswered = connection.unanswered.saturating_add(1);
+            return true;
+        }
+        let receipts = session.received.get_or_insert_default();
         receipts.push(Receipt { packet_id, position: None, is_ready: false });
         true
     }

@@ -207,6 +207,16 @@ impl Shard {
         }
     }
 
+    /// Ends a session whose time without connection is over.
+    pub(crate) fn end_if_expired(&mut self, now: Time, index: u32) {
+        let Some(session) = self.clients.sessions.at(index) else { return };
+        let is_expired = session.expires_at().is_some_and(|deadline| deadline <= now);
+        if session.owner == NONE && is_expired {
+            self.clients.traffic.sessions_expired += 1;
+            self.end_session(now, index);
+        }
+    }
+
     pub(crate) fn look_at_connection(&mut self, now: Time, id: ConnectionId, deadline: Time) {
         let Some(connection) = self.clients.connections.live(id) else { return };
         connection.look_at = self.timers.insert(now, deadline, Timer::Connection(id));

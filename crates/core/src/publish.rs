@@ -96,7 +96,7 @@ impl Shard {
         if packet.qos == QoS::ExactlyOnce && self.is_received(id, packet.packet_id) {
             return Flow::Continue;
         }
-        if is_system(topic) {
+        if topic.is_reserved() && (is_system(topic) || !self.terms_of(id).reserved_topics) {
             return self.refuse_publish(now, id, packet, OldClients::AreAnswered);
         }
         match self.permit(id, Action::Publish, topic.as_str()) {
@@ -116,7 +116,7 @@ impl Shard {
         if topic.as_bytes().len() >= levels_max && topic.levels().count() > levels_max {
             return self.break_off(now, id, ReasonCode::TopicNameInvalid);
         }
-        if packet.qos == QoS::ExactlyOnce && !self.receive(id, packet.packet_id) {
+        if packet.qos != QoS::AtMostOnce && !self.receive(id, packet) {
             return self.break_off(now, id, ReasonCode::ReceiveMaximumExceeded);
         }
         if packet.retain {
@@ -260,6 +260,9 @@ impl Shard {
                 self.break_off(now, id, ReasonCode::NotAuthorized)
             }
             (_, Some(packet_id)) => {
+                if packet.qos == QoS::AtLeastOnce {
+                    connection.unanswered = connection.unanswered.saturating_add(1);
+                }
                 let kind = if packet.qos == QoS::ExactlyOnce {
                     AnswerKind::Refusal
                 } else {

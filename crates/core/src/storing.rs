@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bellbird_codec::{encode_puback, encode_pubcomp, encode_pubrec};
+use bellbird_codec::{Version, encode_puback, encode_pubcomp, encode_pubrec};
 
 use crate::clients::Addressing;
 use crate::connection::Parks;
@@ -53,6 +53,11 @@ impl Shard {
             }),
         };
         let Some((connection, version)) = to else { return };
+        if kind == AnswerKind::Puback
+            && let Some(found) = self.clients.connections.at(connection)
+        {
+            found.unanswered = found.unanswered.saturating_sub(1);
+        }
         let encode = match kind {
             AnswerKind::Puback => encode_puback,
             AnswerKind::Pubrec { .. } | AnswerKind::Refusal => encode_pubrec,
@@ -209,8 +214,15 @@ impl Shard {
 
     /// A publisher with as many messages under way as Receive Maximum allows has to wait.
     fn bound_releases(&mut self, id: ConnectionId, queue: u32) -> Flow {
-        let is_full = self.releases.len(queue) >= usize::from(self.terms_of(id).receive_max);
+        let receive_max = usize::from(self.terms_of(id).receive_max);
         let Some(connection) = self.clients.connections.live(id) else { return Flow::Continue };
+        // A client of 5.0 keeps to its Receive Maximum, or it is cut off: what it sends beyond it
+        // has to be read. What else waits in its queue is bounded all the same.
+        let waiting_max = match connection.version {
+            Version::V5 => receive_max * 2,
+            Version::V31 | Version::V311 => receive_max,
+        };
+        let is_full = self.releases.len(queue) >= waiting_max;
         if is_full {
             connection.parks.add(Parks::STORE);
         }

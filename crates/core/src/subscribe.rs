@@ -5,6 +5,9 @@ use bellbird_codec::{
     SubscribeOptions, Unsuback, Unsubscribe, Version,
 };
 
+use bellbird_topics::SubscriptionFilter;
+
+use crate::config::Terms;
 use crate::connection::{AppliedFor, Parks, Reply, ReplyKind, ReplyRef};
 use crate::contract::{Change, Event, Flow, Output, Subscriber};
 use crate::errand::{Errand, GroupName};
@@ -52,7 +55,8 @@ impl Shard {
     ) -> Flow {
         let subscription_id =
             packet.properties.subscription_identifier().and_then(SubscriptionId::new);
-        if let Some(reason) = self.not_offered(id, packet) {
+        let is_told = self.session_of(id).is_some_and(|(_, version)| version == Version::V5);
+        if let Some(reason) = self.not_offered(id, packet).filter(|_| is_told) {
             return self.break_off(now, id, reason);
         }
         // All questions first: the packet may be handed in again after each answer.
@@ -132,18 +136,7 @@ impl Shard {
         if packet.properties.subscription_identifier().is_some() && !terms.subscription_ids {
             return Some(ReasonCode::SubscriptionIdentifiersNotSupported);
         }
-        let (wildcards, shared) = (terms.wildcards, terms.shared);
-        packet.filters.iter().find_map(|item| {
-            let filter = item.filter.ok()?;
-            if filter.group.is_some() && item.options.no_local {
-                return Some(ReasonCode::ProtocolError); // [MQTT-3.8.3-4]
-            }
-            if filter.group.is_some() && !shared {
-                return Some(ReasonCode::SharedSubscriptionsNotSupported);
-            }
-            let is_wild = filter.filter.has_wildcards();
-            (is_wild && !wildcards).then_some(ReasonCode::WildcardSubscriptionsNotSupported)
-        })
+        packet.filters.iter().find_map(|item| not_granted(&item.filter.ok()?, terms))
     }
 
     /// Grants one filter of a SUBSCRIBE, or says why not.
@@ -157,6 +150,10 @@ impl Shard {
         let item = &asked.item;
         let Ok(filter) = &item.filter else { return Err(ReasonCode::TopicFilterInvalid) };
         let terms = self.terms_of(id);
+        // Clients of 5.0 were told before, and do not come here with it.
+        if let Some(reason) = not_granted(filter, terms) {
+            return Err(reason);
+        }
         let plus = filter.filter.levels().filter(|level| *level == "+").count();
         let levels = filter.filter.levels().count();
         if plus > terms.filter_plus_max || levels > terms.topic_levels_max {
@@ -345,6 +342,15 @@ fn encode_reply(reply: &Reply, version: Version, out: &mut Vec<u8>) {
         ReplyKind::Unsuback => Packet::Unsuback(Unsuback { packet_id, properties, codes }),
     };
     packet.encode(version, out);
+}
+
+/// Why filters like this one are not granted at this listener.
+fn not_granted(filter: &SubscriptionFilter<'_>, terms: &Terms) -> Option<ReasonCode> {
+    if filter.group.is_some() && !terms.shared {
+        return Some(ReasonCode::SharedSubscriptionsNotSupported);
+    }
+    let is_wild = filter.filter.has_wildcards();
+    (is_wild && !terms.wildcards).then_some(ReasonCode::WildcardSubscriptionsNotSupported)
 }
 
 /// The only return code of 3.1.1 for a refused filter [MQTT-3.9.3-2].

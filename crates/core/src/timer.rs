@@ -1,6 +1,6 @@
 //! One coarse, lazy wheel per shard: no timer operation per packet.
 //!
-//! An entry is looked at when its second comes and goes back in if it turns out to be early:
+//! An entry is looked at when its tick comes and goes back in if it turns out to be early:
 //! something may happen late, never early.
 
 use crate::identity::{ConnectionId, Holder, Time};
@@ -14,66 +14,68 @@ pub(crate) enum Timer {
     Session(u32, Holder),
 }
 
-/// Deadlines by the second.
+/// Deadlines by the tick.
 #[derive(Debug)]
 pub(crate) struct Wheel {
     buckets: Vec<Vec<Timer>>,
-    /// The last second that was looked at.
-    second: u64,
+    /// The last tick that was looked at.
+    tick: u64,
     entries: usize,
-    /// The next second that has entries, or one before it.
+    /// The next tick that has entries, or one before it.
     next: u64,
 }
 
 impl Wheel {
     pub(crate) fn new() -> Self {
-        Self { buckets: vec![Vec::new(); BUCKETS], second: 0, entries: 0, next: u64::MAX }
+        Self { buckets: vec![Vec::new(); BUCKETS], tick: 0, entries: 0, next: u64::MAX }
     }
 
     /// Has `timer` looked at not before `deadline`, or at the wheel's horizon if that is sooner.
     /// Returns when: the owner keeps it, and takes an earlier look for one of an older insertion.
     pub(crate) fn insert(&mut self, now: Time, deadline: Time, timer: Timer) -> Time {
         if self.entries == 0 {
-            self.second = now.0 / 1000;
+            self.tick = now.0 / TICK_MS;
         }
-        let due = deadline.0.div_ceil(1000);
-        let horizon = self.second + BUCKETS as u64 - 1;
-        let second = due.clamp(self.second + 1, horizon);
-        self.bucket(second).push(timer);
+        let due = deadline.0.div_ceil(TICK_MS);
+        let horizon = self.tick + BUCKETS as u64 - 1;
+        let tick = due.clamp(self.tick + 1, horizon);
+        self.bucket(tick).push(timer);
         self.entries += 1;
-        self.next = self.next.min(second);
-        Time(second * 1000)
+        self.next = self.next.min(tick);
+        Time(tick * TICK_MS)
     }
 
     /// Moves what may be due into `due`.
     pub(crate) fn advance(&mut self, now: Time, due: &mut impl Extend<Timer>) {
-        let until = now.0 / 1000;
-        while self.second < until && self.entries > 0 {
-            self.second += 1;
-            let second = self.second;
-            let bucket = std::mem::take(self.bucket(second));
+        let until = now.0 / TICK_MS;
+        while self.tick < until && self.entries > 0 {
+            self.tick += 1;
+            let tick = self.tick;
+            let bucket = std::mem::take(self.bucket(tick));
             self.entries -= bucket.len();
             due.extend(bucket);
         }
-        if self.next <= self.second {
-            let ahead = self.second + 1..self.second + BUCKETS as u64;
-            let next = ahead.clone().find(|second| !self.bucket(*second).is_empty());
+        if self.next <= self.tick {
+            let ahead = self.tick + 1..self.tick + BUCKETS as u64;
+            let next = ahead.clone().find(|tick| !self.bucket(*tick).is_empty());
             self.next = next.unwrap_or(u64::MAX);
         }
     }
 
     /// When to call [`Wheel::advance`] next.
     pub(crate) fn next(&self) -> Option<Time> {
-        (self.entries > 0).then(|| Time(self.next * 1000))
+        (self.entries > 0).then(|| Time(self.next * TICK_MS))
     }
 
-    fn bucket(&mut self, second: u64) -> &mut Vec<Timer> {
-        let index = usize::try_from(second % BUCKETS as u64).expect("fewer buckets than addresses");
+    fn bucket(&mut self, tick: u64) -> &mut Vec<Timer> {
+        let index = usize::try_from(tick % BUCKETS as u64).expect("fewer buckets than addresses");
         &mut self.buckets[index]
     }
 }
 
-/// The horizon in seconds: longer waits are looked at once in this time.
+/// Fine enough for a Keep Alive of one second, coarse enough to wake seldom.
+const TICK_MS: u64 = 250;
+/// The horizon in ticks: longer waits are looked at once in this time.
 const BUCKETS: usize = 512;
 
 #[cfg(test)]
@@ -94,13 +96,14 @@ mod tests {
             let expected: Vec<_> = expected.iter().map(|index| timer(*index)).collect();
             assert_eq!(due, expected, "at {now}");
         };
-        check(&mut wheel, 1_000_999, &[]);
-        check(&mut wheel, 1_001_000, &[0, 1]);
-        check(&mut wheel, 1_002_000, &[2]);
-        assert_eq!(wheel.next(), Some(Time(1_004_000)));
-        check(&mut wheel, 1_004_000, &[3]);
+        check(&mut wheel, 1_000_749, &[]);
+        check(&mut wheel, 1_000_750, &[0, 1]);
+        check(&mut wheel, 1_001_249, &[]);
+        check(&mut wheel, 1_001_250, &[2]);
+        assert_eq!(wheel.next(), Some(Time(1_003_500)));
+        check(&mut wheel, 1_003_500, &[3]);
         // The far one comes up at the horizon, to be put in again by its owner.
-        check(&mut wheel, 1_000_000 + 511_000, &[4]);
+        check(&mut wheel, 1_000_500 + 511 * TICK_MS, &[4]);
         assert_eq!(wheel.next(), None);
     }
 }

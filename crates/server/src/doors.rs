@@ -3,7 +3,7 @@
 use std::fs::{File, Permissions};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
@@ -12,6 +12,44 @@ use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::listen::ListenError;
 
+/// Where the control socket of a data directory is, for those who bind it and who connect to it.
+#[derive(Debug)]
+pub struct ControlPath {
+    path: PathBuf,
+    /// The directory, if the system's addresses have no room for its path.
+    shortcut: Option<File>,
+}
+
+impl ControlPath {
+    /// The path in this data directory. An error if it is too long and there is no way round.
+    pub fn of(data: &Path) -> io::Result<Self> {
+        let path = data.join(FILE_NAME);
+        let bytes = path.as_os_str().len();
+        if bytes <= PATH_BYTES_MAX {
+            return Ok(Self { path, shortcut: None });
+        }
+        let directory = File::open(data)?;
+        if !Path::new(OPEN_FILES).is_dir() {
+            let text = format!(
+                "its path has {bytes} bytes and the system takes at most {PATH_BYTES_MAX}; choose \
+                 a data directory with a shorter path"
+            );
+            return Err(io::Error::new(io::ErrorKind::InvalidFilename, text));
+        }
+        Ok(Self { path, shortcut: Some(directory) })
+    }
+
+    /// For the system, good as long as this value lives.
+    pub fn address(&self) -> PathBuf {
+        match &self.shortcut {
+            Some(directory) => {
+                [OPEN_FILES, &directory.as_raw_fd().to_string(), FILE_NAME].iter().collect()
+            }
+            None => self.path.clone(),
+        }
+    }
+}
+
 /// The control socket of a data directory. Dropping it removes the file.
 #[derive(Debug)]
 pub struct ControlSocket {
@@ -19,19 +57,13 @@ pub struct ControlSocket {
     socket: UnixListener,
 }
 
-/// Where the control socket of this data directory is, or why it cannot be.
-pub fn control_path(data: &Path) -> Result<PathBuf, ControlError> {
-    let path = data.join("control.sock");
-    let bytes = path.as_os_str().len();
-    if bytes > PATH_BYTES_MAX { Err(ControlError::TooLong { path, bytes }) } else { Ok(path) }
-}
-
 impl ControlSocket {
     /// Binds the socket for its owner alone. The caller has the lock of the data directory: a
     /// socket that is there belongs to a process that has ended.
     pub fn bind(data: &Path) -> Result<Self, ControlError> {
-        let path = control_path(data)?;
+        let path = data.join(FILE_NAME);
         let bind = || {
+            let place = ControlPath::of(data)?;
             match std::fs::remove_file(&path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 Ok(()) | Err(_) => {}
@@ -42,7 +74,7 @@ impl ControlSocket {
             let socket = File::from(OwnedFd::from(socket));
             socket.set_permissions(Permissions::from_mode(OWNER_ONLY))?;
             let socket = Socket::from(OwnedFd::from(socket));
-            socket.bind(&SockAddr::unix(&path)?)?;
+            socket.bind(&SockAddr::unix(place.address())?)?;
             std::fs::set_permissions(&path, Permissions::from_mode(OWNER_ONLY))?;
             socket.set_nonblocking(true)?;
             socket.listen(BACKLOG)?;
@@ -50,7 +82,7 @@ impl ControlSocket {
         };
         match bind() {
             Ok(socket) => Ok(Self { path, socket }),
-            Err(source) => Err(ControlError::Bind { path, source }),
+            Err(source) => Err(ControlError { path, source }),
         }
     }
 
@@ -82,54 +114,33 @@ pub fn bind_metrics(address: SocketAddr) -> Result<TcpListener, ListenError> {
 
 /// Why there is no control socket.
 #[derive(Debug)]
-#[non_exhaustive]
-pub enum ControlError {
-    /// The system's addresses have no room for the path.
-    TooLong {
-        /// Of the socket.
-        path: PathBuf,
-        /// Its length.
-        bytes: usize,
-    },
-    /// The system refused.
-    Bind {
-        /// Of the socket.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
+pub struct ControlError {
+    path: PathBuf,
+    source: io::Error,
 }
 
 impl std::fmt::Display for ControlError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::TooLong { path, bytes } => write!(
-                f,
-                "the control socket {} has a path of {bytes} bytes, and the system takes at most \
-                 {PATH_BYTES_MAX}: choose a data directory with a shorter path, or give it as a \
-                 relative one",
-                path.display()
-            ),
-            Self::Bind { path, source } => write!(
-                f,
-                "cannot create the control socket {}: {source}; see that the data directory is \
-                 writable and on a file system that has sockets",
-                path.display()
-            ),
-        }
+        let Self { path, source } = self;
+        let path = path.display();
+        write!(
+            f,
+            "cannot create the control socket {path}: {source}; see that the data directory is \
+             writable and on a file system that has sockets"
+        )
     }
 }
 
 impl std::error::Error for ControlError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::TooLong { .. } => None,
-            Self::Bind { source, .. } => Some(source),
-        }
+        Some(&self.source)
     }
 }
 
 const OWNER_ONLY: u32 = 0o600;
+const FILE_NAME: &str = "control.sock";
+/// Where a process finds the files it has open, by their numbers.
+const OPEN_FILES: &str = "/proc/self/fd";
 /// `sun_path` has 108 bytes on Linux, the last of them 0.
 const PATH_BYTES_MAX: usize = 107;
 /// Operators and scrapers come one by one.
@@ -137,14 +148,24 @@ const BACKLOG: i32 = 64;
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::net::UnixStream;
+
     use super::*;
 
     #[test]
-    fn a_long_path_is_told_with_its_remedy() {
-        let room = PATH_BYTES_MAX - "/control.sock".len();
-        assert!(control_path(Path::new(&"x".repeat(room))).is_ok());
-        let refused = control_path(Path::new(&"x".repeat(room + 1))).unwrap_err().to_string();
-        assert!(refused.contains("108 bytes"), "{refused}");
-        assert!(refused.contains("shorter path"), "{refused}");
+    fn a_long_path_is_reached_through_its_directory() {
+        let deep = std::env::temp_dir().join(format!("bellbird-{}", std::process::id()));
+        for name_bytes in [1, 60, 200] {
+            let data = deep.join("x".repeat(name_bytes)).join("y".repeat(name_bytes));
+            std::fs::create_dir_all(&data).unwrap();
+            let socket = ControlSocket::bind(&data).unwrap();
+            let mode = std::fs::metadata(data.join("control.sock")).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, OWNER_ONLY);
+            let place = ControlPath::of(&data).unwrap();
+            UnixStream::connect(place.address()).unwrap();
+            drop(socket);
+            assert!(!data.join("control.sock").exists());
+        }
+        std::fs::remove_dir_all(deep).unwrap();
     }
 }

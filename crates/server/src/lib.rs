@@ -25,7 +25,7 @@ pub use authenticator::Authenticator;
 pub use census::Counts;
 pub use committer::Durability;
 pub use control::{Bookmark, Control, Status, Trouble};
-pub use doors::{ControlError, ControlSocket, bind_metrics, control_path};
+pub use doors::{ControlError, ControlPath, ControlSocket, bind_metrics};
 pub use listen::{ListenError, Listener};
 pub use node::{Node, NodeError, Settings, StartReport, Summary};
 pub use query::{Client, Depth};

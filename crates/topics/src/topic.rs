@@ -56,7 +56,7 @@ impl<'a> TopicName<'a> {
     }
 
     /// Whether wildcards in the first level pass it by [MQTT-4.7.2-1].
-    pub(crate) fn is_reserved(self) -> bool {
+    pub fn is_reserved(self) -> bool {
         self.0.starts_with('$')
     }
 }

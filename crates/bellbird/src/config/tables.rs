@@ -84,6 +84,8 @@ pub(crate) const TERMS: &[Setting<Terms>] = &[
         "Whether shared subscriptions are granted, announced to clients of 5.0 as Shared Subscription Available."),
     setting!("subscription_ids" => subscription_ids, Kind::Flag, "", Live,
         "Whether subscription identifiers are, announced to clients of 5.0 as Subscription Identifiers Available."),
+    setting!("reserved_topics" => reserved_topics, Kind::Flag, "", Live,
+        "Whether clients may publish to topics that begin with `$`, which the standard leaves to servers. `$SYS` is the broker's own in any case."),
     setting!("topic_levels_max" => topic_levels_max, number(1, 128), "levels", Live,
         "Levels of a topic or a filter."),
     setting!("filter_plus_max" => filter_plus_max, number(0, 127), "levels", Live,

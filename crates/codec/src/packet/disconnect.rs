@@ -63,7 +63,8 @@ impl<'a> Auth<'a> {
         let mut reader = Reader::new(body);
         let code = if reader.is_empty() { 0 } else { reader.byte()? };
         let reason = Carrier::Auth.check(code, sender)?; // [MQTT-3.15.2-1]
-        if body.is_empty() {
+        // Whether a method may be missing is for the session to say: it knows if there is one.
+        if reader.is_empty() {
             return Ok(Self { reason, properties: Properties::default() });
         }
         let properties = Properties::read(&mut reader, Version::V5, Place::Auth, sender)?;

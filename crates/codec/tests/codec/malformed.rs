@@ -340,7 +340,6 @@ const ROWS: &[Row] = &[
     (NEW, Server, "E0 07 00 05 11 00 00 00 01", Protocol, "MQTT-3.14.2-2"),
     (NEW, Client, "E0 05 00 03 1C 00 00", Malformed, "2.2.2.2"),
     (NEW, Client, "F0 00", Protocol, "2.4"),
-    (NEW, Client, "F0 01 18", Malformed, "4.13.1"),
     (NEW, Client, "F0 03 18 00 00", Malformed, "4.13.1"),
 ];
 

@@ -2,7 +2,8 @@
 
 use bellbird_codec::QoS::{AtLeastOnce, AtMostOnce, ExactlyOnce};
 use bellbird_codec::Version::{V5, V311};
-use bellbird_core::Cause;
+use bellbird_core::permit::Gate;
+use bellbird_core::{Cause, Config};
 
 use crate::on_each;
 use crate::support::{Answer, Node, Publish};
@@ -58,12 +59,32 @@ fn nobody_else_says_it() {
                 node.answer(client, Answer::Pubrel, 2);
                 node.expect(client, &["pubcomp 2 0"]);
             }
-            node.publish(client, &Publish::new("$SYSTEM/a", "free").qos1(3));
             node.cut(client);
         }
         assert_eq!(node.traffic().publishes_refused, 6);
         node.expect(reader, &[]);
     });
+}
+
+/// [MQTT-4.7.2-1], and what a listener may say otherwise; `$SYS` stays the broker's own.
+#[test]
+fn other_topics_with_a_dollar_are_free_if_so_configured() {
+    for reserved_topics in [false, true] {
+        let mut config = Config::default();
+        config.listeners[0].reserved_topics = reserved_topics;
+        let mut node = Node::with(config, Gate::default(), &[]);
+        let client = node.connect("c", V5, true);
+        node.subscribe(client, "$SYSTEM/#", AtMostOnce);
+        node.forget(client);
+        node.publish(client, &Publish::new("$SYSTEM/a", "x").qos1(1));
+        node.publish(client, &Publish::new("$SYS/a", "y").qos1(2));
+        let answers: &[&str] = if reserved_topics {
+            &["$SYSTEM/a=x", "puback 1 0", "puback 2 135"]
+        } else {
+            &["puback 1 135", "puback 2 135"]
+        };
+        node.expect(client, answers);
+    }
 }
 
 #[test]
