@@ -86,8 +86,11 @@ impl World {
                 self.links[link].watch.resent = known.place;
             }
         }
-        // After a restart it may have been sent before and may not.
-        let may_be_dup = self.lives[life].durable && self.lives[life].node < node;
+        // After a restart it may have been sent before and may not; and so if nobody could tell for
+        // a while whether the session goes on.
+        let found = &self.lives[life];
+        let may_be_dup = found.durable && (found.node < node || found.is_vague);
+        let is_old = again || (found.is_vague && publish.dup);
         if again != publish.dup && (again || !may_be_dup) {
             self.fail(format!("link {link}: packet id {id} with DUP {}", publish.dup));
         }
@@ -98,7 +101,7 @@ impl World {
         let progress = Progress::Sent;
         let outstanding = Outstanding { message: number, link, place, node, is_exact, progress };
         self.lives[life].outstanding.insert(id, outstanding);
-        again
+        is_old
     }
 
     /// Topic, payload and flags are the publisher's.
