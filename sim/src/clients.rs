@@ -68,6 +68,7 @@ impl World {
             keep_alive_secs: *self.rng.pick(&[0, 0, 0, 20, 300]),
             receive_max: if is_v5 && small { *self.rng.pick(&[1, 3]) } else { u16::MAX },
             max_packet_bytes: if is_v5 && small { *self.rng.pick(&[90, 300]) } else { u32::MAX },
+            topic_alias_max: if is_v5 { *self.rng.pick(&[0, 0, 2, 9]) } else { 0 },
         }
     }
 
@@ -80,6 +81,9 @@ impl World {
             }
             if asked.receive_max < u16::MAX {
                 properties.push(Property::ReceiveMaximum(asked.receive_max));
+            }
+            if asked.topic_alias_max > 0 {
+                properties.push(Property::TopicAliasMaximum(asked.topic_alias_max));
             }
             if asked.max_packet_bytes < u32::MAX {
                 properties.push(Property::MaximumPacketSize(asked.max_packet_bytes));
@@ -176,7 +180,9 @@ impl World {
                 filters.push((filter, options));
             }
         }
-        self.subscribe(client, link, &filters);
+        let id = is_v5 && self.rng.chance(50);
+        let id = id.then(|| *self.rng.pick(&[1, 2, 3, 200, 268_435_455]));
+        self.subscribe(client, link, &filters, id);
     }
 
     pub(crate) fn subscribe(
@@ -184,15 +190,20 @@ impl World {
         client: usize,
         link: usize,
         filters: &[(&str, SubscribeOptions)],
+        id: Option<u32>,
     ) {
+        let mut properties = PropertyBuffer::new();
+        if let Some(id) = id {
+            properties.push(Property::SubscriptionIdentifier(id));
+        }
+        let properties = properties.as_properties();
         let mut buffer = SubscribeBuffer::new();
         for (filter, options) in filters {
             buffer.push(filter, *options);
         }
         let Some(packet_id) = PacketId::new(self.clients[client].packet_id()) else { return };
         let filters = buffer.as_filters();
-        let packet =
-            Packet::Subscribe(Subscribe { packet_id, properties: Properties::EMPTY, filters });
+        let packet = Packet::Subscribe(Subscribe { packet_id, properties, filters });
         packet.encode(self.clients[client].version, &mut self.links[link].up);
     }
 
@@ -270,7 +281,13 @@ impl World {
         match packet {
             Packet::Connack(connack) if connack.code == 0 => {
                 self.clients[client].connected = true;
-                self.resume_exchanges(client, link, connack.session_present);
+                self.links[link].alias_max = connack.properties.topic_alias_maximum().unwrap_or(0);
+                let is_present = match self.clients[client].version {
+                    // It keeps its sessions, and knows without being told.
+                    Version::V31 => self.links[link].watch.is_resumed,
+                    Version::V311 | Version::V5 => connack.session_present,
+                };
+                self.resume_exchanges(client, link, is_present);
             }
             Packet::Connack(_) | Packet::Disconnect(_) => self.leave(client),
             Packet::Publish(publish) => self.understand_publish(client, link, publish),

@@ -1,6 +1,7 @@
 //! Each PUBLISH the broker writes, held against what was published and subscribed.
 
 use bellbird_codec::{Publish, QoS, Version};
+use bellbird_topics::TopicName;
 
 use crate::exact::Progress;
 use crate::life::Outstanding;
@@ -17,6 +18,8 @@ impl World {
 
     /// The broker wrote a PUBLISH to a client.
     pub(crate) fn delivered(&mut self, link: usize, publish: &Publish<'_>) {
+        let Some(topic) = self.named(link, publish) else { return };
+        let publish = &Publish { topic: TopicName::parse(&topic).ok(), ..*publish };
         self.stats.deliveries += 1;
         let number = self.number_in(publish.payload);
         let id = publish.packet_id.map(|id| id.value());
@@ -42,6 +45,7 @@ impl World {
             Some(number) => {
                 if self.check_content(link, number, publish) {
                     self.check_right(link, life, number, publish);
+                    self.check_identifiers(link, life, number, publish);
                     let is_first = !self.lives[life].got.contains_key(&number);
                     self.check_doubles(link, life, number, publish, is_again);
                     self.check_order(link, life, number, publish, is_first);
@@ -237,8 +241,10 @@ impl World {
             return;
         }
         let in_life = self.lives[life].order.insert(key, place);
-        // What a limit dropped may come back after a crash, behind what was delivered then.
-        if in_life.is_some_and(|before| before > place) && self.dropped_by_limits() == 0 {
+        // What a limit dropped, or what expired after its packet id was recorded, may come back after
+        // a crash, behind what was delivered then.
+        let may_come_back = self.dropped_by_limits() > 0 || self.messages[number].expires;
+        if in_life.is_some_and(|before| before > place) && !may_come_back {
             self.fail(format!(
                 "link {link}: message {number} of link {} first after a younger one",
                 key.0

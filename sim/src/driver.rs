@@ -126,6 +126,13 @@ impl World {
         if self.plant == Some(Plant::AppliedBeforeView) && is_subscription {
             self.node.applied[shard].push_back((ticket, 0));
         }
+        if self.plant == Some(Plant::IdentifierLost) && self.rng.chance(30) {
+            for change in &mut changes {
+                if let Change::Subscribe { granted, .. } = change {
+                    granted.id = None;
+                }
+            }
+        }
         if self.plant == Some(Plant::UnsubscribeLost) && self.rng.chance(30) {
             changes.retain(|change| !matches!(change, Change::Unsubscribe { .. }));
         }
@@ -300,11 +307,24 @@ impl World {
         packet: &Packet<'_>,
     ) -> Flow {
         self.handing_in(link, packet);
-        let flow = self.feed(shard, Input::Packet { connection, packet });
+        let flow = match self.mix_aliases(packet) {
+            Some(bytes) => self.hand_in_bytes(shard, connection, &bytes),
+            None => self.feed(shard, Input::Packet { connection, packet }),
+        };
         if flow != Flow::Again {
             self.taken(link, packet);
         }
         flow
+    }
+
+    fn hand_in_bytes(&mut self, shard: usize, connection: ConnectionId, bytes: &[u8]) -> Flow {
+        let version = self.node.shards[shard].version(connection);
+        match decode(bytes, version, u32::MAX) {
+            Ok(Decoded::Packet { packet, .. }) => {
+                self.feed(shard, Input::Packet { connection, packet: &packet })
+            }
+            Ok(Decoded::Incomplete { .. }) | Err(_) => Flow::Continue,
+        }
     }
 
     /// Writes some bytes of the outbox to the network.

@@ -85,6 +85,7 @@ impl World {
                 if let Some(turn) = self.turn.filter(|turn| turn.kind == Kind::Connect) {
                     let client = self.links[turn.link].client;
                     self.clients[client].holder = Some(holder);
+                    self.links[turn.link].watch.is_resumed = true;
                 }
             }
             Operation::Sending { position, packet_id } => {

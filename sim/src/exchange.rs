@@ -94,6 +94,8 @@ impl World {
     /// Puts a PUBLISH on its way.
     pub(crate) fn send_message(&mut self, client: usize, link: usize, number: usize, dup: bool) {
         let version = self.clients[client].version;
+        let topic = self.messages[number].topic;
+        let alias = self.choose_alias(client, link, topic);
         let message = &mut self.messages[number];
         if dup && message.refused {
             // The client never heard of the refusal; it may be taken now.
@@ -107,13 +109,16 @@ impl World {
                     crate::shape::MESSAGE_SECS,
                 ));
             }
+            if let Some((alias, _)) = alias {
+                properties.push(bellbird_codec::Property::TopicAlias(alias));
+            }
             properties.push(bellbird_codec::Property::UserProperty("n", &text));
         }
         let parts = PublishParts {
             dup,
             qos: crate::delivery::qos_of(message.qos),
             retain: message.retain,
-            topic: message.topic,
+            topic: if alias.is_some_and(|(_, is_known)| is_known) { "" } else { topic },
             packet_id: message.packet_id,
             properties: properties.as_properties().raw(),
             payload: &message.payload,

@@ -127,7 +127,7 @@ impl World {
             retain_handling: RetainHandling::SendAlways,
         };
         if let Some(link) = self.clients[client].link {
-            self.subscribe(client, link, &[("#", options), ("$x/#", options)]);
+            self.subscribe(client, link, &[("#", options), ("$x/#", options)], None);
         }
         self.calm();
         self.leave(client);
@@ -195,5 +195,6 @@ fn plain(version: Version, clean_start: bool) -> Asked {
         keep_alive_secs: 0,
         receive_max: u16::MAX,
         max_packet_bytes: u32::MAX,
+        topic_alias_max: 0,
     }
 }

@@ -12,6 +12,7 @@ mod finale;
 mod life;
 mod lifecycle;
 mod link;
+mod names;
 mod plant;
 mod rng;
 mod run;

@@ -51,6 +51,8 @@ pub(crate) enum Presence {
 pub(crate) struct Period {
     pub(crate) filter: String,
     pub(crate) options: SubscribeOptions,
+    /// Its identifier.
+    pub(crate) id: Option<u32>,
     pub(crate) link: usize,
     pub(crate) requested: u64,
     pub(crate) acknowledged: Option<u64>,
@@ -150,6 +152,7 @@ impl Life {
         &mut self,
         filter: &str,
         options: SubscribeOptions,
+        id: Option<u32>,
         link: usize,
         tick: u64,
     ) {
@@ -166,6 +169,7 @@ impl Life {
         self.periods.push(Period {
             filter: filter.to_owned(),
             options,
+            id,
             link,
             requested: tick,
             acknowledged: None,
@@ -213,26 +217,18 @@ impl Life {
 
     /// The QoS that is owed for sure, if any.
     pub(crate) fn owed(&self, message: &Message, own: bool) -> Option<QoS> {
-        let (from, until) = (message.handed?, message.matched?);
+        let until = message.matched?;
         let owed = |period: &Period| {
-            if !covers(&period.filter, message.topic) || (own && period.options.no_local) {
+            if !period.covers_surely(message) || (own && period.options.no_local) {
                 return None;
             }
-            let acknowledged = period.acknowledged?;
-            let is_active =
-                acknowledged < from || (period.link == message.link && period.requested < from);
-            let goes_on = period.end_requested.is_none_or(|end| end > until)
-                && period.ended.is_none_or(|end| end > until);
-            let qos = match period.replaced {
+            match period.replaced {
                 Some((at, other)) if at <= until => {
-                    if own && other.no_local {
-                        return None;
-                    }
-                    period.options.qos.min(other.qos)
+                    let is_barred = own && other.no_local;
+                    (!is_barred).then_some(period.options.qos.min(other.qos))
                 }
-                Some(_) | None => period.options.qos,
-            };
-            (is_active && goes_on).then_some(qos)
+                Some(_) | None => Some(period.options.qos),
+            }
         };
         self.periods.iter().filter_map(owed).max()
     }
@@ -240,13 +236,8 @@ impl Life {
     /// What may be delivered of a message.
     pub(crate) fn allowed(&self, message: &Message, own: bool) -> Allowed {
         let mut allowed = Allowed { lowest: self.owed(message, own), ..Allowed::default() };
-        let (Some(from), Some(until)) = (message.handed, message.matched) else { return allowed };
         for period in &self.periods {
-            let is_possible = period.requested <= until
-                && !period.refused
-                && period.ended.is_none_or(|end| end >= from)
-                && covers(&period.filter, message.topic);
-            if is_possible {
+            if period.may_cover(message) {
                 let qos = period.options.qos;
                 allowed.highest = allowed.highest.max(Some(qos));
                 allowed.may_retain |= period.options.retain_as_published;
@@ -265,6 +256,30 @@ impl Life {
                 && qos == granted.min(published)
                 && covers(&period.filter, topic)
         })
+    }
+}
+
+impl Period {
+    /// Whether it stood all the time in which the message may have been matched, unless another
+    /// SUBSCRIBE replaced it.
+    pub(crate) fn covers_surely(&self, message: &Message) -> bool {
+        let (Some(from), Some(until)) = (message.handed, message.matched) else { return false };
+        let is_active = self.acknowledged.is_some_and(|acknowledged| {
+            acknowledged < from || (self.link == message.link && self.requested < from)
+        });
+        is_active
+            && self.end_requested.is_none_or(|end| end > until)
+            && self.ended.is_none_or(|end| end > until)
+            && covers(&self.filter, message.topic)
+    }
+
+    /// Whether the message may have been matched while it stood.
+    pub(crate) fn may_cover(&self, message: &Message) -> bool {
+        let (Some(from), Some(until)) = (message.handed, message.matched) else { return false };
+        self.requested <= until
+            && !self.refused
+            && self.ended.is_none_or(|end| end >= from)
+            && covers(&self.filter, message.topic)
     }
 }
 

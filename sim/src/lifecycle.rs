@@ -76,6 +76,13 @@ impl World {
         }
         watch.open = true;
         let expected = watch.expected;
+        let was_said = session_present;
+        let is_31 = self.links[link].asked.version == Version::V31;
+        let watch = &self.links[link].watch;
+        let session_present = if is_31 { watch.is_resumed } else { session_present };
+        if is_31 && was_said {
+            self.fail(format!("link {link} of 3.1 was told session present"));
+        }
         self.line(format_args!("  connack link {link} present {session_present} {expected:?}"));
         self.stats.connects += 1;
         self.stats.resumed += u64::from(session_present);
@@ -151,7 +158,7 @@ impl World {
             found.watch.taken_over = false;
             let says = found.watch.goodbye;
             let is_told = !found.watch.open
-                || found.asked.version == Version::V311
+                || found.asked.version != Version::V5
                 || says == Some(ReasonCode::SessionTakenOver.value());
             if !is_told || !found.closing {
                 self.fail(format!("link {other} was taken over and told {says:?}"));

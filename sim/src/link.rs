@@ -29,6 +29,9 @@ pub(crate) struct Link {
     pub(crate) closing: bool,
     /// Bytes of the outbox that were looked at.
     pub(crate) seen: usize,
+    /// Topics that the client's aliases stand for, and how many it may use.
+    pub(crate) aliases: BTreeMap<u16, &'static str>,
+    pub(crate) alias_max: u16,
     /// The driver's count of what it handed in.
     pub(crate) watch: Watch,
 }
@@ -55,6 +58,11 @@ pub(crate) struct Watch {
     pub(crate) promises: BTreeMap<(Kind, u16), Promise>,
     /// SUBSCRIBE packets taken and not answered.
     pub(crate) subscribing: BTreeMap<u16, Vec<(String, SubscribeOptions)>>,
+    /// Topics that the broker's aliases stand for.
+    pub(crate) aliases: BTreeMap<u16, String>,
+    /// What the log was told about the session, for a client that is not told: 3.1 has no
+    /// "session present".
+    pub(crate) is_resumed: bool,
     pub(crate) unsubscribing: BTreeMap<u16, Vec<String>>,
     /// PUBREL packets taken and not answered.
     pub(crate) releasing: Vec<u16>,
@@ -97,6 +105,7 @@ pub(crate) struct Asked {
     pub(crate) keep_alive_secs: u16,
     pub(crate) receive_max: u16,
     pub(crate) max_packet_bytes: u32,
+    pub(crate) topic_alias_max: u16,
 }
 
 impl Link {
@@ -115,6 +124,8 @@ impl Link {
             announced: false,
             closing: false,
             seen: 0,
+            aliases: BTreeMap::new(),
+            alias_max: 0,
             watch: Watch::default(),
         }
     }

@@ -54,11 +54,17 @@ pub enum Plant {
     ReceivedChanged,
     /// The packet id of a retained message never reaches the log.
     HoldingLost,
+    /// An alias of a client is taken for another one.
+    AliasMixed,
+    /// The identifier of a subscription never reaches the view.
+    IdentifierLost,
+    /// The identifiers of a delivery never reach the log.
+    IdentifiersForgotten,
 }
 
 impl Plant {
     /// All of them.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 26] = [
         Self::StoredBeforeSync,
         Self::HolderMissing,
         Self::AppliedBeforeView,
@@ -82,6 +88,9 @@ impl Plant {
         Self::ReceivedLost,
         Self::ReceivedChanged,
         Self::HoldingLost,
+        Self::AliasMixed,
+        Self::IdentifierLost,
+        Self::IdentifiersForgotten,
     ];
 }
 
@@ -94,6 +103,11 @@ impl World {
             && self.rng.chance(20)
         {
             append.holders.pop();
+        }
+        if let Record::Append(append) = record
+            && plant == Plant::IdentifiersForgotten
+        {
+            append.holders.iter_mut().for_each(|delivery| delivery.ids = [].into_iter().collect());
         }
         if let Record::Append(append) = record
             && self.rng.chance(20)

@@ -23,7 +23,7 @@ impl World {
     pub(crate) fn new(seed: u64, setup: &Setup) -> Self {
         let mut rng = Rng::new(seed);
         let shape = Shape::new(&mut rng, setup.shards);
-        let versions = [Version::V311, Version::V5];
+        let versions = [Version::V31, Version::V311, Version::V5, Version::V5];
         let clients = (0..shape.clients)
             .map(|index| Client::new(format!("c{index}"), *rng.pick(&versions)))
             .collect();

@@ -42,6 +42,8 @@ stats! {
     owed "Pairs of message and session that were checked at the end.",
     subscribes "SUBACK packets.",
     unsubscribes "UNSUBACK packets.",
+    aliases "Topics said by an alias.",
+    identifiers "Subscription identifiers in deliveries.",
     letters "Letters between shards.",
     moves "Connections moved to their home.",
     takeovers "Connections taken over.",

@@ -115,8 +115,9 @@ impl World {
                     .map(|item| (item.text.to_owned(), item.options))
                     .collect();
                 if let Some(life) = life {
+                    let id = subscribe.properties.subscription_identifier();
                     for (filter, options) in &items {
-                        self.lives[life].subscribe(filter, *options, link, tick);
+                        self.lives[life].subscribe(filter, *options, id, link, tick);
                     }
                 }
                 let id = subscribe.packet_id.value();

@@ -75,7 +75,7 @@ fn seeds_that_found_something() {
     }
 }
 
-const FOUND: [(u64, usize, StoreKind); 31] = [
+const FOUND: [(u64, usize, StoreKind); 32] = [
     (34, 2, StoreKind::Streams),
     (70, 2, StoreKind::Log),
     (14, 4, StoreKind::Streams),
@@ -107,6 +107,7 @@ const FOUND: [(u64, usize, StoreKind); 31] = [
     (1088, 4, StoreKind::Streams),
     (1281, 3, StoreKind::Streams),
     (3229, 2, StoreKind::Streams),
+    (1220, 4, StoreKind::Streams),
 ];
 
 #[test]
