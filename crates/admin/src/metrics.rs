@@ -1,6 +1,6 @@
 //! The node as a page for Prometheus; `docs/metrics.md` says what each metric means.
 
-use bellbird_core::{Cause, DropReason};
+use bellbird_core::{Cause, DropReason, Quirk};
 use bellbird_server::Status;
 
 use crate::page::{Kind, Page};
@@ -76,6 +76,11 @@ fn deliveries(page: &mut Page, status: &Status) {
             "Bytes of the queued deliveries, each counted for itself.",
             holdings.queued_bytes,
         ),
+        (
+            "bellbird_delayed_messages",
+            "Messages to $delayed that wait for their time.",
+            holdings.delayed,
+        ),
     ] {
         page.number(Kind::Gauge, name, help, value);
     }
@@ -121,6 +126,9 @@ fn messages(page: &mut Page, status: &Status) {
     ] {
         page.number(Kind::Counter, name, help, value);
     }
+    let quirks = ("bellbird_quirks_total", "Packets with a quirk that were let pass.");
+    let by_quirk = Quirk::ALL.iter().map(|quirk| quirk.name()).zip(traffic.quirks);
+    page.numbers(Kind::Counter, quirks, "quirk", by_quirk);
     let received = ("bellbird_publishes_received_total", "PUBLISH packets from clients, by QoS.");
     page.numbers(Kind::Counter, received, "qos", (0..).zip(traffic.publishes_received));
     let sent = ("bellbird_publishes_sent_total", "PUBLISH packets to clients, by QoS.");

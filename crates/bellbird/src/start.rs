@@ -172,6 +172,9 @@ fn greet(node: &Node, admin: &Admin, configuration: &Configuration) -> std::io::
         found.deliveries,
         found.retained
     )?;
+    if found.delayed > 0 {
+        writeln!(out, "{} messages wait for their time ($delayed)", found.delayed)?;
+    }
     writeln!(out, "log: {log}")?;
     for address in node.addresses() {
         writeln!(out, "listening on {address} (mqtt, tcp)")?;

@@ -48,6 +48,7 @@ impl Shard {
         }
         sum.queued += self.clients.groups.iter().map(|group| group.queue_len() as u64).sum::<u64>();
         sum.unsent = self.clients.outboxes.iter().map(|outbox| u64::from(outbox.unsent)).sum();
+        sum.delayed = self.delayed.len() as u64;
         sum
     }
 

@@ -3,7 +3,7 @@
 use bellbird_codec::{
     Connack, Connect, Packet, Properties, Property, PropertyBuffer, QoS, ReasonCode, Version,
 };
-use bellbird_topics::Namespace;
+use bellbird_topics::{Namespace, TopicName};
 
 use crate::aliases::Aliases;
 use crate::auth::{Exchange, Proof};
@@ -17,9 +17,12 @@ use crate::name::Name;
 use crate::permit::{Action, Password, Verdict};
 use crate::record::{Commit, Operation, Record};
 use crate::release::StoredFor;
+use crate::rewriting::{Subject, rewritten};
 use crate::session::Session;
 use crate::sessions::home_of;
 use crate::shard::Shard;
+use crate::strict::CLIENT_ID_MAX_31;
+use crate::system::is_system;
 use crate::view::View;
 use crate::will::{AfterWill, Will};
 
@@ -78,10 +81,14 @@ impl Shard {
         // A user name that nobody can check says nothing.
         let user_name = packet.user_name.filter(|_| self.clients.gate.has_users());
         let name = Name::new(&client_id, user_name);
+        let will = match self.will_of(packet, listener, &name) {
+            Ok(will) => will,
+            Err(reason) => return self.refuse(now, id, reason),
+        };
         if packet.properties.authentication_method().is_some() {
             // The exchange proves who it is, and not the user name that it says.
             let name = Name::new(&client_id, None);
-            let hello = Box::new(self.hello(packet, listener, name, is_assigned));
+            let hello = Box::new(self.hello(packet, listener, name, will));
             return self.begin_exchange(id, packet, hello);
         }
         match self.let_in(id, listener, &name, packet.password) {
@@ -89,7 +96,7 @@ impl Shard {
             Some(Some(reason)) => return self.refuse(now, id, reason),
             None => return Flow::Again,
         }
-        let hello = Box::new(self.hello(packet, listener, name, is_assigned));
+        let hello = Box::new(self.hello(packet, listener, name, will));
         self.go_home(now, id, hello);
         Flow::Park
     }
@@ -282,6 +289,9 @@ impl Shard {
         self.clients.traffic.connected += 1;
         self.clients.traffic.welcomed += 1;
         let holder = session.holder;
+        if !config.auto_subscriptions.is_empty() {
+            self.newcomers.push(id);
+        }
         let client_id: Box<str> = session.name.client_id().into();
         let mut buffer = PropertyBuffer::new();
         if version == Version::V5 {
@@ -430,7 +440,34 @@ impl Shard {
         ticket
     }
 
-    fn hello(&self, packet: &Connect<'_>, listener: u8, name: Name, is_assigned: bool) -> Hello {
+    /// The will of a CONNECT, with the topic that stands for its own; or why there is none like it.
+    fn will_of(
+        &self,
+        packet: &Connect<'_>,
+        listener: u8,
+        name: &Name,
+    ) -> Result<Option<Box<Will>>, ReasonCode> {
+        let Some(will) = &packet.will else { return Ok(None) };
+        let rules = &self.clients.config.rewrites;
+        let text = rewritten(rules, Subject::Topic, name.as_client(), will.topic.as_str());
+        let topic = match &text {
+            Some(text) => TopicName::parse(text).map_err(|_| ReasonCode::TopicNameInvalid)?,
+            None => will.topic,
+        };
+        let terms = self.clients.config.terms(listener);
+        if topic.is_reserved() && (is_system(topic) || !terms.reserved_topics) {
+            return Err(ReasonCode::TopicNameInvalid);
+        }
+        Ok(Some(Box::new(Will::of(will, topic, Namespace::default()))))
+    }
+
+    fn hello(
+        &self,
+        packet: &Connect<'_>,
+        listener: u8,
+        name: Name,
+        will: Option<Box<Will>>,
+    ) -> Hello {
         let terms = self.clients.config.terms(listener);
         let properties = packet.properties;
         let asked = match packet.version {
@@ -448,7 +485,7 @@ impl Shard {
             proof: None,
             is_bridge: packet.is_bridge,
             listener,
-            is_assigned,
+            is_assigned: packet.client_id.is_empty(),
             clean_start: packet.clean_start,
             keep_alive_secs,
             is_keep_alive_changed: keep_alive_secs != packet.keep_alive_secs,
@@ -457,7 +494,7 @@ impl Shard {
             receive_max: properties.receive_maximum().unwrap_or(u16::MAX),
             topic_alias_max: properties.topic_alias_maximum().unwrap_or(0),
             max_packet_bytes: properties.maximum_packet_size().unwrap_or(u32::MAX),
-            will: packet.will.as_ref().map(|will| Box::new(Will::of(will, Namespace::default()))),
+            will,
         }
     }
 
@@ -495,9 +532,6 @@ fn is_valid(packet: &Connect<'_>, profile: Profile) -> bool {
         Version::V5 => true,
     }
 }
-
-/// The longest client identifier of 3.1 (its section 3.1).
-const CLIENT_ID_MAX_31: usize = 23;
 
 /// The Keep Alive of a client that asked for one, within our bound; 0 is none.
 fn keep_alive(asked_secs: u16, secs_max: u16) -> u16 {

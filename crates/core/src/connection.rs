@@ -8,6 +8,7 @@ use bellbird_codec::{PacketId, Version};
 use crate::aliases::Aliases;
 use crate::auth::{Exchange, Proof};
 use crate::config::{Config, Terms};
+use crate::exclusive::Claims;
 use crate::identity::{ConnectionId, ShardId, Ticket, Time};
 use crate::message::Message;
 use crate::permit::{Action, Verdict};
@@ -173,7 +174,6 @@ pub(crate) struct Opening {
 #[derive(Debug)]
 pub(crate) struct Reply {
     pub(crate) kind: ReplyKind,
-    pub(crate) packet_id: PacketId,
     pub(crate) codes: Vec<u8>,
     /// Reports that are still to come; 0 sends it.
     pub(crate) waiting: usize,
@@ -181,12 +181,16 @@ pub(crate) struct Reply {
     pub(crate) unapplied: usize,
     /// Walks that start when it is out.
     pub(crate) walks: Vec<Walk>,
+    /// Exclusive subscriptions that the view has to decide about.
+    pub(crate) claims: Option<Box<Claims>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum ReplyKind {
-    Suback,
-    Unsuback,
+    Suback(PacketId),
+    Unsuback(PacketId),
+    /// Nobody asked, and nobody is answered.
+    Unasked,
 }
 
 impl Connection {

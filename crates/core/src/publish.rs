@@ -9,6 +9,7 @@ use crate::aliases::Aliases;
 use crate::clients::{Addressing, Clients};
 use crate::connection::{AppliedFor, Cause, Parks};
 use crate::contract::{Change, Flow, Output};
+use crate::delaying::{Delay, NoDelay};
 use crate::identity::{ConnectionId, Holder, Lane, Time};
 use crate::mail::{Parcel, Share};
 use crate::message::{Message, MessageParts};
@@ -16,6 +17,7 @@ use crate::outgoing::{Outgoing, forwarded_properties};
 use crate::permit::Action;
 use crate::post::Post;
 use crate::release::{Answer, AnswerKind, Place};
+use crate::rewriting::Subject;
 use crate::route::Route;
 use crate::shard::Shard;
 use crate::storing::Storing;
@@ -42,7 +44,7 @@ impl Publisher {
         self.is_durable && qos == QoS::ExactlyOnce
     }
 
-    fn answer(&self, qos: QoS, packet_id: PacketId, reason: ReasonCode) -> Answer {
+    pub(crate) fn answer(&self, qos: QoS, packet_id: PacketId, reason: ReasonCode) -> Answer {
         let kind = if qos == QoS::ExactlyOnce {
             AnswerKind::Pubrec { session: self.session, holder: self.origin }
         } else {
@@ -92,16 +94,35 @@ impl Shard {
         let Some(topic) = topic else {
             return self.break_off(now, id, ReasonCode::ProtocolError);
         };
+        let delay = match Delay::of(topic) {
+            Some(Err(NoDelay)) => {
+                let reason = ReasonCode::TopicNameInvalid;
+                return self.refuse_publish(now, id, packet, reason, OldClients::AreClosed);
+            }
+            Some(Ok(delay)) => Some(delay),
+            None => None,
+        };
+        let topic = delay.map_or(topic, |delay| delay.topic);
+        let other = self.rewrite(id, Subject::Topic, topic.as_str());
+        let topic = other.as_deref().map_or(Ok(topic), TopicName::parse);
+        let Ok(topic) = topic else {
+            let reason = ReasonCode::TopicNameInvalid;
+            return self.refuse_publish(now, id, packet, reason, OldClients::AreAnswered);
+        };
         // Before the gate is asked: it is ours already, whatever the gate says now.
         if packet.qos == QoS::ExactlyOnce && self.is_received(id, packet.packet_id) {
             return Flow::Continue;
         }
         if topic.is_reserved() && (is_system(topic) || !self.terms_of(id).reserved_topics) {
-            return self.refuse_publish(now, id, packet, OldClients::AreAnswered);
+            let reason = ReasonCode::NotAuthorized;
+            return self.refuse_publish(now, id, packet, reason, OldClients::AreAnswered);
         }
         match self.permit(id, Action::Publish, topic.as_str()) {
             Some(true) => {}
-            Some(false) => return self.refuse_publish(now, id, packet, OldClients::AreClosed),
+            Some(false) => {
+                let reason = ReasonCode::NotAuthorized;
+                return self.refuse_publish(now, id, packet, reason, OldClients::AreClosed);
+            }
             None => return Flow::Again,
         }
         let Some(publisher) = self.publisher(id) else { return Flow::Continue };
@@ -116,8 +137,15 @@ impl Shard {
         if topic.as_bytes().len() >= levels_max && topic.levels().count() > levels_max {
             return self.break_off(now, id, ReasonCode::TopicNameInvalid);
         }
+        if delay.is_some() && self.is_delayed_full() {
+            let reason = ReasonCode::QuotaExceeded;
+            return self.refuse_publish(now, id, packet, reason, OldClients::AreClosed);
+        }
         if packet.qos != QoS::AtMostOnce && !self.receive(id, packet) {
             return self.break_off(now, id, ReasonCode::ReceiveMaximumExceeded);
+        }
+        if let Some(delay) = delay {
+            return self.delay(now, publisher, Delay { topic, ..delay }, packet);
         }
         if packet.retain {
             return self.publish_retained(now, publisher, topic, packet);
@@ -128,6 +156,7 @@ impl Shard {
         // An alias means something on this connection only.
         let is_as_sent = packet.qos == QoS::AtMostOnce
             && parts.expires_at.is_none()
+            && other.is_none()
             && parts.properties.len() == packet.properties.raw().len();
         let original = is_as_sent.then_some((publisher.version, packet.frame));
         let mut out = Outgoing::from_packet(parts, original, &mut frames);
@@ -251,13 +280,14 @@ impl Shard {
         now: Time,
         id: ConnectionId,
         packet: &Publish<'_>,
+        reason: ReasonCode,
         old_clients: OldClients,
     ) -> Flow {
         self.clients.traffic.publishes_refused += 1;
         let Some(connection) = self.clients.connections.live(id) else { return Flow::Continue };
         match (connection.version, packet.packet_id) {
             (Version::V31 | Version::V311, _) if old_clients == OldClients::AreClosed => {
-                self.break_off(now, id, ReasonCode::NotAuthorized)
+                self.break_off(now, id, reason)
             }
             (_, Some(packet_id)) => {
                 if packet.qos == QoS::AtLeastOnce {
@@ -268,7 +298,7 @@ impl Shard {
                 } else {
                     AnswerKind::Puback
                 };
-                let answer = Answer { kind, packet_id, reason: ReasonCode::NotAuthorized };
+                let answer = Answer { kind, packet_id, reason };
                 self.answer_in_order(id, Some(answer))
             }
             (_, None) => Flow::Continue,
@@ -285,7 +315,7 @@ impl Shard {
         Some(Publisher { id, version, namespace, origin, lane, session: index, is_durable })
     }
 
-    fn parts<'a>(
+    pub(crate) fn parts<'a>(
         &mut self,
         now: Time,
         publisher: Publisher,

@@ -13,6 +13,7 @@ use bellbird_topics::Namespace;
 
 use crate::config::Config;
 use crate::contract::Change;
+use crate::delaying::{DELAYED, Later, recovered};
 use crate::errand::GroupName;
 use crate::group::{Group, Waiting};
 use crate::identity::{Holder, Lane, Position, ShardId, Time};
@@ -34,6 +35,8 @@ pub struct Recovery {
     holders: BTreeMap<Holder, HolderState>,
     retained: BTreeMap<(Namespace, Box<str>), LastRetained>,
     settings: BTreeMap<Box<str>, Box<[u8]>>,
+    /// Messages that wait for their time, if the holder that stands for them is not done.
+    delayed: BTreeMap<Position, (Time, Later)>,
     last_time: Time,
     last_number: u64,
     last_order: u64,
@@ -69,6 +72,8 @@ pub struct Found {
     pub deliveries: usize,
     /// Topics with a retained message.
     pub retained: usize,
+    /// Messages that wait for their time.
+    pub delayed: usize,
     /// How often the node had been started on this data before.
     pub starts: u32,
 }
@@ -86,6 +91,8 @@ pub struct ShardState {
     pub(crate) over: Vec<Holder>,
     /// Wills of incarnations that were superseded before their will was stored.
     pub(crate) wills: Vec<DueWill>,
+    /// Messages that wait for their time.
+    pub(crate) delayed: Vec<(Time, Position, Later)>,
 }
 
 impl Recovery {
@@ -125,10 +132,18 @@ impl Recovery {
                 groups: Vec::new(),
                 over: Vec::new(),
                 wills: Vec::new(),
+                delayed: Vec::new(),
             })
             .collect();
         let mut changes = Vec::new();
         self.give_members_theirs();
+        let waiting = self.holders.remove(&DELAYED).unwrap_or_default();
+        found.delayed = waiting.queue.len();
+        for (at, position) in waiting.queue.into_keys().enumerate() {
+            let Some((due, later)) = self.delayed.remove(&position) else { continue };
+            let home = at % shards.len();
+            shards[home].delayed.push((due, position, later));
+        }
         let groups = self.take_groups();
         let mut joined = BTreeSet::new();
         let (living, superseded) = self.take_holders();
@@ -198,6 +213,11 @@ impl Recovery {
                 continue;
             }
             let message = append.message.clone();
+            if delivery.holder == DELAYED
+                && let Some(found) = recovered(&message, append.at, append.lane)
+            {
+                self.delayed.insert(position, found);
+            }
             let queued = Queued {
                 message,
                 position: Some(position),

@@ -12,7 +12,7 @@ use crate::connection::ReplyRef;
 use crate::contract::Subscriber;
 use crate::errand::Loan;
 use crate::group::Member;
-use crate::identity::{ConnectionId, Holder, Position, Ticket};
+use crate::identity::{ConnectionId, Holder, Lane, Position, Ticket, Time};
 use crate::message::Message;
 use crate::route::Route;
 use crate::will::AfterWill;
@@ -67,9 +67,18 @@ pub(crate) enum AnswerKind {
 #[derive(Debug)]
 pub(crate) struct StoredDelivery {
     pub(crate) message: Arc<Message>,
-    pub(crate) route: Arc<Route>,
     pub(crate) origin: Holder,
     pub(crate) position: Option<Position>,
+    pub(crate) to: StoredTo,
+}
+
+/// What becomes of a message once it is stored.
+#[derive(Debug)]
+pub(crate) enum StoredTo {
+    /// These get it.
+    Holders(Arc<Route>),
+    /// Nobody before its time.
+    Later { due: Time, lane: Lane },
 }
 
 /// Where a message stands among those of its publisher.

@@ -1,7 +1,9 @@
 //! Topics and filters that are taken for others, as the operator says.
 
 use crate::config::Rewrite;
+use crate::identity::ConnectionId;
 use crate::permit::Client;
+use crate::shard::Shard;
 
 /// What a text is rewritten from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -12,13 +14,31 @@ pub(crate) enum Subject {
     Filter,
 }
 
+impl Shard {
+    /// The text that stands for `text` when this client says it, if a rule fits.
+    pub(crate) fn rewrite(
+        &mut self,
+        id: ConnectionId,
+        subject: Subject,
+        text: &str,
+    ) -> Option<String> {
+        let connection = self.clients.connections.live(id)?;
+        if connection.config.rewrites.is_empty() {
+            return None;
+        }
+        let (config, index) = (connection.config.clone(), connection.session);
+        let session = self.clients.sessions.at(index)?;
+        rewritten(&config.rewrites, subject, session.name.as_client(), text)
+    }
+}
+
 /// The text that stands for `text`, if a rule fits; the first that fits counts.
 pub(crate) fn rewritten(
     rules: &[Rewrite],
     subject: Subject,
     client: Client<'_>,
     text: &str,
-) -> Option<Box<str>> {
+) -> Option<String> {
     // A shared subscription is for the messages of its filter: that is what is rewritten.
     let (share, text) = split_share(text);
     let rule = |rule: &&Rewrite| match subject {
@@ -28,7 +48,7 @@ pub(crate) fn rewritten(
     let (to, taken) =
         rules.iter().filter(rule).find_map(|rule| Some((&rule.to, taken(&rule.from, text)?)))?;
     let new = fill(to, &taken, client)?;
-    Some([share, &new].concat().into())
+    Some([share, &new].concat())
 }
 
 fn split_share(text: &str) -> (&str, &str) {
@@ -40,8 +60,7 @@ fn split_share(text: &str) -> (&str, &str) {
 fn taken<'a>(from: &str, text: &'a str) -> Option<Vec<&'a str>> {
     let mut taken = Vec::new();
     let mut rest = Some(text);
-    let mut levels = from.split('/').peekable();
-    while let Some(level) = levels.next() {
+    for level in from.split('/') {
         if level == "#" {
             taken.push(rest.unwrap_or_default());
             return Some(taken);
@@ -62,7 +81,7 @@ fn taken<'a>(from: &str, text: &'a str) -> Option<Vec<&'a str>> {
     rest.is_none().then_some(taken)
 }
 
-/// The new text. None if it needs a user name and there is none.
+/// The new text. None if it needs a name that there is not, or that would be more than one level.
 fn fill(to: &str, taken: &[&str], client: Client<'_>) -> Option<String> {
     let mut new = String::with_capacity(to.len());
     let mut chars = to.chars().peekable();
@@ -76,11 +95,11 @@ fn fill(to: &str, taken: &[&str], client: Client<'_>) -> Option<String> {
             }
             ('%', Some('c')) => {
                 chars.next();
-                new.push_str(client.id);
+                new.push_str(one_level(client.id)?);
             }
             ('%', Some('u')) => {
                 chars.next();
-                new.push_str(client.user_name?);
+                new.push_str(one_level(client.user_name?)?);
             }
             (char, _) => new.push(char),
         }
@@ -88,7 +107,14 @@ fn fill(to: &str, taken: &[&str], client: Client<'_>) -> Option<String> {
     Some(new)
 }
 
-/// A filter for one client, with `%c` and `%u` in it filled; none if there is no user name for it.
+/// A name as a level, unless it reaches beyond it.
+fn one_level(name: &str) -> Option<&str> {
+    let is_one = !name.is_empty() && !name.starts_with('$') && !name.contains(['/', '+', '#']);
+    is_one.then_some(name)
+}
+
+/// A filter for one client, with `%c` and `%u` in it filled; none if a name is missing or cannot be a
+/// level.
 pub(crate) fn for_client(filter: &str, client: Client<'_>) -> Option<String> {
     fill(filter, &[], client)
 }
@@ -99,12 +125,8 @@ mod tests {
 
     #[track_caller]
     fn check(from: &str, to: &str, text: &str, expected: Option<&str>) {
-        let rules = [Rewrite {
-            publishes: true,
-            subscribes: true,
-            from: from.into(),
-            to: to.into(),
-        }];
+        let rules =
+            [Rewrite { publishes: true, subscribes: true, from: from.into(), to: to.into() }];
         let client = Client { id: "c7", user_name: None };
         let found = rewritten(&rules, Subject::Topic, client, text);
         assert_eq!(found.as_deref(), expected, "{text}");

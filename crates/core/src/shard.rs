@@ -7,9 +7,10 @@ use bellbird_codec::{PINGRESP, Packet, ReasonCode, Version};
 use bellbird_topics::Namespace;
 
 use crate::clients::{Addressing, Clients};
-use crate::config::{Config, Terms};
+use crate::config::{Config, Profile, Terms};
 use crate::connection::{AppliedFor, Changes, Parks, Phase};
 use crate::contract::{Event, Flow, Input, Output};
+use crate::delaying::Delayed;
 use crate::ending::Endings;
 use crate::errand::Errand;
 use crate::group::Groups;
@@ -27,6 +28,7 @@ use crate::release::{Releases, StoredFor};
 use crate::route::Routes;
 use crate::session::NONE;
 use crate::sessions::Sessions;
+use crate::strict::quirk;
 use crate::timer::{Timer, Wheel};
 use crate::view::View;
 use crate::will::DueWill;
@@ -48,6 +50,9 @@ pub struct Shard {
     pub(crate) frames: Frames,
     /// Wills whose time has come.
     pub(crate) wills: VecDeque<DueWill>,
+    /// Clients whose CONNACK is out, and who have subscriptions that they did not ask for.
+    pub(crate) newcomers: Vec<ConnectionId>,
+    pub(crate) delayed: Delayed,
     due: VecDeque<Timer>,
 }
 
@@ -74,9 +79,14 @@ impl Shard {
             ids: MessageIds { next },
             frames: Frames::default(),
             wills: state.wills.into(),
+            newcomers: Vec::new(),
+            delayed: Delayed::default(),
             due: VecDeque::new(),
         };
         shard.restore(state.now, state.sessions, state.groups, state.over);
+        for (due, position, later) in state.delayed {
+            shard.add_delayed(state.now, due, position, later);
+        }
         shard
     }
 
@@ -85,6 +95,7 @@ impl Shard {
     pub fn handle(&mut self, now: Time, input: Input<'_>, view: &dyn View) -> Flow {
         let flow = self.take_input(now, input, view);
         self.publish_wills(now, view);
+        self.greet_newcomers(now, view);
         self.run_errands(now, view);
         flow
     }
@@ -137,6 +148,7 @@ impl Shard {
             match timer {
                 Timer::Connection(id) => self.check_silence(now, id),
                 Timer::Session(index, holder) => self.check_expiry(now, index, holder),
+                Timer::Delayed => self.check_delayed(now),
             }
         }
         for _ in 0..self.clients.walking.len() {
@@ -147,7 +159,13 @@ impl Shard {
             self.clients.pump(now, index, view);
         }
         self.publish_wills(now, view);
+        self.greet_newcomers(now, view);
         self.run_errands(now, view);
+    }
+
+    /// Looks at this again in the next turn.
+    pub(crate) fn look_again(&mut self, timer: Timer) {
+        self.due.push_back(timer);
     }
 
     /// When to call [`Shard::handle_timeout`] next, if nothing happens before.
@@ -227,9 +245,18 @@ impl Shard {
         packet: &Packet<'_>,
         view: &dyn View,
     ) -> Flow {
+        let quirk = quirk(packet);
+        if let Some(quirk) = quirk
+            && self.terms_of(id).profile == Profile::Strict
+        {
+            return self.refuse_quirk(now, id, quirk);
+        }
         let flow = self.take_packet(now, id, packet, view);
         if flow != Flow::Again {
             self.clients.traffic.received(packet);
+            if let Some(quirk) = quirk {
+                self.clients.traffic.quirks[quirk as usize] += 1;
+            }
         }
         if flow != Flow::Again
             && self.clients.has_asked

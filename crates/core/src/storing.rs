@@ -7,13 +7,14 @@ use bellbird_codec::{Version, encode_puback, encode_pubcomp, encode_pubrec};
 use crate::clients::Addressing;
 use crate::connection::Parks;
 use crate::contract::{Flow, Output};
+use crate::delaying::Later;
 use crate::identity::{ConnectionId, Position, ShardId, Time};
 use crate::mail::{Parcel, Share};
 use crate::message::Message;
 use crate::outgoing::Outgoing;
 use crate::publish::Publisher;
 use crate::record::{Append, Delivery, Received, Record, Retain};
-use crate::release::{Answer, AnswerKind, Place, Release, StoredDelivery, StoredFor};
+use crate::release::{Answer, AnswerKind, Place, Release, StoredDelivery, StoredFor, StoredTo};
 use crate::route::Route;
 use crate::session::NONE;
 use crate::shard::Shard;
@@ -104,7 +105,12 @@ impl Shard {
                 let record = Record::Append(append);
                 self.clients.outputs.push_back(Output::Store { ticket, record });
             }
-            StoredDelivery { message, route, origin: publisher.origin, position: None }
+            StoredDelivery {
+                message,
+                origin: publisher.origin,
+                position: None,
+                to: StoredTo::Holders(route),
+            }
         });
         self.releases.fill(place, Release { waiting, answer, stored, after: None });
         self.release(now, place.queue);
@@ -171,7 +177,7 @@ impl Shard {
         while let Some(release) = self.releases.pop_ready(queue) {
             let position = release.stored.as_ref().and_then(|stored| stored.position);
             if let Some(stored) = release.stored {
-                self.deliver_stored(now, &stored);
+                self.is_stored(now, stored);
             }
             if let Some(answer) = release.answer {
                 self.answer_now(connection, answer, position);
@@ -187,18 +193,28 @@ impl Shard {
         }
     }
 
-    fn deliver_stored(&mut self, now: Time, stored: &StoredDelivery) {
+    fn is_stored(&mut self, now: Time, stored: StoredDelivery) {
+        match &stored.to {
+            StoredTo::Holders(route) => self.deliver_stored(now, &stored, route),
+            StoredTo::Later { due, lane } => {
+                let later = Later { message: stored.message, origin: stored.origin, lane: *lane };
+                self.wait_until(now, *due, stored.position, later);
+            }
+        }
+    }
+
+    fn deliver_stored(&mut self, now: Time, stored: &StoredDelivery, route: &Route) {
         let mut frames = std::mem::take(&mut self.frames);
         let mut out = Outgoing::from_message(&stored.message, &mut frames);
         let to = Addressing {
-            targets: &stored.route.local,
+            targets: &route.local,
             share: Some(Share::Stored),
             origin: stored.origin,
             position: stored.position,
         };
         self.clients.deliver(now, to, &mut out);
         self.frames = frames;
-        for (shard, targets) in &stored.route.remote {
+        for (shard, targets) in &route.remote {
             if targets.iter().any(|target| Share::Stored.takes(target.grant)) {
                 let parcel = Parcel {
                     message: stored.message.clone(),
@@ -213,7 +229,7 @@ impl Shard {
     }
 
     /// A publisher with as many messages under way as Receive Maximum allows has to wait.
-    fn bound_releases(&mut self, id: ConnectionId, queue: u32) -> Flow {
+    pub(crate) fn bound_releases(&mut self, id: ConnectionId, queue: u32) -> Flow {
         let receive_max = usize::from(self.terms_of(id).receive_max);
         let Some(connection) = self.clients.connections.live(id) else { return Flow::Continue };
         // A client of 5.0 keeps to its Receive Maximum, or it is cut off: what it sends beyond it

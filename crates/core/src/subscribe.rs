@@ -1,7 +1,9 @@
 //! SUBSCRIBE and UNSUBSCRIBE: the view and the log are changed, then the client is answered.
 
+use std::borrow::Cow;
+
 use bellbird_codec::{
-    Packet, PacketId, Properties, ReasonCode, RetainHandling, Suback, Subscribe, SubscribeFilter,
+    Packet, Properties, ReasonCode, RetainHandling, Suback, Subscribe, SubscribeFilter,
     SubscribeOptions, Unsuback, Unsubscribe, Version,
 };
 
@@ -11,11 +13,13 @@ use crate::config::Terms;
 use crate::connection::{AppliedFor, Parks, Reply, ReplyKind, ReplyRef};
 use crate::contract::{Change, Event, Flow, Output, Subscriber};
 use crate::errand::{Errand, GroupName};
+use crate::exclusive::{Claims, shown};
 use crate::identity::{ConnectionId, Time};
 use crate::joining::is_shared;
 use crate::permit::Action;
 use crate::record::Operation;
 use crate::release::StoredFor;
+use crate::rewriting::Subject;
 use crate::shard::Shard;
 use crate::subscription::{Granted, Subscription, SubscriptionId};
 use crate::view::View;
@@ -23,13 +27,15 @@ use crate::walk::Walk;
 
 /// What a SUBSCRIBE or UNSUBSCRIBE comes to.
 #[derive(Default)]
-struct Outcome {
-    codes: Vec<u8>,
+pub(crate) struct Outcome {
+    pub(crate) codes: Vec<u8>,
     changes: Vec<Change>,
     operations: Vec<Operation>,
     walks: Vec<Walk>,
     /// Groups joined or left.
     groups: Vec<GroupChange>,
+    /// Exclusive subscriptions, each with the place of its code.
+    claims: Vec<(usize, Box<str>)>,
 }
 
 /// A shared subscription begins, is replaced, or ends.
@@ -39,10 +45,10 @@ enum GroupChange {
 }
 
 /// One filter of a SUBSCRIBE.
-struct Asked<'a> {
-    item: SubscribeFilter<'a>,
-    id: Option<SubscriptionId>,
-    is_permitted: bool,
+pub(crate) struct Asked<'a> {
+    pub(crate) item: SubscribeFilter<'a>,
+    pub(crate) id: Option<SubscriptionId>,
+    pub(crate) is_permitted: bool,
 }
 
 impl Shard {
@@ -55,13 +61,17 @@ impl Shard {
     ) -> Flow {
         let subscription_id =
             packet.properties.subscription_identifier().and_then(SubscriptionId::new);
+        // What stands for each filter, where it is not itself.
+        let texts = packet.filters.iter().map(|item| item.text);
+        let others: Vec<_> = texts.map(|text| self.rewrite(id, Subject::Filter, text)).collect();
+        let items = || packet.filters.iter().zip(&others).map(|(item, other)| read_as(item, other));
         let is_told = self.session_of(id).is_some_and(|(_, version)| version == Version::V5);
-        if let Some(reason) = self.not_offered(id, packet).filter(|_| is_told) {
+        if let Some(reason) = self.not_offered(id, subscription_id, items()).filter(|_| is_told) {
             return self.break_off(now, id, reason);
         }
         // All questions first: the packet may be handed in again after each answer.
         let mut verdicts = Vec::with_capacity(packet.filters.len());
-        for item in packet.filters.iter() {
+        for item in items() {
             match self.permit(id, Action::Subscribe, item.text) {
                 Some(verdict) => verdicts.push(verdict),
                 None => return Flow::Again,
@@ -69,7 +79,7 @@ impl Shard {
         }
         let Some((index, version)) = self.session_of(id) else { return Flow::Continue };
         let mut outcome = Outcome::default();
-        for (item, is_permitted) in packet.filters.iter().zip(verdicts) {
+        for (item, is_permitted) in items().zip(verdicts) {
             let asked = Asked { item, id: subscription_id, is_permitted };
             let refused = self.grant(id, index, &asked, &mut outcome).err();
             if let Some(reason) = refused {
@@ -79,7 +89,7 @@ impl Shard {
                 });
             }
         }
-        self.answer(now, id, ReplyKind::Suback, packet.packet_id, outcome, view)
+        self.answer(now, id, ReplyKind::Suback(packet.packet_id), outcome, view)
     }
 
     pub(crate) fn unsubscribe(
@@ -92,16 +102,20 @@ impl Shard {
         let Some((index, _)) = self.session_of(id) else { return Flow::Continue };
         let mut outcome = Outcome::default();
         let mut stopped = Vec::new();
-        for (text, _) in packet.filters.iter() {
+        let texts = packet.filters.iter().map(|(text, _)| text);
+        let texts: Vec<Cow<'_, str>> = texts
+            .map(|text| self.rewrite(id, Subject::Filter, text).map_or(text.into(), Into::into))
+            .collect();
+        for text in texts.iter().map(|text| &**text) {
             let Some((session, subscriber)) = self.session_and_subscriber(index) else { break };
             if !session.unsubscribe(text) {
                 outcome.codes.push(ReasonCode::NoSubscriptionExisted.value());
                 continue;
             }
             if let Some(walks) = &mut session.walks {
-                walks.retain(|walk| *walk.filter != *text);
+                walks.retain(|walk| *walk.filter != *shown(text));
             }
-            stopped.push(text);
+            stopped.push(shown(text));
             let namespace = session.namespace;
             outcome.codes.push(ReasonCode::Success.value());
             if is_shared(text) {
@@ -118,7 +132,7 @@ impl Shard {
             self.event(|| Event::Unsubscribed { holder: subscriber.holder, filter: text.into() });
         }
         self.stop_walks(id, &stopped);
-        self.answer(now, id, ReplyKind::Unsuback, packet.packet_id, outcome, view)
+        self.answer(now, id, ReplyKind::Unsuback(packet.packet_id), outcome, view)
     }
 
     /// Walks that wait for their SUBACK are not begun any more.
@@ -131,16 +145,21 @@ impl Shard {
     }
 
     /// What a SUBSCRIBE asks for though CONNACK said that there is none of it.
-    fn not_offered(&mut self, id: ConnectionId, packet: &Subscribe<'_>) -> Option<ReasonCode> {
+    fn not_offered<'a>(
+        &mut self,
+        id: ConnectionId,
+        subscription_id: Option<SubscriptionId>,
+        mut items: impl Iterator<Item = SubscribeFilter<'a>>,
+    ) -> Option<ReasonCode> {
         let terms = self.terms_of(id);
-        if packet.properties.subscription_identifier().is_some() && !terms.subscription_ids {
+        if subscription_id.is_some() && !terms.subscription_ids {
             return Some(ReasonCode::SubscriptionIdentifiersNotSupported);
         }
-        packet.filters.iter().find_map(|item| not_granted(&item.filter.ok()?, terms))
+        items.find_map(|item| not_granted(&item.filter.ok()?, terms))
     }
 
     /// Grants one filter of a SUBSCRIBE, or says why not.
-    fn grant(
+    pub(crate) fn grant(
         &mut self,
         id: ConnectionId,
         index: u32,
@@ -188,9 +207,13 @@ impl Shard {
             RetainHandling::DoNotSend => false,
         };
         if wants_retained {
-            outcome.walks.push(Walk::new(item.text, subscription));
+            outcome.walks.push(Walk::new(shown(item.text), subscription));
         }
+        let is_exclusive = filter.is_exclusive;
         let filter: Box<str> = item.text.into();
+        if is_exclusive {
+            outcome.claims.push((outcome.codes.len(), filter.clone()));
+        }
         let granted = Granted::new(subscription, durable);
         if is_group {
             let name = GroupName { namespace, name: filter.clone() };
@@ -211,21 +234,26 @@ impl Shard {
     }
 
     /// Answers once the view shows the change to every shard and the log has it.
-    fn answer(
+    pub(crate) fn answer(
         &mut self,
         now: Time,
         id: ConnectionId,
         kind: ReplyKind,
-        packet_id: PacketId,
         outcome: Outcome,
         view: &dyn View,
     ) -> Flow {
         let Some((index, _)) = self.session_of(id) else { return Flow::Continue };
         let Some(session) = self.clients.sessions.at(index) else { return Flow::Continue };
         let (holder, epoch, durable) = (session.holder, session.epoch, session.durable);
+        let namespace = session.namespace;
         let credit = u32::from(session.inflight_max);
         let Some(connection) = self.clients.connections.live(id) else { return Flow::Continue };
         let unapplied = usize::from(!outcome.changes.is_empty()) + outcome.groups.len();
+        let mut operations = durable.then_some(outcome.operations);
+        let claims = (!outcome.claims.is_empty()).then(|| {
+            let (filters, operations) = (outcome.claims, operations.take());
+            Box::new(Claims { namespace, holder, epoch, filters, operations })
+        });
         if unapplied > 0 {
             connection.parks.add(Parks::APPLY);
         }
@@ -233,11 +261,11 @@ impl Shard {
         let number = waiting.first_reply + waiting.replies.len() as u64;
         waiting.replies.push_back(Reply {
             kind,
-            packet_id,
             codes: outcome.codes,
             waiting: unapplied + usize::from(unapplied > 0 && durable),
             unapplied,
             walks: outcome.walks,
+            claims,
         });
         let reply = ReplyRef { connection: id, number };
         if unapplied == 0 {
@@ -251,8 +279,8 @@ impl Shard {
         for change in outcome.groups {
             self.change_group(change, epoch, credit, reply);
         }
-        if durable {
-            self.commit(now, holder, epoch, outcome.operations, StoredFor::Reply(reply));
+        if let Some(operations) = operations {
+            self.commit(now, holder, epoch, operations, StoredFor::Reply(reply));
         }
         Flow::Park
     }
@@ -284,13 +312,16 @@ impl Shard {
             found.unapplied -= 1;
             found.unapplied == 0
         });
+        if is_last {
+            self.settle_claims(now, reply, view);
+        }
         self.reply_reported(now, reply, view);
         if is_last {
             self.resume(reply.connection, Parks::APPLY);
         }
     }
 
-    fn reply(&mut self, reply: ReplyRef) -> Option<&mut Reply> {
+    pub(crate) fn reply(&mut self, reply: ReplyRef) -> Option<&mut Reply> {
         let waiting = self.clients.connections.live(reply.connection)?.waiting.as_mut()?;
         let index = reply.number.checked_sub(waiting.first_reply)?;
         waiting.replies.get_mut(usize::try_from(index).ok()?)
@@ -313,7 +344,9 @@ impl Shard {
                 return connection.forget_waiting_if_idle();
             };
             waiting.first_reply += 1;
-            self.clients.write(id.index, |out| encode_reply(&reply, version, out));
+            if reply.kind != ReplyKind::Unasked {
+                self.clients.write(id.index, |out| encode_reply(&reply, version, out));
+            }
             if let Some(session) = self.clients.sessions.at(index)
                 && !reply.walks.is_empty()
             {
@@ -336,12 +369,23 @@ impl Shard {
 }
 
 fn encode_reply(reply: &Reply, version: Version, out: &mut Vec<u8>) {
-    let (packet_id, properties, codes) = (reply.packet_id, Properties::default(), &*reply.codes);
+    let (properties, codes) = (Properties::default(), &*reply.codes);
     let packet = match reply.kind {
-        ReplyKind::Suback => Packet::Suback(Suback { packet_id, properties, codes }),
-        ReplyKind::Unsuback => Packet::Unsuback(Unsuback { packet_id, properties, codes }),
+        ReplyKind::Suback(packet_id) => Packet::Suback(Suback { packet_id, properties, codes }),
+        ReplyKind::Unsuback(packet_id) => {
+            Packet::Unsuback(Unsuback { packet_id, properties, codes })
+        }
+        ReplyKind::Unasked => return,
     };
     packet.encode(version, out);
+}
+
+/// A filter of a SUBSCRIBE, or what stands for it.
+fn read_as<'a>(item: SubscribeFilter<'a>, other: &'a Option<String>) -> SubscribeFilter<'a> {
+    match other {
+        Some(text) => SubscribeFilter { text, filter: SubscriptionFilter::parse(text), ..item },
+        None => item,
+    }
 }
 
 /// Why filters like this one are not granted at this listener.
@@ -354,4 +398,4 @@ fn not_granted(filter: &SubscriptionFilter<'_>, terms: &Terms) -> Option<ReasonC
 }
 
 /// The only return code of 3.1.1 for a refused filter [MQTT-3.9.3-2].
-const FAILURE: u8 = 0x80;
+pub(crate) const FAILURE: u8 = 0x80;

@@ -12,6 +12,8 @@ pub(crate) enum Timer {
     Connection(ConnectionId),
     /// Session expiry or a will, with the session's index.
     Session(u32, Holder),
+    /// Messages that wait for their time.
+    Delayed,
 }
 
 /// Deadlines by the tick.

@@ -6,6 +6,7 @@
 use bellbird_codec::{Packet, QoS, ReasonCode};
 
 use crate::connection::Cause;
+use crate::strict::Quirk;
 
 /// Counters of one shard since its start, and how many clients are connected now.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
@@ -26,6 +27,8 @@ pub struct Traffic {
     pub bytes_sent: u64,
     /// PUBLISH packets and wills that the gate did not let in.
     pub publishes_refused: u64,
+    /// Packets with a quirk that were let pass, by [`Quirk`].
+    pub quirks: [u64; Quirk::ALL.len()],
     /// Bytes that were no packet; each ended its connection.
     pub malformed: u64,
     /// Connections accepted by this shard's listeners.
@@ -92,6 +95,7 @@ impl Traffic {
         add_each(&mut self.publishes_received, &other.publishes_received);
         add_each(&mut self.publishes_sent, &other.publishes_sent);
         add_each(&mut self.closed, &other.closed);
+        add_each(&mut self.quirks, &other.quirks);
         for (reason, count) in other.refused.iter() {
             self.refused.add(reason, count);
         }
@@ -134,6 +138,8 @@ pub struct Holdings {
     pub queued_bytes: u64,
     /// Messages of QoS 0 in outboxes that the kernel did not take yet.
     pub unsent: u64,
+    /// Messages to `$delayed/…` that wait for their time; no deliveries yet.
+    pub delayed: u64,
 }
 
 impl Holdings {
@@ -148,5 +154,6 @@ impl Holdings {
         self.queued += other.queued;
         self.queued_bytes += other.queued_bytes;
         self.unsent += other.unsent;
+        self.delayed += other.delayed;
     }
 }

@@ -4,12 +4,15 @@
 //! [`crate::Output::Change`]. How shards share it is the shell's business
 //! (`docs/decisions/0002-shared-view.md`).
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bellbird_topics::{Cursor, Filter, Index, Namespace, PARTS, Progress, Retained, TopicName};
 use bellbird_topics::{part_of_filter, part_of_topic};
 
 use crate::contract::{Change, Subscriber};
+use crate::exclusive::{is_exclusive, shown};
+use crate::identity::Holder;
 use crate::message::Message;
 use crate::subscription::Granted;
 
@@ -28,6 +31,9 @@ pub trait View {
         found: &mut Vec<(Subscriber, Granted)>,
     ) -> u64;
 
+    /// Who has this exclusive subscription, by its whole filter.
+    fn owner(&self, namespace: Namespace, filter: &str) -> Option<Holder>;
+
     /// Walks on through the retained messages that match, visiting at most `budget` nodes.
     fn walk(
         &self,
@@ -43,6 +49,8 @@ pub trait View {
 #[derive(Default)]
 pub struct Tables {
     subscriptions: Index<Subscriber, Granted>,
+    /// Who has which exclusive subscription, by its whole filter.
+    owners: BTreeMap<(Namespace, Box<str>), Holder>,
     retained: Retained<Arc<Message>>,
     order: u64,
 }
@@ -50,7 +58,12 @@ pub struct Tables {
 impl Tables {
     /// Empty tables whose next change gets the order after `order`.
     pub fn new(order: u64) -> Self {
-        Self { subscriptions: Index::new(), retained: Retained::new(), order }
+        Self {
+            subscriptions: Index::new(),
+            owners: BTreeMap::new(),
+            retained: Retained::new(),
+            order,
+        }
     }
 
     /// Applies a batch and returns its order. Calls `touched` with each part whose generation
@@ -59,12 +72,18 @@ impl Tables {
         for change in changes {
             match change {
                 Change::Subscribe { namespace, filter, subscriber, granted } => {
-                    let Ok(filter) = Filter::parse(filter) else { continue };
+                    if !self.claim(*namespace, filter, subscriber.holder) {
+                        continue;
+                    }
+                    let Ok(filter) = Filter::parse(shown(filter)) else { continue };
                     self.subscriptions.insert(*namespace, filter, *subscriber, *granted);
                     touched(part_of_filter(*namespace, filter));
                 }
                 Change::Unsubscribe { namespace, filter, subscriber } => {
-                    let Ok(filter) = Filter::parse(filter) else { continue };
+                    if !self.give_up(*namespace, filter, subscriber.holder) {
+                        continue;
+                    }
+                    let Ok(filter) = Filter::parse(shown(filter)) else { continue };
                     self.subscriptions.remove(*namespace, filter, *subscriber);
                     touched(part_of_filter(*namespace, filter));
                 }
@@ -79,6 +98,32 @@ impl Tables {
         }
         self.order += 1;
         self.order
+    }
+
+    /// Whether this holder may have the subscription: an exclusive one is its own from here on.
+    fn claim(&mut self, namespace: Namespace, filter: &str, holder: Holder) -> bool {
+        if !is_exclusive(filter) {
+            return true;
+        }
+        *self.owners.entry((namespace, filter.into())).or_insert(holder) == holder
+    }
+
+    /// Whether this holder had the subscription: an exclusive one is free from here on.
+    fn give_up(&mut self, namespace: Namespace, filter: &str, holder: Holder) -> bool {
+        if !is_exclusive(filter) {
+            return true;
+        }
+        let key = (namespace, filter.into());
+        let is_owner = self.owners.get(&key) == Some(&holder);
+        if is_owner {
+            self.owners.remove(&key);
+        }
+        is_owner
+    }
+
+    /// See [`View::owner`].
+    pub fn owner(&self, namespace: Namespace, filter: &str) -> Option<Holder> {
+        self.owners.get(&(namespace, filter.into())).copied()
     }
 
     /// Every subscription that matches.
@@ -159,6 +204,10 @@ impl View for OwnView {
     ) -> u64 {
         self.tables.matches(namespace, topic, found);
         self.generations[part_of_topic(namespace, topic)]
+    }
+
+    fn owner(&self, namespace: Namespace, filter: &str) -> Option<Holder> {
+        self.tables.owner(namespace, filter)
     }
 
     fn walk(

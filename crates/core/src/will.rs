@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use bellbird_codec::{PropertyBuffer, QoS, Version};
-use bellbird_topics::Namespace;
+use bellbird_topics::{Namespace, TopicName};
 
 use crate::connection::AppliedFor;
 use crate::contract::{Change, Output};
@@ -20,7 +20,6 @@ use crate::record::Operation;
 use crate::release::{Release, StoredFor};
 use crate::session::Session;
 use crate::shard::Shard;
-use crate::system::is_system;
 use crate::view::View;
 
 /// What a client asked for in CONNECT.
@@ -38,7 +37,8 @@ pub struct Will {
 #[derive(Debug)]
 pub(crate) struct DueWill {
     pub(crate) will: Will,
-    pub(crate) name: Name,
+    /// Whom the gate is asked about; nobody if it has let the message pass already.
+    pub(crate) name: Option<Name>,
     pub(crate) origin: Holder,
     pub(crate) lane: Lane,
     pub(crate) after: Option<AfterWill>,
@@ -55,8 +55,12 @@ pub(crate) struct AfterWill {
 }
 
 impl Will {
-    /// The will of a CONNECT.
-    pub(crate) fn of(packet: &bellbird_codec::Will<'_>, namespace: Namespace) -> Self {
+    /// The will of a CONNECT, for this topic.
+    pub(crate) fn of(
+        packet: &bellbird_codec::Will<'_>,
+        topic: TopicName<'_>,
+        namespace: Namespace,
+    ) -> Self {
         let mut scratch = PropertyBuffer::new();
         let message = Message::new(&MessageParts {
             id: MessageId::default(),
@@ -64,7 +68,7 @@ impl Will {
             qos: packet.qos,
             retain: packet.retain,
             expires_at: None,
-            topic: packet.topic,
+            topic,
             properties: forwarded_properties(packet.properties, &mut scratch),
             payload: packet.payload,
         });
@@ -97,7 +101,7 @@ impl Session {
     /// Takes the will out, to be published.
     pub(crate) fn due_will(&mut self, after: Option<AfterWill>) -> Option<DueWill> {
         let will = *self.will.take()?;
-        let name = self.name.clone();
+        let name = Some(self.name.clone());
         Some(DueWill { will, name, origin: self.holder, lane: self.lane, after })
     }
 }
@@ -130,15 +134,18 @@ impl Shard {
         let DueWill { will, name, origin, lane, after } = due;
         let body = &will.message;
         let topic = body.topic();
-        let verdict = self.clients.gate.permit(name.as_client(), Action::Publish, topic.as_str());
-        if verdict != Verdict::Yes || is_system(topic) {
+        let verdict = name.map_or(Verdict::Yes, |name| {
+            self.clients.gate.permit(name.as_client(), Action::Publish, topic.as_str())
+        });
+        if verdict != Verdict::Yes {
             self.clients.traffic.publishes_refused += 1;
             if let Some(after) = after {
                 self.commit_after(now, after);
             }
             return;
         }
-        let expires_at = will.expiry_secs.map(|secs| now.plus_secs(u64::from(secs)));
+        let from_now = will.expiry_secs.map(|secs| now.plus_secs(u64::from(secs)));
+        let expires_at = from_now.or(body.expires_at);
         let parts = MessageParts { id: self.ids.take(), expires_at, ..body.parts() };
         let message = Arc::new(Message::new(&parts));
         let namespace = message.namespace;

@@ -9,7 +9,7 @@ use std::hint::spin_loop;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use bellbird_core::{Change, Granted, Message, Subscriber, Tables, View};
+use bellbird_core::{Change, Granted, Holder, Message, Subscriber, Tables, View};
 use bellbird_topics::{Cursor, Filter, Namespace, PARTS, Progress, TopicName, part_of_topic};
 
 /// The view as one reader has it. A clone shows the same view to another reader: each thread
@@ -80,6 +80,10 @@ impl View for SharedView {
             tables.matches(namespace, topic, found);
             self.generation(part_of_topic(namespace, topic))
         })
+    }
+
+    fn owner(&self, namespace: Namespace, filter: &str) -> Option<Holder> {
+        self.read(|tables| tables.owner(namespace, filter))
     }
 
     fn walk(
@@ -192,7 +196,7 @@ const PAUSE: u32 = 50;
 #[cfg(test)]
 mod tests {
     use bellbird_codec::{QoS, RetainHandling, SubscribeOptions};
-    use bellbird_core::{Holder, ShardId, Slot, Subscription};
+    use bellbird_core::{ShardId, Slot, Subscription};
 
     use super::*;
 

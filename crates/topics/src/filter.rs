@@ -82,11 +82,14 @@ impl fmt::Display for Filter<'_> {
     }
 }
 
-/// What a SUBSCRIBE or UNSUBSCRIBE names: a filter, or `$share/{group}/{filter}`.
+/// What a SUBSCRIBE or UNSUBSCRIBE names: a filter, `$share/{group}/{filter}`, or
+/// `$exclusive/{filter}`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct SubscriptionFilter<'a> {
     /// The share name, if the subscription is shared.
     pub group: Option<&'a str>,
+    /// Whether only one session may have it.
+    pub is_exclusive: bool,
     /// The filter, without prefix.
     pub filter: Filter<'a>,
 }
@@ -100,7 +103,12 @@ impl<'a> SubscriptionFilter<'a> {
         }
         // A bare "$share" or "$shared/a" is a filter like any other.
         let Some(rest) = text.strip_prefix("$share/") else {
-            return Ok(SubscriptionFilter { group: None, filter: Filter::parse(text)? });
+            let exclusive = text.strip_prefix(EXCLUSIVE);
+            return Ok(SubscriptionFilter {
+                group: None,
+                is_exclusive: exclusive.is_some(),
+                filter: Filter::parse(exclusive.unwrap_or(text))?,
+            });
         };
         let (group, filter) = rest.split_once('/').ok_or(FilterError::ShareNameInvalid)?;
         if group.is_empty() || group.contains(['+', '#']) {
@@ -109,9 +117,13 @@ impl<'a> SubscriptionFilter<'a> {
         if group.contains('\0') {
             return Err(FilterError::Nul);
         }
-        Ok(SubscriptionFilter { group: Some(group), filter: Filter::parse(filter)? })
+        let filter = Filter::parse(filter)?;
+        Ok(SubscriptionFilter { group: Some(group), is_exclusive: false, filter })
     }
 }
+
+/// In front of the filter of an exclusive subscription.
+pub const EXCLUSIVE: &str = "$exclusive/";
 
 /// Why a text is not a filter.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -4,7 +4,7 @@
 //! The same calls give the same results in the same order.
 //! What a subscriber or a retained value is, the caller decides: here they are type parameters.
 
-pub use crate::filter::{Filter, FilterError, SubscriptionFilter};
+pub use crate::filter::{EXCLUSIVE, Filter, FilterError, SubscriptionFilter};
 pub use crate::index::Index;
 pub use crate::limits::{FILTER_LEVELS_MAX, TEXT_BYTES_MAX};
 pub use crate::part::{PARTS, part_of_filter, part_of_topic};

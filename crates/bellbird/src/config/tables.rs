@@ -91,7 +91,7 @@ pub(crate) const TERMS: &[Setting<Terms>] = &[
     setting!("filter_plus_max" => filter_plus_max, number(0, 127), "levels", Live,
         "Levels of a filter that are `+`. Each may double the work of finding who gets a message."),
     setting!("profile" => profile, names::<Profile>(), "", Live,
-        "`strict` ends a connection at each breach of the protocol. `tolerant` lets quirks of real devices pass that do no harm."),
+        "`strict` refuses whatever the standard allows a server to refuse. `tolerant` lets the quirks of real devices pass that `docs/profiles.md` lists, and counts them."),
 ];
 
 /// What only one of `[[listeners]]` says, beside its terms.

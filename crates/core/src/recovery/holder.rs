@@ -154,7 +154,7 @@ impl HolderState {
             operation: Operation::End,
             waits: StoredFor::Nothing,
         };
-        let name = Name::new(&client_id, self.user_name.as_deref());
+        let name = Some(Name::new(&client_id, self.user_name.as_deref()));
         Some((home, DueWill { will, name, origin: holder, lane, after: Some(after) }))
     }
 

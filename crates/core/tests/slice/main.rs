@@ -3,7 +3,10 @@
 #![allow(clippy::unwrap_used)] // a test that unwraps in vain says where
 
 mod access;
+mod configured;
+mod delayed;
 mod exactly_once;
+mod exclusive;
 mod groups;
 mod reload;
 mod support;
