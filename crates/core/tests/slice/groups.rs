@@ -3,6 +3,7 @@
 
 use bellbird_codec::QoS::{AtLeastOnce, AtMostOnce, ExactlyOnce};
 use bellbird_codec::Version::{V5, V311};
+use bellbird_codec::{Property, PropertyBuffer};
 use bellbird_core::Config;
 use bellbird_core::permit::Gate;
 
@@ -190,5 +191,40 @@ fn a_group_ends_with_its_last_member() {
         node.forget(publisher);
         node.publish(publisher, &Publish::new("t", "m").qos1(1));
         node.expect(publisher, &["puback 1 16"]);
+    });
+}
+
+/// [MQTT-3.3.2-5]: what expired on its way to the group goes to nobody.
+#[test]
+fn at_qos_0_expiry_counts_as_well() {
+    on_each(|shards| {
+        let mut node = Node::new(shards);
+        let first = member(&mut node, "a", false);
+        let publisher = node.connect("p", V5, true);
+        let mut properties = PropertyBuffer::new();
+        properties.push(Property::MessageExpiryInterval(0));
+        let properties = properties.as_properties();
+        node.publish(publisher, &Publish { properties, ..Publish::new("t", "m") });
+        assert_eq!(node.seen(first), 0);
+        node.check_ledger();
+        assert_eq!(node.ledger().expired, 1);
+    });
+}
+
+/// A message that the log was still to be told of is counted when its group ends meanwhile.
+#[test]
+fn a_group_may_end_before_a_message_is_handed_over() {
+    on_each(|shards| {
+        let mut node = Node::new(shards);
+        let first = member(&mut node, "a", true);
+        let publisher = node.connect("p", V311, true);
+        node.hold_log = true;
+        node.publish(publisher, &Publish::new("t", "m").qos2(1));
+        node.store(1);
+        assert!(node.unstored() > 0, "it is to be handed over");
+        node.unsubscribe(first, SHARE);
+        node.store(9);
+        assert_eq!(node.seen(first), 1, "unsuback");
+        node.check_ledger();
     });
 }
