@@ -33,12 +33,17 @@ impl GroupName {
 impl Session {
     /// The groups this session is a member of.
     pub(crate) fn groups(&self) -> Vec<GroupName> {
+        self.memberships().map(|(group, _)| group).collect()
+    }
+
+    /// The same with what it was granted in each.
+    pub(crate) fn memberships(&self) -> impl Iterator<Item = (GroupName, Granted)> {
         let from = self.subscriptions.partition_point(|(filter, _)| **filter < *SHARED);
-        self.subscriptions[from..]
-            .iter()
-            .take_while(|(filter, _)| is_shared(filter))
-            .map(|(filter, _)| GroupName { namespace: self.namespace, name: filter.clone() })
-            .collect()
+        let shared = self.subscriptions[from..].iter().take_while(|(name, _)| is_shared(name));
+        shared.map(|(name, subscription)| {
+            let group = GroupName { namespace: self.namespace, name: name.clone() };
+            (group, Granted::new(*subscription, self.durable))
+        })
     }
 }
 
@@ -207,21 +212,12 @@ impl Shard {
         }
     }
 
-    /// After a restart: a session is a member again of the groups it had joined.
+    /// After a restart: a session is a member again of the groups it had joined, also of those
+    /// that the log does not know.
     pub(crate) fn rejoin_groups(&mut self, index: u32) {
         let Some(session) = self.clients.sessions.at(index) else { return };
         let holder = session.holder;
-        let durable = session.durable;
-        let joined: Vec<_> = session
-            .subscriptions
-            .iter()
-            .filter(|(filter, _)| is_shared(filter))
-            .map(|(filter, subscription)| {
-                let namespace = session.namespace;
-                let group = GroupName { namespace, name: filter.clone() };
-                (group, Granted::new(*subscription, durable))
-            })
-            .collect();
+        let joined: Vec<_> = session.memberships().collect();
         let subscriber = self.clients.sessions.subscriber(index, holder);
         for (group, Granted { grant, id }) in joined {
             let (name, ids) = (group.clone(), id.into_iter().collect());

@@ -228,3 +228,83 @@ fn a_group_may_end_before_a_message_is_handed_over() {
         node.check_ledger();
     });
 }
+
+/// [MQTT-4.4.0-1]: the exchange of a message that a member was handed goes on after a restart,
+/// though the group is gone.
+#[test]
+fn what_was_handed_over_outlives_its_group() {
+    on_each(|shards| {
+        let mut node = Node::new(shards);
+        let first = member(&mut node, "a", true);
+        let publisher = node.connect("p", V311, true);
+        node.publish(publisher, &Publish::new("t", "m").qos2(1));
+        node.publish(publisher, &Publish::new("t", "n").qos2(2));
+        node.expect(first, &["t=m id=2:1", "t=n id=2:2"]);
+        node.answer(first, Pubrec, 1);
+        node.expect(first, &["pubrel 1 0"]);
+        node.unsubscribe(first, SHARE);
+        let config = Config { shards, ..Config::default() };
+        let mut node = Node::with(config, Gate::default(), &node.log);
+        let again = node.connect("a", V5, false);
+        node.expect(again, &["connack present=true code=0", "pubrel 1 0", "t=n id=2:2 dup"]);
+        node.answer(again, Pubcomp, 1);
+        node.answer(again, Pubrec, 2);
+        node.answer(again, Pubcomp, 2);
+        node.check_ledger();
+        assert_eq!(node.ledger().done, 2);
+    });
+}
+
+/// A member whose session ends with the restart does not end the group of the others.
+#[test]
+fn a_restart_ends_no_group_that_has_members() {
+    on_each(|shards| {
+        for name in ["b", "c", "d", "e"] {
+            let mut node = Node::new(shards);
+            let first = member(&mut node, "a", true);
+            let second = member(&mut node, name, true);
+            node.cut(first);
+            node.cut(second);
+            let publisher = node.connect("p", V311, true);
+            node.publish(publisher, &Publish::new("t", "m").qos1(1));
+            // From here on this session ends with its connection.
+            let bytes = crate::support::connect(name, V5, false, 0);
+            let second = node.open(V5);
+            node.send(second, &bytes);
+            let config = Config { shards, ..Config::default() };
+            let mut node = Node::with(config, Gate::default(), &node.log);
+            let first = node.connect("a", V5, false);
+            node.expect(first, &["connack present=true code=0", "t=m id=1"]);
+            node.check_ledger();
+        }
+    });
+}
+
+/// [MQTT-4.6.0-5]: what a group hands over late, though it was published first, does not come
+/// between the session's own messages after a restart.
+#[test]
+fn what_was_handed_over_late_moves_no_other_message() {
+    on_each(|shards| {
+        let mut node = Node::new(shards);
+        let first = member(&mut node, "a", true);
+        node.subscribe(first, "own", ExactlyOnce);
+        node.cut(first);
+        let publisher = node.connect("p", V311, true);
+        node.publish(publisher, &Publish::new("t", "of the group").qos2(1));
+        node.publish(publisher, &Publish::new("own", "one").qos1(2));
+        node.publish(publisher, &Publish::new("own", "two").qos2(3));
+        node.hold_log = true;
+        let again = node.connect("a", V5, false);
+        while node.seen(again) < 3 {
+            node.store(1);
+        }
+        let all = ["connack present=true code=0", "own=one id=1", "own=two id=2:2"];
+        node.expect(again, &all);
+        let config = Config { shards, ..Config::default() };
+        let mut node = Node::with(config, Gate::default(), &node.log_with(1));
+        let again = node.connect("a", V5, false);
+        let all = ["connack present=true code=0", "own=one id=1 dup", "own=two id=2:2 dup"];
+        let all: Vec<&str> = all.into_iter().chain(["t=of the group id=2:3"]).collect();
+        node.expect(again, &all);
+    });
+}
