@@ -99,12 +99,13 @@ impl Shard {
         let Some(group) = self.clients.groups.of(at) else { return };
         group.join(subscriber, grant, ids);
         let wanted = group.wanted();
-        if group.shown == Some(wanted) {
+        if group.shown == Some(wanted) && self.changes.is_applied(group.shown_by) {
             return self.show_done(reply, subscriber);
         }
-        if wanted.durable && !group.is_durable {
+        if wanted.durable && !group.is_founded {
             group.is_durable = true;
-            // Nothing may name this holder in the log before the log knows whose it is.
+            // Nothing may name this holder in the log before the log knows whose it is. Whoever
+            // joins meanwhile says it again, and waits as well.
             let holder = group.holder;
             let found = Operation::Found { namespace: name.namespace, name: name.name.clone() };
             let waits = StoredFor::Group { group: at, member: subscriber, reply };
@@ -134,6 +135,7 @@ impl Shard {
         };
         let waits = reply.map(|reply| AppliedFor::Group(reply, member.slot.shard()));
         let ticket = self.changes.ticket(waits);
+        group.shown_by = ticket;
         self.clients.outputs.push_back(Output::Change { ticket, changes: vec![change] });
     }
 

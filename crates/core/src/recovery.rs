@@ -351,7 +351,7 @@ fn restored_group(
     members: &[(Subscriber, Granted)],
 ) -> Group {
     let mut group = Group::new(holder, name.namespace, &name.name);
-    group.is_durable = true;
+    (group.is_durable, group.is_founded) = (true, true);
     // All of them before anything happens: one that ends at once must not leave a group empty that
     // the others are on their way to.
     for (subscriber, Granted { grant, id }) in members {

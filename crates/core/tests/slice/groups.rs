@@ -308,3 +308,21 @@ fn what_was_handed_over_late_moves_no_other_message() {
         node.expect(again, &all);
     });
 }
+
+/// Who joins a group that the log or the view is still to be told of waits as well [MQTT-3.8.4-1].
+#[test]
+fn who_joins_second_waits_for_the_same() {
+    on_each(|shards| {
+        let mut node = Node::new(shards);
+        let [first, second] = ["a", "b"].map(|name| node.connect(name, V5, false));
+        (node.hold_log, node.hold_applied) = (true, true);
+        node.subscribe(first, SHARE, AtLeastOnce);
+        node.subscribe(second, SHARE, AtLeastOnce);
+        node.report_applied();
+        assert_eq!((node.seen(first), node.seen(second)), (1, 1), "the log knows no group");
+        node.store(9);
+        assert_eq!((node.seen(first), node.seen(second)), (1, 1), "the view shows no group");
+        node.report_applied();
+        assert_eq!((node.seen(first), node.seen(second)), (2, 2));
+    });
+}
