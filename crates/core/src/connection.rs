@@ -324,6 +324,8 @@ pub(crate) enum AppliedFor {
 #[derive(Default, Debug)]
 pub(crate) struct Changes {
     next: u64,
+    /// The newest that is applied; they are applied in order.
+    last_applied: u64,
     waiting: std::collections::BTreeMap<u64, AppliedFor>,
 }
 
@@ -337,6 +339,12 @@ impl Changes {
     }
 
     pub(crate) fn applied(&mut self, ticket: Ticket) -> Option<AppliedFor> {
+        self.last_applied = ticket.0;
         self.waiting.remove(&ticket.0)
+    }
+
+    /// Whether every shard sees this change.
+    pub(crate) fn is_applied(&self, ticket: Ticket) -> bool {
+        ticket.0 <= self.last_applied
     }
 }

@@ -11,7 +11,7 @@ use bellbird_topics::Namespace;
 use crate::config::GroupStrategy;
 use crate::contract::{Slot, Subscriber};
 use crate::errand::Loan;
-use crate::identity::{Holder, Position, ShardId, Time};
+use crate::identity::{Holder, Position, ShardId, Ticket, Time};
 use crate::message::Message;
 use crate::subscription::{Grant, SubscriptionIds};
 
@@ -22,10 +22,13 @@ pub(crate) struct Group {
     pub(crate) namespace: Namespace,
     /// The whole filter, `$share/{group}/{filter}`.
     pub(crate) name: Box<str>,
-    /// What the view shows; none before it shows anything.
+    /// What the view was last told to show, and by which change.
     pub(crate) shown: Option<Grant>,
-    /// The log knows it.
+    pub(crate) shown_by: Ticket,
+    /// The log was told of it.
     pub(crate) is_durable: bool,
+    /// The log knows it.
+    pub(crate) is_founded: bool,
     members: Vec<Member>,
     /// Where the next round begins.
     turn: usize,
@@ -65,7 +68,9 @@ impl Group {
             namespace,
             name: name.into(),
             shown: None,
+            shown_by: Ticket(0),
             is_durable: false,
+            is_founded: false,
             members: Vec::new(),
             turn: 0,
             queue: BTreeMap::new(),

@@ -33,12 +33,17 @@ impl GroupName {
 impl Session {
     /// The groups this session is a member of.
     pub(crate) fn groups(&self) -> Vec<GroupName> {
+        self.memberships().map(|(group, _)| group).collect()
+    }
+
+    /// The same with what it was granted in each.
+    pub(crate) fn memberships(&self) -> impl Iterator<Item = (GroupName, Granted)> {
         let from = self.subscriptions.partition_point(|(filter, _)| **filter < *SHARED);
-        self.subscriptions[from..]
-            .iter()
-            .take_while(|(filter, _)| is_shared(filter))
-            .map(|(filter, _)| GroupName { namespace: self.namespace, name: filter.clone() })
-            .collect()
+        let shared = self.subscriptions[from..].iter().take_while(|(name, _)| is_shared(name));
+        shared.map(|(name, subscription)| {
+            let group = GroupName { namespace: self.namespace, name: name.clone() };
+            (group, Granted::new(*subscription, self.durable))
+        })
     }
 }
 
@@ -94,12 +99,13 @@ impl Shard {
         let Some(group) = self.clients.groups.of(at) else { return };
         group.join(subscriber, grant, ids);
         let wanted = group.wanted();
-        if group.shown == Some(wanted) {
+        if group.shown == Some(wanted) && self.changes.is_applied(group.shown_by) {
             return self.show_done(reply, subscriber);
         }
-        if wanted.durable && !group.is_durable {
+        if wanted.durable && !group.is_founded {
             group.is_durable = true;
-            // Nothing may name this holder in the log before the log knows whose it is.
+            // Nothing may name this holder in the log before the log knows whose it is. Whoever
+            // joins meanwhile says it again, and waits as well.
             let holder = group.holder;
             let found = Operation::Found { namespace: name.namespace, name: name.name.clone() };
             let waits = StoredFor::Group { group: at, member: subscriber, reply };
@@ -129,6 +135,7 @@ impl Shard {
         };
         let waits = reply.map(|reply| AppliedFor::Group(reply, member.slot.shard()));
         let ticket = self.changes.ticket(waits);
+        group.shown_by = ticket;
         self.clients.outputs.push_back(Output::Change { ticket, changes: vec![change] });
     }
 
@@ -207,21 +214,12 @@ impl Shard {
         }
     }
 
-    /// After a restart: a session is a member again of the groups it had joined.
+    /// After a restart: a session is a member again of the groups it had joined, also of those
+    /// that the log does not know.
     pub(crate) fn rejoin_groups(&mut self, index: u32) {
         let Some(session) = self.clients.sessions.at(index) else { return };
         let holder = session.holder;
-        let durable = session.durable;
-        let joined: Vec<_> = session
-            .subscriptions
-            .iter()
-            .filter(|(filter, _)| is_shared(filter))
-            .map(|(filter, subscription)| {
-                let namespace = session.namespace;
-                let group = GroupName { namespace, name: filter.clone() };
-                (group, Granted::new(*subscription, durable))
-            })
-            .collect();
+        let joined: Vec<_> = session.memberships().collect();
         let subscriber = self.clients.sessions.subscriber(index, holder);
         for (group, Granted { grant, id }) in joined {
             let (name, ids) = (group.clone(), id.into_iter().collect());

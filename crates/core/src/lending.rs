@@ -151,7 +151,10 @@ impl Shard {
     /// Has the log know which members get messages of QoS 2, before they get them.
     pub(crate) fn record_handing(&mut self, now: Time) {
         for (member, loan, position) in std::mem::take(&mut self.clients.handing) {
-            let Some(group) = self.clients.groups.of(loan.group) else { continue };
+            let Some(group) = self.clients.groups.of(loan.group) else {
+                self.clients.ledger.drop(DropReason::SessionEnded, 1);
+                continue;
+            };
             let Some(waiting) = group.lent(loan.number) else { continue };
             let operation = Operation::Handed {
                 position,
@@ -168,7 +171,9 @@ impl Shard {
     /// The log knows: the member gets it.
     pub(crate) fn handed(&mut self, number: u64) {
         let Some((member, loan, position)) = self.clients.handings.take(number) else { return };
-        let Some(group) = self.clients.groups.of(loan.group) else { return };
+        let Some(group) = self.clients.groups.of(loan.group) else {
+            return self.clients.ledger.drop(DropReason::SessionEnded, 1);
+        };
         let Some(waiting) = group.hand(loan.number) else { return };
         let qos = QoS::ExactlyOnce;
         self.clients.hand_over(&member, qos, &waiting, Some(position), Some(loan));
@@ -191,6 +196,11 @@ impl Shard {
         if verdict != Verdict::Yes {
             self.clients.drop(index, DropReason::NotPermitted, position);
             return loan.into_iter().for_each(|loan| self.clients.settle(loan));
+        }
+        if qos == QoS::AtMostOnce && message.is_expired(now) {
+            // It took too long on its way [MQTT-3.3.2-5]; what waits is looked at when it is sent.
+            self.clients.ledger.expired += 1;
+            return;
         }
         if qos == QoS::AtMostOnce {
             let mut frames = std::mem::take(&mut self.frames);

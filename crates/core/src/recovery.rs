@@ -12,7 +12,7 @@ use bellbird_codec::QoS;
 use bellbird_topics::Namespace;
 
 use crate::config::Config;
-use crate::contract::Change;
+use crate::contract::{Change, Slot, Subscriber};
 use crate::delaying::{DELAYED, Later, recovered};
 use crate::errand::GroupName;
 use crate::group::{Group, Waiting};
@@ -145,7 +145,7 @@ impl Recovery {
             shards[home].delayed.push((due, position, later));
         }
         let groups = self.take_groups();
-        let mut joined = BTreeSet::new();
+        let mut joined: BTreeMap<GroupName, Vec<(Subscriber, Granted)>> = BTreeMap::new();
         let (living, superseded) = self.take_holders();
         for (holder, state) in superseded {
             let Some((home, due)) = state.into_due_will(holder, config) else { continue };
@@ -156,21 +156,29 @@ impl Recovery {
             let home = home_of(namespace, &client_id, config.shards);
             let was_connected = state.left_at.is_none();
             let session = state.into_session(holder, namespace, &client_id, now);
-            joined.extend(session.groups());
+            let sessions = &mut shards[home.index()].sessions;
+            let slot = u32::try_from(sessions.len()).ok().and_then(|at| Slot::new(home, at));
+            if let Some(slot) = slot {
+                let subscriber = Subscriber { slot, holder };
+                for (group, granted) in session.memberships() {
+                    joined.entry(group).or_default().push((subscriber, granted));
+                }
+            }
             found.sessions += 1;
             found.subscriptions += session.subscriptions.len();
             found.deliveries += session.inflight.len() + session.queue.len();
-            shards[home.index()].sessions.push((session, was_connected));
+            sessions.push((session, was_connected));
         }
         for (holder, state) in groups {
             let Some(name) = state.group else { continue };
             let home = name.home(config);
-            if !joined.contains(&name) {
+            let Some(members) = joined.get(&name) else {
                 shards[home.index()].over.push(holder);
                 continue;
-            }
+            };
             found.deliveries += state.queue.len();
-            shards[home.index()].groups.push(restored_group(holder, &name, state.queue));
+            let group = restored_group(holder, &name, state.queue, members);
+            shards[home.index()].groups.push(group);
         }
         for (home, shard) in (0..).map(ShardId).zip(&shards) {
             subscribe_all(home, &shard.sessions, &mut changes);
@@ -209,7 +217,8 @@ impl Recovery {
         for delivery in append.holders {
             self.last_number = self.last_number.max(delivery.holder.number);
             let state = self.holders.entry(delivery.holder).or_default();
-            if state.ended || state.done.remove(&position) {
+            let is_over = state.ended && !state.handed.contains_key(&position);
+            if is_over || state.done.remove(&position) {
                 continue;
             }
             let message = append.message.clone();
@@ -264,7 +273,7 @@ impl Recovery {
     /// and is not done with them.
     fn give_members_theirs(&mut self) {
         let mut handed = Vec::new();
-        for state in self.holders.values_mut().filter(|state| !state.ended) {
+        for state in self.holders.values_mut() {
             for (position, (to, retain, ids)) in std::mem::take(&mut state.handed) {
                 if let Some((lane, queued)) = state.queue.remove(&position) {
                     let qos = QoS::ExactlyOnce;
@@ -276,6 +285,7 @@ impl Recovery {
             let Some(state) = self.holders.get_mut(&to) else { continue };
             if !state.ended && !state.done.remove(&position) {
                 state.queue.insert(position, (lane, queued));
+                state.borrowed.insert(position);
             }
         }
     }
@@ -358,24 +368,30 @@ fn restored_group(
     holder: Holder,
     name: &GroupName,
     queue: BTreeMap<Position, (Lane, Queued)>,
+    members: &[(Subscriber, Granted)],
 ) -> Group {
     let mut group = Group::new(holder, name.namespace, &name.name);
-    group.is_durable = true;
+    (group.is_durable, group.is_founded) = (true, true);
+    // All of them before anything happens: one that ends at once must not leave a group empty that
+    // the others are on their way to.
+    for (subscriber, Granted { grant, id }) in members {
+        group.join(*subscriber, *grant, id.iter().copied().collect());
+    }
     let highest = |qos: QoS, queued: &(Lane, Queued)| qos.max(queued.1.qos);
     let qos = queue.values().fold(QoS::AtMostOnce, highest);
     for (position, (_, queued)) in queue {
         let origin = Holder::default();
         group.push(Waiting { message: queued.message, position: Some(position), origin });
     }
-    let grant = Grant { qos, ..group.wanted() };
-    group.shown = Some(grant);
+    let wanted = group.wanted();
+    group.shown = Some(Grant { qos: qos.max(wanted.qos), ..wanted });
     group
 }
 
 fn show_all(home: ShardId, groups: &[Group], changes: &mut Vec<Change>) {
     for (index, group) in (0..).zip(groups) {
-        let Some(slot) = crate::contract::Slot::of_group(home, index) else { return };
-        let subscriber = crate::contract::Subscriber { slot, holder: group.holder };
+        let Some(slot) = Slot::of_group(home, index) else { return };
+        let subscriber = Subscriber { slot, holder: group.holder };
         let Some(grant) = group.shown else { continue };
         changes.push(Change::Subscribe {
             namespace: group.namespace,
@@ -388,8 +404,8 @@ fn show_all(home: ShardId, groups: &[Group], changes: &mut Vec<Change>) {
 
 fn subscribe_all(home: ShardId, sessions: &[(Session, bool)], changes: &mut Vec<Change>) {
     for (index, (session, _)) in (0..).zip(sessions) {
-        let Some(slot) = crate::contract::Slot::new(home, index) else { return };
-        let subscriber = crate::contract::Subscriber { slot, holder: session.holder };
+        let Some(slot) = Slot::new(home, index) else { return };
+        let subscriber = Subscriber { slot, holder: session.holder };
         let plain = session.subscriptions.iter().filter(|(filter, _)| !is_shared(filter));
         for (filter, subscription) in plain {
             changes.push(Change::Subscribe {

@@ -368,6 +368,9 @@ impl Shard {
                     self.clients.is_recorded(now, index, holder, ticket, view);
                 }
                 StoredFor::Group { group, member, reply } => {
+                    if let Some(found) = self.clients.groups.of(group) {
+                        found.is_founded = true;
+                    }
                     self.show_group(group, member, reply);
                 }
                 StoredFor::Handing(number) => self.handed(number),

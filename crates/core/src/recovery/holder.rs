@@ -35,6 +35,8 @@ pub(super) struct HolderState {
     pub(super) subscriptions: BTreeMap<Box<str>, Subscription>,
     /// With the lane that each came by.
     pub(super) queue: BTreeMap<Position, (Lane, Queued)>,
+    /// Those of the queue that groups handed over: later than their positions tell.
+    pub(super) borrowed: BTreeSet<Position>,
     /// Done before the message itself was read.
     pub(super) done: BTreeSet<Position>,
     /// Deliveries of QoS 2 with a packet id.
@@ -109,7 +111,8 @@ impl HolderState {
             }
             Operation::End => {
                 self.ended = true;
-                self.queue = BTreeMap::new();
+                // What a group gave away before is not its own any more.
+                self.queue.retain(|position, _| self.handed.contains_key(position));
                 self.subscriptions = BTreeMap::new();
                 self.received = BTreeMap::new();
             }
@@ -199,6 +202,7 @@ impl HolderState {
                         None => break,
                     }
                 }
+                None if self.borrowed.contains(&position) => continue,
                 None => {
                     unsent.insert(*lane);
                     continue;

@@ -3,6 +3,7 @@
 
 use bellbird_codec::QoS::{AtLeastOnce, AtMostOnce, ExactlyOnce};
 use bellbird_codec::Version::{V5, V311};
+use bellbird_codec::{Property, PropertyBuffer};
 use bellbird_core::Config;
 use bellbird_core::permit::Gate;
 
@@ -190,5 +191,138 @@ fn a_group_ends_with_its_last_member() {
         node.forget(publisher);
         node.publish(publisher, &Publish::new("t", "m").qos1(1));
         node.expect(publisher, &["puback 1 16"]);
+    });
+}
+
+/// [MQTT-3.3.2-5]: what expired on its way to the group goes to nobody.
+#[test]
+fn at_qos_0_expiry_counts_as_well() {
+    on_each(|shards| {
+        let mut node = Node::new(shards);
+        let first = member(&mut node, "a", false);
+        let publisher = node.connect("p", V5, true);
+        let mut properties = PropertyBuffer::new();
+        properties.push(Property::MessageExpiryInterval(0));
+        let properties = properties.as_properties();
+        node.publish(publisher, &Publish { properties, ..Publish::new("t", "m") });
+        assert_eq!(node.seen(first), 0);
+        node.check_ledger();
+        assert_eq!(node.ledger().expired, 1);
+    });
+}
+
+/// A message that the log was still to be told of is counted when its group ends meanwhile.
+#[test]
+fn a_group_may_end_before_a_message_is_handed_over() {
+    on_each(|shards| {
+        let mut node = Node::new(shards);
+        let first = member(&mut node, "a", true);
+        let publisher = node.connect("p", V311, true);
+        node.hold_log = true;
+        node.publish(publisher, &Publish::new("t", "m").qos2(1));
+        node.store(1);
+        assert!(node.unstored() > 0, "it is to be handed over");
+        node.unsubscribe(first, SHARE);
+        node.store(9);
+        assert_eq!(node.seen(first), 1, "unsuback");
+        node.check_ledger();
+    });
+}
+
+/// [MQTT-4.4.0-1]: the exchange of a message that a member was handed goes on after a restart,
+/// though the group is gone.
+#[test]
+fn what_was_handed_over_outlives_its_group() {
+    on_each(|shards| {
+        let mut node = Node::new(shards);
+        let first = member(&mut node, "a", true);
+        let publisher = node.connect("p", V311, true);
+        node.publish(publisher, &Publish::new("t", "m").qos2(1));
+        node.publish(publisher, &Publish::new("t", "n").qos2(2));
+        node.expect(first, &["t=m id=2:1", "t=n id=2:2"]);
+        node.answer(first, Pubrec, 1);
+        node.expect(first, &["pubrel 1 0"]);
+        node.unsubscribe(first, SHARE);
+        let config = Config { shards, ..Config::default() };
+        let mut node = Node::with(config, Gate::default(), &node.log);
+        let again = node.connect("a", V5, false);
+        node.expect(again, &["connack present=true code=0", "pubrel 1 0", "t=n id=2:2 dup"]);
+        node.answer(again, Pubcomp, 1);
+        node.answer(again, Pubrec, 2);
+        node.answer(again, Pubcomp, 2);
+        node.check_ledger();
+        assert_eq!(node.ledger().done, 2);
+    });
+}
+
+/// A member whose session ends with the restart does not end the group of the others.
+#[test]
+fn a_restart_ends_no_group_that_has_members() {
+    on_each(|shards| {
+        for name in ["b", "c", "d", "e"] {
+            let mut node = Node::new(shards);
+            let first = member(&mut node, "a", true);
+            let second = member(&mut node, name, true);
+            node.cut(first);
+            node.cut(second);
+            let publisher = node.connect("p", V311, true);
+            node.publish(publisher, &Publish::new("t", "m").qos1(1));
+            // From here on this session ends with its connection.
+            let bytes = crate::support::connect(name, V5, false, 0);
+            let second = node.open(V5);
+            node.send(second, &bytes);
+            let config = Config { shards, ..Config::default() };
+            let mut node = Node::with(config, Gate::default(), &node.log);
+            let first = node.connect("a", V5, false);
+            node.expect(first, &["connack present=true code=0", "t=m id=1"]);
+            node.check_ledger();
+        }
+    });
+}
+
+/// [MQTT-4.6.0-5]: what a group hands over late, though it was published first, does not come
+/// between the session's own messages after a restart.
+#[test]
+fn what_was_handed_over_late_moves_no_other_message() {
+    on_each(|shards| {
+        let mut node = Node::new(shards);
+        let first = member(&mut node, "a", true);
+        node.subscribe(first, "own", ExactlyOnce);
+        node.cut(first);
+        let publisher = node.connect("p", V311, true);
+        node.publish(publisher, &Publish::new("t", "of the group").qos2(1));
+        node.publish(publisher, &Publish::new("own", "one").qos1(2));
+        node.publish(publisher, &Publish::new("own", "two").qos2(3));
+        node.hold_log = true;
+        let again = node.connect("a", V5, false);
+        while node.seen(again) < 3 {
+            node.store(1);
+        }
+        let all = ["connack present=true code=0", "own=one id=1", "own=two id=2:2"];
+        node.expect(again, &all);
+        let config = Config { shards, ..Config::default() };
+        let mut node = Node::with(config, Gate::default(), &node.log_with(1));
+        let again = node.connect("a", V5, false);
+        let all = ["connack present=true code=0", "own=one id=1 dup", "own=two id=2:2 dup"];
+        let all: Vec<&str> = all.into_iter().chain(["t=of the group id=2:3"]).collect();
+        node.expect(again, &all);
+    });
+}
+
+/// Who joins a group that the log or the view is still to be told of waits as well [MQTT-3.8.4-1].
+#[test]
+fn who_joins_second_waits_for_the_same() {
+    on_each(|shards| {
+        let mut node = Node::new(shards);
+        let [first, second] = ["a", "b"].map(|name| node.connect(name, V5, false));
+        (node.hold_log, node.hold_applied) = (true, true);
+        node.subscribe(first, SHARE, AtLeastOnce);
+        node.subscribe(second, SHARE, AtLeastOnce);
+        node.report_applied();
+        assert_eq!((node.seen(first), node.seen(second)), (1, 1), "the log knows no group");
+        node.store(9);
+        assert_eq!((node.seen(first), node.seen(second)), (1, 1), "the view shows no group");
+        node.report_applied();
+        assert_eq!((node.seen(first), node.seen(second)), (2, 2));
     });
 }
