@@ -118,7 +118,10 @@ class _Driven(Client):
         self._obey("unsubscribe", filter=pattern)
 
     def publish(self, message: Message) -> None:
-        self._obey("publish", message=dataclasses.asdict(message))
+        self.publish_at_once([message])
+
+    def publish_at_once(self, messages: list[Message]) -> None:
+        self._obey("publish", messages=[dataclasses.asdict(message) for message in messages])
 
     def leave(self) -> None:
         self._obey("leave")
@@ -141,6 +144,7 @@ class MqttJs(_Driven):
 
     name = "mqtt.js"
     able = _Driven.able | {"alias in"}
+    bounds_itself = False
 
     def __init__(self, options: Options):
         super().__init__(options, _mqttjs())

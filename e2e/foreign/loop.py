@@ -56,9 +56,10 @@ class Aiomqtt(Client):
         _run(self.client.unsubscribe(pattern))
 
     def publish(self, message: Message) -> None:
-        properties = properties_of(message, PacketTypes.PUBLISH) if self.level == 5 else None
-        parts = message.topic, message.payload, message.qos, message.retain, properties
-        _run(self.client.publish(*parts))
+        _run(self._publish(message))
+
+    def publish_at_once(self, messages: list[Message]) -> None:
+        _run(self._publish_at_once(messages))
 
     def leave(self) -> None:
         _run(self._leave())
@@ -98,6 +99,14 @@ class Aiomqtt(Client):
             async for message in self.client.messages:
                 self.received(message_of(message))
 
+    async def _publish(self, message: Message) -> None:
+        properties = properties_of(message, PacketTypes.PUBLISH) if self.level == 5 else None
+        parts = message.topic, message.payload, message.qos, message.retain, properties
+        await self.client.publish(*parts)
+
+    async def _publish_at_once(self, messages: list[Message]) -> None:
+        await asyncio.gather(*map(self._publish, messages))
+
     async def _leave(self) -> None:
         await self.client.__aexit__(None, None, None)
         await self.reader
@@ -113,6 +122,7 @@ class Gmqtt(Client):
     """gmqtt, which shares no code with paho."""
 
     name = "gmqtt"
+    bounds_itself = False
     able = frozenset({"unsubscribe", "alias out", "alias in", "repeated user properties"})
 
     def __init__(self, options: Options):
@@ -126,7 +136,10 @@ class Gmqtt(Client):
         _run(self._unsubscribe(pattern))
 
     def publish(self, message: Message) -> None:
-        _run(self._publish(message))
+        self.publish_at_once([message])
+
+    def publish_at_once(self, messages: list[Message]) -> None:
+        _run(self._publish(messages))
 
     def leave(self) -> None:
         _run(self.client.disconnect())
@@ -197,9 +210,10 @@ class Gmqtt(Client):
         self.client.unsubscribe(pattern)
         await self.acknowledged.get()
 
-    async def _publish(self, message: Message) -> None:
-        parts = message.topic, message.payload, message.qos, message.retain
-        self.client.publish(*parts, **self._properties(message))
+    async def _publish(self, messages: list[Message]) -> None:
+        for message in messages:
+            parts = message.topic, message.payload, message.qos, message.retain
+            self.client.publish(*parts, **self._properties(message))
         await self.storage.wait_empty()
 
     async def _drop(self) -> None:

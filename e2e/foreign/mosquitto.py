@@ -1,6 +1,7 @@
 """mosquitto_sub and mosquitto_pub: a process for each client that listens, and for each message."""
 
 import json
+import subprocess
 
 from process import Process
 
@@ -30,8 +31,10 @@ class Mosquitto(Client):
         return self._start(pattern, qos, identifier)
 
     def publish(self, message: Message) -> None:
-        details = _properties("publish", message) if self.level == 5 else []
-        mosquitto_pub(self.options.address, self.level, message, *details)
+        self._publish(message, ["-m", message.payload] if message.payload else ["-n"])
+
+    def publish_at_once(self, messages: list[Message]) -> None:
+        self._publish(messages[0], ["-l"], "".join(f"{one.payload}\n" for one in messages))
 
     def leave(self) -> None:
         if self.process:
@@ -47,6 +50,16 @@ class Mosquitto(Client):
         if self.process:
             self.process.kill()
             self.process = None
+
+    def _publish(self, message: Message, what: list[str], text: str = "") -> None:
+        command = ["mosquitto_pub", *_common(self.options.address, self.level), *what]
+        command += ["-t", message.topic, "-q", str(message.qos)] + (["-r"] if message.retain else [])
+        if self.level == 5:
+            command += _properties("publish", message)
+        done = subprocess.run(
+            command, input=text, capture_output=True, text=True, timeout=PATIENCE_SECS, check=False
+        )
+        assert done.returncode == 0, f"mosquitto_pub: status {done.returncode}: {done.stderr}"
 
     def _start(self, pattern: str, qos: int, identifier: int | None) -> int:
         options = self.options
@@ -73,20 +86,6 @@ class Mosquitto(Client):
             return True
         # Of each message there are two or three lines more, which nobody waits for.
         return " PUBLISH (d" in line or " sending PUB" in line
-
-
-def mosquitto_pub(
-    address: tuple[str, int], level: int, message: Message, *details: str
-) -> None:
-    """Publishes one message with mosquitto_pub."""
-    command = ["mosquitto_pub", *_common(address, level), "-t", message.topic]
-    command += ["-q", str(message.qos)]
-    command += ["-m", message.payload] if message.payload else ["-n"]
-    if message.retain:
-        command.append("-r")
-    process = Process([*command, *details])
-    status = process.finish(PATIENCE_SECS)
-    assert status == 0, f"mosquitto_pub: status {status}:\n{process.output()}"
 
 
 def _common(address: tuple[str, int], level: int) -> list[str]:

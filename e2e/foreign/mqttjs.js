@@ -55,10 +55,12 @@ const tasks = {
     await client(number).unsubscribeAsync(filter);
   },
 
-  async publish(number, { message }) {
-    const { topic, payload, qos, retain } = message;
-    const options = { qos, retain, properties: properties(message) };
-    await client(number).publishAsync(topic, payload, options);
+  async publish(number, { messages }) {
+    await Promise.all(messages.map((message) => {
+      const { topic, payload, qos, retain } = message;
+      const options = { qos, retain, properties: properties(message) };
+      return client(number).publishAsync(topic, payload, options);
+    }));
   },
 
   async leave(number) {

@@ -57,12 +57,12 @@ class Paho(Client):
         self.acknowledged.get(timeout=PATIENCE_SECS)
 
     def publish(self, message: Message) -> None:
-        properties = properties_of(message, PacketTypes.PUBLISH) if self.level == 5 else None
-        handed = self.client.publish(
-            message.topic, message.payload, message.qos, message.retain, properties
-        )
-        handed.wait_for_publish(PATIENCE_SECS)
-        assert handed.is_published(), f"{message.topic} not acknowledged within {PATIENCE_SECS} s"
+        self.publish_at_once([message])
+
+    def publish_at_once(self, messages: list[Message]) -> None:
+        for handed in [self._hand(message) for message in messages]:
+            handed.wait_for_publish(PATIENCE_SECS)
+            assert handed.is_published(), f"not acknowledged within {PATIENCE_SECS} s"
 
     def leave(self) -> None:
         self.client.disconnect()
@@ -77,6 +77,11 @@ class Paho(Client):
 
     def close(self) -> None:
         self.drop()
+
+    def _hand(self, message: Message) -> paho.MQTTMessageInfo:
+        properties = properties_of(message, PacketTypes.PUBLISH) if self.level == 5 else None
+        parts = message.topic, message.payload, message.qos, message.retain, properties
+        return self.client.publish(*parts)
 
     def _session(self) -> dict:
         if self.level < 5:

@@ -57,6 +57,8 @@ class Client:
     able: frozenset[str] = frozenset()
     levels_saying_will: frozenset[int] = frozenset()
     """Protocol versions in which the client, when it leaves, asks for its will to be said."""
+    bounds_itself: bool = True
+    """Whether messages wait in the client rather than exceed what the broker takes at once."""
 
     def __init__(self, options: Options):
         self.options = options
@@ -77,6 +79,10 @@ class Client:
 
     def publish(self, message: Message) -> None:
         """Publishes and waits until the message is acknowledged or, at QoS 0, sent."""
+        raise NotImplementedError
+
+    def publish_at_once(self, messages: list[Message]) -> None:
+        """Hands out all messages of one topic before it waits for the first acknowledgement."""
         raise NotImplementedError
 
     def leave(self) -> None:

@@ -10,6 +10,10 @@ from foreign import KINDS, Message
 SUCCESSION = 20
 """Messages one after the other, where the order counts."""
 
+MANY = 1000
+PORTION = 20
+"""No more than brokers take of messages that are not acknowledged, if nothing else is said."""
+
 every_kind = pytest.mark.parametrize("kind", KINDS, ids=str)
 every_qos = pytest.mark.parametrize("qos", [0, 1, 2], ids="qos={}".format)
 newest = pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.level == 5], ids=str)
@@ -35,6 +39,23 @@ def test_publishes_and_subscribes(connect, unique, kind, qos):
     messages = [Message(topic, f"{number} m/s", qos) for number in range(SUCCESSION)]
     for message in messages:
         publisher.publish(message)
+    assert [subscriber.receive() for _ in messages] == messages
+
+
+@every_kind
+@every_qos
+def test_publishes_many_at_once(connect, unique, kind, qos):
+    """A thousand, as fast as the client's own flow control lets them out; without one, in portions.
+
+    At QoS 1 before 5.0 there is nothing to keep to: the broker reads as fast as it can.
+    """
+    topic, subscriber, publisher = unique("many"), connect(kind), connect(kind)
+    subscriber.subscribe(topic, qos)
+    messages = [Message(topic, f"{number}", qos) for number in range(MANY)]
+    is_bounded = kind.make.bounds_itself or (qos < 2 and kind.level < 5)
+    size = MANY if is_bounded else PORTION
+    for start in range(0, MANY, size):
+        publisher.publish_at_once(messages[start : start + size])
     assert [subscriber.receive() for _ in messages] == messages
 
 

@@ -49,13 +49,23 @@ impl Client {
         });
     }
 
-    /// Publishes; the answer comes when the message is acknowledged or, at QoS 0, sent.
-    pub(crate) fn publish(&self, id: u64, message: Message) {
-        let wanted = if message.qos == 0 { Wanted::Departure } else { Wanted::Acknowledgement };
-        self.waiting.begin(id, wanted);
-        self.handed(match &self.handle {
-            Handle::V4(client) => v4::publish(client, message),
-            Handle::V5(client) => v5::publish(client, message),
+    /// Publishes messages of one QoS; the answer comes when all are acknowledged or, at QoS 0, sent.
+    pub(crate) fn publish(&self, id: u64, messages: Vec<Message>) {
+        let is_answered = messages.first().is_some_and(|message| message.qos > 0);
+        let wanted = if is_answered { Wanted::Acknowledgement } else { Wanted::Departure };
+        self.waiting.begin_many(id, wanted, messages.len());
+        let (handle, waiting) = (self.handle.clone(), self.waiting.clone());
+        // What does not fit into the client's queue waits here, while its packets are moved.
+        tokio::spawn(async move {
+            for message in messages {
+                let handed = match &handle {
+                    Handle::V4(client) => v4::publish(client, message).await,
+                    Handle::V5(client) => v5::publish(client, message).await,
+                };
+                if let Err(error) = handed {
+                    return waiting.fail(error);
+                }
+            }
         });
     }
 
@@ -82,6 +92,7 @@ impl Client {
     }
 }
 
+#[derive(Clone)]
 enum Handle {
     V4(rumqttc::AsyncClient),
     V5(rumqttc::v5::AsyncClient),
@@ -91,7 +102,7 @@ enum Handle {
 #[derive(Clone)]
 pub(crate) struct Waiting {
     client: u64,
-    command: Arc<Mutex<Option<(u64, Wanted)>>>,
+    command: Arc<Mutex<Option<Pending>>>,
 }
 
 impl Waiting {
@@ -115,22 +126,38 @@ impl Waiting {
     }
 
     fn begin(&self, id: u64, wanted: Wanted) {
-        *self.command.lock().unwrap_or_else(PoisonError::into_inner) = Some((id, wanted));
+        self.begin_many(id, wanted, 1);
+    }
+
+    fn begin_many(&self, id: u64, wanted: Wanted, count: usize) {
+        let pending = Pending { id, wanted, count };
+        *self.command.lock().unwrap_or_else(PoisonError::into_inner) = Some(pending);
     }
 
     fn answer(&self, wanted: Wanted, result: &serde_json::Value) {
         let mut command = self.command.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((id, _)) = command.take_if(|(_, waiting)| *waiting == wanted) {
+        let Some(pending) = command.as_mut().filter(|pending| pending.wanted == wanted) else {
+            return;
+        };
+        pending.count -= 1;
+        if let Some(Pending { id, .. }) = command.take_if(|pending| pending.count == 0) {
             lines::done(id, result);
         }
     }
 
     fn fail(&self, why: impl Display) {
         let mut command = self.command.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((id, _)) = command.take() {
+        if let Some(Pending { id, .. }) = command.take() {
             lines::failed(id, why);
         }
     }
+}
+
+/// A command that waits for so many events of one kind; it is gone when the last has come.
+struct Pending {
+    id: u64,
+    wanted: Wanted,
+    count: usize,
 }
 
 /// What a command waits for.

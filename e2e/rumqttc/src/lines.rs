@@ -20,10 +20,10 @@ pub(crate) struct Command {
 #[derive(Deserialize)]
 #[serde(tag = "do", rename_all = "lowercase")]
 pub(crate) enum Task {
-    Connect(Options),
+    Connect(Box<Options>),
     Subscribe { filter: String, qos: u8, identifier: Option<usize> },
     Unsubscribe { filter: String },
-    Publish { message: Message },
+    Publish { messages: Vec<Message> },
     Leave,
     Drop,
 }

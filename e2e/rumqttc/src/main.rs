@@ -44,7 +44,7 @@ async fn obey(clients: &mut HashMap<u64, Client>, command: Command) {
             client.subscribe(id, &filter, qos, identifier);
         }
         Task::Unsubscribe { filter } => client.unsubscribe(id, &filter),
-        Task::Publish { message } => client.publish(id, message),
+        Task::Publish { messages } => client.publish(id, messages),
         Task::Leave => client.leave(id),
         Task::Drop => {
             if let Some(client) = clients.remove(&number) {

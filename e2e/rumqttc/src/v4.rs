@@ -33,10 +33,10 @@ pub(crate) fn subscribe(client: &AsyncClient, filter: &str, qos: u8) -> Result<(
     client.try_subscribe(filter, quality(qos)).map_err(text)
 }
 
-/// Publishes one message.
-pub(crate) fn publish(client: &AsyncClient, message: Message) -> Result<(), String> {
+/// Publishes one message, as soon as there is room for it.
+pub(crate) async fn publish(client: &AsyncClient, message: Message) -> Result<(), String> {
     let Message { topic, payload, qos, retain, .. } = message;
-    client.try_publish(topic, quality(qos), retain, payload).map_err(text)
+    client.publish(topic, quality(qos), retain, payload).await.map_err(text)
 }
 
 /// What went wrong, for the answer.

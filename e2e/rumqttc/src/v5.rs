@@ -64,8 +64,8 @@ pub(crate) fn subscribe(
     result.map_err(text)
 }
 
-/// Publishes one message.
-pub(crate) fn publish(client: &AsyncClient, message: Message) -> Result<(), String> {
+/// Publishes one message, as soon as there is room for it.
+pub(crate) async fn publish(client: &AsyncClient, message: Message) -> Result<(), String> {
     let properties = PublishProperties {
         payload_format_indicator: None,
         message_expiry_interval: message.expiry_secs,
@@ -78,7 +78,8 @@ pub(crate) fn publish(client: &AsyncClient, message: Message) -> Result<(), Stri
     };
     let Message { topic, payload, qos, retain, .. } = message;
     client
-        .try_publish_with_properties(topic, quality(qos), retain, payload, properties)
+        .publish_with_properties(topic, quality(qos), retain, payload, properties)
+        .await
         .map_err(text)
 }
 
