@@ -124,6 +124,9 @@ class Mosquitto(Broker):
 
 KINDS = {broker.kind: broker for broker in (Broker, Mosquitto)}
 
+KIND_UNDER_TEST = os.environ.get("BROKER", Broker.kind)
+"""BROKER=mosquitto checks the tests rather than the broker."""
+
 
 def _free_port() -> int:
     with socket.socket() as probe:

@@ -3,14 +3,12 @@
 BROKER=mosquitto runs the suite against mosquitto, to check the tests rather than the broker.
 """
 
-import os
 from collections.abc import Callable, Iterator
 
 import pytest
+from broker import KIND_UNDER_TEST as KIND
 from broker import KINDS, Broker
 from mqtt import Client
-
-KIND = os.environ.get("BROKER", "bellbird")
 
 
 def pytest_configure(config) -> None:

@@ -4,15 +4,25 @@ import re
 import subprocess
 import threading
 import time
+from collections.abc import Callable
 
 
 class Process:
-    """Runs a command and collects the lines of its stdout and stderr as they come."""
+    """Runs a command and collects the lines of its stdout and stderr as they come.
 
-    def __init__(self, command: list[str], env: dict | None = None):
+    Lines that `takes` returns True for are not collected; while it waits, the process is not read.
+    """
+
+    def __init__(
+        self,
+        command: list[str],
+        env: dict | None = None,
+        takes: Callable[[str], bool] = lambda line: False,
+    ):
         self.name = command[0].rsplit("/", 1)[-1]
         self.lines: list[str] = []
         self.unread: list[str] = []
+        self.takes = takes
         self.ended = False
         self.changed = threading.Condition()
         self.child = subprocess.Popen(
@@ -67,9 +77,12 @@ class Process:
 
     def _read(self) -> None:
         for line in self.child.stdout:
+            line = line.rstrip("\n")
+            if self.takes(line):
+                continue
             with self.changed:
-                self.lines.append(line.rstrip("\n"))
-                self.unread.append(self.lines[-1])
+                self.lines.append(line)
+                self.unread.append(line)
                 self.changed.notify_all()
         self.child.stdout.close()
         with self.changed:

@@ -11,7 +11,8 @@ from contextlib import closing, contextmanager
 
 import pytest
 from broker import Broker, Mosquitto, bellbird_binary
-from foreign import MosquittoSubscriber, Received, mosquitto_publish
+from foreign import Kind, Message
+from foreign import Mosquitto as MosquittoClient
 from process import Process
 
 PATIENCE_SECS = 30
@@ -81,14 +82,14 @@ def test_one_publishes_and_the_other_prints(broker, level, qos):
 
 @qualities
 def test_crossing_with_the_clients_of_mosquitto(broker, level, qos):
-    with closing(MosquittoSubscriber(broker.address, level, "x", qos, 1)) as theirs:
+    with closing(Kind(MosquittoClient, level).connect(broker.address, "theirs")) as theirs:
+        theirs.subscribe("x", qos)
         publish(broker, level, "-t", "x", "-m", "from here", "-q", qos)
-        assert theirs.receive() == Received("x", "from here", qos, False)
-        theirs.finish()
-    with subscriber(broker, level, "-t", "x", "-q", qos, "-F", "%t|%p|%q|%r", "-C", 1) as ours:
-        mosquitto_publish(broker.address, level, "x", "from there", qos)
-        ours.expect(rf"^x\|from there\|{qos}\|0$")
-        assert ours.finish() == DONE
+        assert theirs.receive() == Message("x", "from here", qos)
+        with subscriber(broker, level, "-t", "x", "-q", qos, "-F", "%t|%p|%q|%r", "-C", 1) as ours:
+            theirs.publish(Message("x", "from there", qos))
+            ours.expect(rf"^x\|from there\|{qos}\|0$")
+            assert ours.finish() == DONE
 
 
 def test_qos_2(broker, level):

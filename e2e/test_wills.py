@@ -1,9 +1,6 @@
 """Wills: said when a client goes without a word, also over the broker's end."""
 
-from contextlib import closing
-
 import pytest
-from foreign import MosquittoSubscriber, Paho
 from packets import Property, Will
 from test_restart import ending, restart
 from test_sessions import durable
@@ -75,12 +72,3 @@ def test_said_after_the_brokers_end(broker, client, level, end):
     restart(broker, end)
     witness = client("w", level, **durable(level))
     assert witness.expect_message().payload == b"only once"
-
-
-def test_of_foreign_clients(broker, level):
-    """paho's will reaches mosquitto_sub when paho's socket is gone."""
-    with closing(MosquittoSubscriber(broker.address, level, "will/#", 1, 1)) as subscriber:
-        paho = Paho(broker.address, level, will=("will/paho", "bye", 1))
-        paho.lose_connection()
-        received = subscriber.receive()
-        assert (received.topic, received.payload, received.qos) == ("will/paho", "bye", 1)

@@ -1,0 +1,50 @@
+"""Fixtures: one broker that all these tests share, names of their own, and clients that are closed."""
+
+import itertools
+from collections.abc import Callable, Iterator
+
+import pytest
+from broker import KIND_UNDER_TEST, KINDS, Broker
+
+from foreign.shape import Client, Kind
+
+NUMBERS = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def broker(tmp_path_factory) -> Iterator[Broker]:
+    """The broker that all tests share, with its settings at their defaults."""
+    with KINDS[KIND_UNDER_TEST](tmp_path_factory.mktemp("broker") / "data", shards=2) as broker:
+        yield broker
+        print(broker.log())
+
+
+@pytest.fixture
+def own_broker(tmp_path) -> Iterator[Broker]:
+    """A broker for one test, which may end it and start it again."""
+    with KINDS[KIND_UNDER_TEST](tmp_path / "data", shards=2) as broker:
+        yield broker
+        print(broker.log())
+
+
+@pytest.fixture
+def unique() -> Callable[..., str]:
+    """Makes names that no other test uses, short enough for the client ids of MQTT 3.1."""
+    return lambda stem="n": f"{stem}{next(NUMBERS)}"
+
+
+@pytest.fixture
+def connect(request, unique) -> Iterator[Callable[..., Client]]:
+    """Connects clients of a kind, to the shared broker if not told otherwise."""
+    clients: list[Client] = []
+
+    def one(kind: Kind, client_id: str = "", *, to: Broker | None = None, **options) -> Client:
+        address = (to or request.getfixturevalue("broker")).address
+        clients.append(kind.connect(address, client_id or unique("c"), **options))
+        return clients[-1]
+
+    yield one
+    for client in clients:
+        client.release()
+    for client in clients:
+        client.close()
