@@ -78,6 +78,7 @@ impl fmt::Display for ShowChanges<'_> {
                 write!(f, " ={topic} {}", ShowMessage(message))
             }
             Change::Retain { topic, message: None, .. } => write!(f, " ={topic} cleared"),
+            Change::Expire { topic, .. } => write!(f, " ={topic} expired"),
         })
     }
 }

@@ -137,7 +137,13 @@ fn messages(page: &mut Page, status: &Status) {
         Kind::Gauge,
         "bellbird_retained_messages",
         "Topics with a retained message, those of $SYS included.",
-        status.retained,
+        status.retained.messages,
+    );
+    page.number(
+        Kind::Gauge,
+        "bellbird_retained_bytes",
+        "Topics, properties and payloads of retained messages.",
+        status.retained.bytes,
     );
 }
 

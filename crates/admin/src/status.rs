@@ -81,7 +81,7 @@ impl StatusReport {
             clients_connected: traffic.connected,
             clients_away: counts.sessions.saturating_sub(traffic.connected),
             subscriptions: status.subscriptions,
-            retained: status.retained,
+            retained: status.retained.messages,
             deliveries: Deliveries {
                 routed: ledger.routed,
                 done: ledger.done,

@@ -45,7 +45,8 @@ impl Speaker {
         let (counts, traffic) = (&status.counts, &status.counts.traffic);
         let away = counts.sessions.saturating_sub(traffic.connected);
         self.clients_max = self.clients_max.max(counts.sessions);
-        let stored = counts.ledger.waiting() + status.retained as u64;
+        let stored = counts.ledger.waiting() + status.retained.messages as u64;
+
         let numbers = [
             ("clients/total", counts.sessions),
             ("clients/connected", traffic.connected),
@@ -66,7 +67,7 @@ impl Speaker {
             ("bytes/received", counts.bytes_received),
             ("bytes/sent", traffic.bytes_sent),
             ("subscriptions/count", status.subscriptions as u64),
-            ("retained messages/count", status.retained as u64),
+            ("retained messages/count", status.retained.messages as u64),
         ];
         let mut values: Vec<_> =
             numbers.iter().map(|(name, number)| (topic(name), text(number))).collect();

@@ -11,7 +11,7 @@ use bellbird_topics::Namespace;
 use crate::auth::{AuthOutcome, AuthStep};
 use crate::config::Config;
 use crate::connect::Hello;
-use crate::identity::{ConnectionId, Holder, Position, ShardId, Ticket};
+use crate::identity::{ConnectionId, Holder, Position, ShardId, Ticket, Time};
 use crate::mail::Mail;
 use crate::message::Message;
 use crate::permit::{Gate, Question, Verdict};
@@ -225,6 +225,15 @@ pub enum Change {
         topic: Box<str>,
         /// None clears.
         message: Option<Arc<Message>>,
+    },
+    /// The retained message of a topic goes if its time is over.
+    Expire {
+        /// The topic's namespace.
+        namespace: Namespace,
+        /// The topic.
+        topic: Box<str>,
+        /// What is over by then.
+        now: Time,
     },
 }
 

@@ -4,12 +4,12 @@
 //! has come it goes the way of a will: published by nobody's connection, and forgotten by the log
 //! only after it is stored with its real holders.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bellbird_codec::{PropertyBuffer, Publish};
 use bellbird_topics::TopicName;
 
+use crate::agenda::Agenda;
 use crate::contract::{Flow, Output};
 use crate::identity::{Holder, Lane, Position, Time};
 use crate::joining::GROUP_EPOCH;
@@ -51,11 +51,9 @@ pub(crate) struct NoDelay;
 /// The messages of a shard that wait for their time.
 #[derive(Default, Debug)]
 pub(crate) struct Delayed {
-    waiting: BTreeMap<(Time, Position), Later>,
+    waiting: Agenda<Position, Later>,
     /// Acknowledged to nobody yet, since they are not stored.
     pub(crate) storing: usize,
-    /// When the wheel looks here next.
-    look_at: Option<Time>,
 }
 
 /// A message that waits, its topic without the delay.
@@ -143,25 +141,15 @@ impl Shard {
     }
 
     pub(crate) fn add_delayed(&mut self, now: Time, due: Time, position: Position, later: Later) {
-        self.delayed.waiting.insert((due, position), later);
-        if self.delayed.look_at.is_none_or(|at| due < at) {
-            self.delayed.look_at = Some(self.timers.insert(now, due, Timer::Delayed));
-        }
+        let (wheel, timer) = (&mut self.timers, Timer::Delayed);
+        self.delayed.waiting.add(now, (due, position), later, wheel, timer);
     }
 
     /// Publishes what is due, so much that a turn stays short.
     pub(crate) fn check_delayed(&mut self, now: Time) {
         for _ in 0..EXPIRIES_PER_TURN {
-            let Some(first) = self.delayed.waiting.first_entry() else {
-                self.delayed.look_at = None;
-                return;
-            };
-            let (due, position) = *first.key();
-            if due > now {
-                self.delayed.look_at = Some(self.timers.insert(now, due, Timer::Delayed));
-                return;
-            }
-            let Later { message, origin, lane } = first.remove();
+            let due = self.delayed.waiting.take_due(now, &mut self.timers, Timer::Delayed);
+            let Some((position, Later { message, origin, lane })) = due else { return };
             let after = AfterWill {
                 holder: DELAYED,
                 epoch: GROUP_EPOCH,

@@ -9,6 +9,7 @@
 //! the rest to the log and `release` keeps it until it is stored, `post` carries to other shards,
 //! `outbox` waits for the socket, and `pump` sends what a client could not take at once.
 
+mod agenda;
 mod aliases;
 mod auth;
 mod census;
@@ -43,6 +44,7 @@ mod pump;
 pub mod record;
 pub mod recovery;
 mod release;
+mod retaining;
 mod rewriting;
 mod route;
 mod session;
@@ -74,5 +76,5 @@ pub use shard::Shard;
 pub use strict::Quirk;
 pub use subscription::{Grant, Granted, Subscription, SubscriptionId, SubscriptionIds};
 pub use traffic::{Holdings, Refusals, Traffic};
-pub use view::{OwnView, Tables, View};
+pub use view::{OwnView, RetainedSize, Tables, View};
 pub use will::Will;

@@ -141,6 +141,13 @@ impl Shard {
             let reason = ReasonCode::QuotaExceeded;
             return self.refuse_publish(now, id, packet, reason, OldClients::AreClosed);
         }
+        let has_no_room = packet.retain
+            && delay.is_none()
+            && !self.may_retain(publisher.namespace, topic, packet, view);
+        if has_no_room {
+            let reason = ReasonCode::QuotaExceeded;
+            return self.refuse_publish(now, id, packet, reason, OldClients::AreClosed);
+        }
         if packet.qos != QoS::AtMostOnce && !self.receive(id, packet) {
             return self.break_off(now, id, ReasonCode::ReceiveMaximumExceeded);
         }
@@ -227,6 +234,7 @@ impl Shard {
         view: &dyn View,
     ) {
         let Retaining { publisher, packet_id, message, place } = retaining;
+        self.note_expiry(now, &message);
         let mut frames = std::mem::take(&mut self.frames);
         let mut out = Outgoing::from_message(&message, &mut frames);
         let retained = Some((message.clone(), order));

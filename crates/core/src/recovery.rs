@@ -93,6 +93,8 @@ pub struct ShardState {
     pub(crate) wills: Vec<DueWill>,
     /// Messages that wait for their time.
     pub(crate) delayed: Vec<(Time, Position, Later)>,
+    /// Retained messages that will expire.
+    pub(crate) expiring: Vec<Arc<Message>>,
 }
 
 impl Recovery {
@@ -133,6 +135,7 @@ impl Recovery {
                 over: Vec::new(),
                 wills: Vec::new(),
                 delayed: Vec::new(),
+                expiring: Vec::new(),
             })
             .collect();
         let mut changes = Vec::new();
@@ -185,10 +188,15 @@ impl Recovery {
             show_all(home, &shard.groups, &mut changes);
         }
         for ((namespace, topic), (_, message)) in std::mem::take(&mut self.retained) {
-            if message.as_ref().is_some_and(|message| !message.is_expired(now)) {
-                found.retained += 1;
-                changes.push(Change::Retain { namespace, topic, message });
+            let Some(message) = message.filter(|message| !message.is_expired(now)) else {
+                continue;
+            };
+            if message.expires_at.is_some() {
+                let home = found.retained % shards.len();
+                shards[home].expiring.push(message.clone());
             }
+            found.retained += 1;
+            changes.push(Change::Retain { namespace, topic, message: Some(message) });
         }
         let value = (starts + 1).to_le_bytes();
         let first_record =

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bellbird_codec::{PINGRESP, Packet, ReasonCode, Version};
 use bellbird_topics::Namespace;
 
+use crate::agenda::Agenda;
 use crate::clients::{Addressing, Clients};
 use crate::config::{Config, Profile, Terms};
 use crate::connection::{AppliedFor, Changes, Parks, Phase};
@@ -53,6 +54,8 @@ pub struct Shard {
     /// Clients whose CONNACK is out, and who have subscriptions that they did not ask for.
     pub(crate) newcomers: Vec<ConnectionId>,
     pub(crate) delayed: Delayed,
+    /// Retained messages that leave the view when they are over.
+    pub(crate) expiring: Agenda<(Namespace, Box<str>), ()>,
     due: VecDeque<Timer>,
 }
 
@@ -81,11 +84,15 @@ impl Shard {
             wills: state.wills.into(),
             newcomers: Vec::new(),
             delayed: Delayed::default(),
+            expiring: Agenda::default(),
             due: VecDeque::new(),
         };
         shard.restore(state.now, state.sessions, state.groups, state.over);
         for (due, position, later) in state.delayed {
             shard.add_delayed(state.now, due, position, later);
+        }
+        for message in &state.expiring {
+            shard.note_expiry(state.now, message);
         }
         shard
     }
@@ -149,6 +156,7 @@ impl Shard {
                 Timer::Connection(id) => self.check_silence(now, id),
                 Timer::Session(index, holder) => self.check_expiry(now, index, holder),
                 Timer::Delayed => self.check_delayed(now),
+                Timer::Retained => self.check_retained(now),
             }
         }
         for _ in 0..self.clients.walking.len() {

@@ -14,6 +14,8 @@ pub(crate) enum Timer {
     Session(u32, Holder),
     /// Messages that wait for their time.
     Delayed,
+    /// Retained messages that are over some time.
+    Retained,
 }
 
 /// Deadlines by the tick.

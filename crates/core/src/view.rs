@@ -34,6 +34,14 @@ pub trait View {
     /// Who has this exclusive subscription, by its whole filter.
     fn owner(&self, namespace: Namespace, filter: &str) -> Option<Holder>;
 
+    /// How much would be retained if this topic had a message of so many bytes.
+    fn retained_with(
+        &self,
+        namespace: Namespace,
+        topic: TopicName<'_>,
+        bytes: usize,
+    ) -> RetainedSize;
+
     /// Walks on through the retained messages that match, visiting at most `budget` nodes.
     fn walk(
         &self,
@@ -45,6 +53,15 @@ pub trait View {
     ) -> Progress;
 }
 
+/// How much is retained in the node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct RetainedSize {
+    /// Topics with a retained message.
+    pub messages: usize,
+    /// Bytes of their topics, properties and payloads.
+    pub bytes: usize,
+}
+
 /// The view's content: one per node, or one per shard, as the shell decides.
 #[derive(Default)]
 pub struct Tables {
@@ -52,6 +69,7 @@ pub struct Tables {
     /// Who has which exclusive subscription, by its whole filter.
     owners: BTreeMap<(Namespace, Box<str>), Holder>,
     retained: Retained<Arc<Message>>,
+    retained_bytes: usize,
     order: u64,
 }
 
@@ -62,6 +80,7 @@ impl Tables {
             subscriptions: Index::new(),
             owners: BTreeMap::new(),
             retained: Retained::new(),
+            retained_bytes: 0,
             order,
         }
     }
@@ -89,15 +108,47 @@ impl Tables {
                 }
                 Change::Retain { namespace, topic, message } => {
                     let Ok(topic) = TopicName::parse(topic) else { continue };
-                    match message {
-                        Some(message) => self.retained.set(*namespace, topic, message.clone()),
-                        None => self.retained.clear(*namespace, topic),
-                    };
+                    self.retain(*namespace, topic, message.as_ref());
+                }
+                Change::Expire { namespace, topic, now } => {
+                    let Ok(topic) = TopicName::parse(topic) else { continue };
+                    let found = self.retained.find(*namespace, topic);
+                    if found.is_some_and(|message| message.is_expired(*now)) {
+                        self.retain(*namespace, topic, None);
+                    }
                 }
             }
         }
         self.order += 1;
         self.order
+    }
+
+    fn retain(
+        &mut self,
+        namespace: Namespace,
+        topic: TopicName<'_>,
+        message: Option<&Arc<Message>>,
+    ) {
+        let old = match message {
+            Some(message) => self.retained.set(namespace, topic, message.clone()),
+            None => self.retained.clear(namespace, topic),
+        };
+        self.retained_bytes -= old.map_or(0, |old| old.size_bytes());
+        self.retained_bytes += message.map_or(0, |message| message.size_bytes());
+    }
+
+    /// See [`View::retained_with`].
+    pub fn retained_with(
+        &self,
+        namespace: Namespace,
+        topic: TopicName<'_>,
+        bytes: usize,
+    ) -> RetainedSize {
+        let old = self.retained.find(namespace, topic);
+        RetainedSize {
+            messages: self.retained.len() + usize::from(old.is_none()),
+            bytes: self.retained_bytes + bytes - old.map_or(0, |old| old.size_bytes()),
+        }
     }
 
     /// Whether this holder may have the subscription: an exclusive one is its own from here on.
@@ -153,9 +204,9 @@ impl Tables {
         self.subscriptions.len()
     }
 
-    /// How many topics have a retained message.
-    pub fn retained(&self) -> usize {
-        self.retained.len()
+    /// How much is retained.
+    pub fn retained(&self) -> RetainedSize {
+        RetainedSize { messages: self.retained.len(), bytes: self.retained_bytes }
     }
 
     /// Estimated bytes of memory of both tables, without the retained messages' bodies.
@@ -208,6 +259,15 @@ impl View for OwnView {
 
     fn owner(&self, namespace: Namespace, filter: &str) -> Option<Holder> {
         self.tables.owner(namespace, filter)
+    }
+
+    fn retained_with(
+        &self,
+        namespace: Namespace,
+        topic: TopicName<'_>,
+        bytes: usize,
+    ) -> RetainedSize {
+        self.tables.retained_with(namespace, topic, bytes)
     }
 
     fn walk(

@@ -155,7 +155,10 @@ impl Shard {
         let place = self.releases.take_place(queue);
         self.releases.orphan(queue);
         self.releases.fill(place, Release { after, ..Release::waiting() });
-        if message.retain {
+        // Without room it is said all the same, to those who are there.
+        let is_retained = message.retain && self.may_retain_message(&message, view);
+        self.clients.traffic.publishes_refused += u64::from(message.retain && !is_retained);
+        if is_retained {
             let change = Change::Retain {
                 namespace,
                 topic: topic.as_str().into(),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
-use bellbird_core::{ShardId, home_of};
+use bellbird_core::{RetainedSize, ShardId, home_of};
 use bellbird_topics::Namespace;
 
 use crate::census::Counts;
@@ -33,8 +33,8 @@ pub struct Status {
     pub shards: usize,
     /// Subscriptions in the view.
     pub subscriptions: usize,
-    /// Topics with a retained message, those of `$SYS` included.
-    pub retained: usize,
+    /// What is retained, topics of `$SYS` included.
+    pub retained: RetainedSize,
     /// Since the node started.
     pub uptime: Duration,
 }

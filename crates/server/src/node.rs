@@ -182,7 +182,13 @@ impl Node {
         let (subscriptions, retained) = self.view.sizes();
         let counts = self.census.sum();
         let waiting = counts.holdings.unwrap_or_default().waiting();
-        Ok(Summary { ledger: counts.ledger, waiting, subscriptions, retained, refused_busy })
+        Ok(Summary {
+            ledger: counts.ledger,
+            waiting,
+            subscriptions,
+            retained: retained.messages,
+            refused_busy,
+        })
     }
 
     /// Gives every shard other settings, for what it decides from then on. Shards, mailboxes and

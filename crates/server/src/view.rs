@@ -9,7 +9,7 @@ use std::hint::spin_loop;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use bellbird_core::{Change, Granted, Holder, Message, Subscriber, Tables, View};
+use bellbird_core::{Change, Granted, Holder, Message, RetainedSize, Subscriber, Tables, View};
 use bellbird_topics::{Cursor, Filter, Namespace, PARTS, Progress, TopicName, part_of_topic};
 
 /// The view as one reader has it. A clone shows the same view to another reader: each thread
@@ -45,8 +45,8 @@ impl SharedView {
         order
     }
 
-    /// How many subscriptions and retained messages there are.
-    pub fn sizes(&self) -> (usize, usize) {
+    /// How many subscriptions there are, and how much is retained.
+    pub fn sizes(&self) -> (usize, RetainedSize) {
         self.read(|tables| (tables.subscriptions(), tables.retained()))
     }
 
@@ -84,6 +84,15 @@ impl View for SharedView {
 
     fn owner(&self, namespace: Namespace, filter: &str) -> Option<Holder> {
         self.read(|tables| tables.owner(namespace, filter))
+    }
+
+    fn retained_with(
+        &self,
+        namespace: Namespace,
+        topic: TopicName<'_>,
+        bytes: usize,
+    ) -> RetainedSize {
+        self.read(|tables| tables.retained_with(namespace, topic, bytes))
     }
 
     fn walk(

@@ -9,6 +9,7 @@ mod exactly_once;
 mod exclusive;
 mod groups;
 mod reload;
+mod retained;
 mod support;
 mod system;
 mod wills;

@@ -14,7 +14,7 @@ use bellbird_core::record::Record;
 use bellbird_core::recovery::Recovery;
 use bellbird_core::{
     AuthOutcome, ClientReport, Config, ConnectionId, Flow, Input, Ledger, Output, OwnView,
-    Position, Shard, ShardId, Ticket, Time, Traffic, home_of,
+    Position, RetainedSize, Shard, ShardId, Ticket, Time, Traffic, home_of,
 };
 use bellbird_topics::Namespace;
 
@@ -314,6 +314,10 @@ impl Node {
         let mut sum = Traffic::default();
         self.shards.iter().for_each(|shard| sum.add(shard.traffic()));
         sum
+    }
+
+    pub(crate) fn retained(&self) -> RetainedSize {
+        self.view.tables().retained()
     }
 
     /// Every client of every shard, in pages of one place.
