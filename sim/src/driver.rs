@@ -95,6 +95,9 @@ impl World {
         self.stats.letters += 1;
         let lane = shard * self.node.shards.len() + to.index();
         let is_letter = matches!(mail, Mail::Deliver(_));
+        if let Mail::Errands(errands) = &mut mail {
+            self.spoil_errands(errands);
+        }
         match self.plant {
             Some(Plant::MailLost) if is_letter && self.rng.chance(5) => return,
             Some(Plant::MailTwice) if is_letter && self.rng.chance(5) => {
