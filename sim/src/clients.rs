@@ -7,7 +7,7 @@ use bellbird_codec::{
 };
 
 use crate::link::{Asked, Link};
-use crate::shape::{FILTERS, TOPICS};
+use crate::shape::{FILTERS, SHARED, TOPICS};
 use crate::world::{Message, World};
 
 impl World {
@@ -170,22 +170,31 @@ impl World {
     fn subscribe_some(&mut self, client: usize, link: usize) {
         let is_v5 = self.clients[client].version == Version::V5;
         let mut filters: Vec<(&str, SubscribeOptions)> = Vec::new();
+        let mut id = (is_v5 && self.rng.chance(50)).then(|| *self.rng.pick(&IDS));
         for _ in 0..self.rng.between(1, 2) {
-            let filter = *self.rng.pick(&FILTERS);
+            let group = self.draw_group(client);
+            if is_v5 && (group.is_some() && !filters.is_empty()) {
+                // The identifier speaks for the whole packet.
+                break;
+            }
+            let filter = group.map_or_else(|| *self.rng.pick(&FILTERS), |group| SHARED[group].0);
             let handling =
                 [RetainHandling::SendAlways, RetainHandling::SendIfNew, RetainHandling::DoNotSend];
             let options = SubscribeOptions {
-                qos: self.shape.qos(&mut self.rng),
-                no_local: is_v5 && self.rng.chance(15),
+                qos: self.draw_granted(client, group),
+                // [MQTT-3.8.3-4]
+                no_local: is_v5 && group.is_none() && self.rng.chance(15),
                 retain_as_published: is_v5 && self.rng.chance(30),
                 retain_handling: if is_v5 { *self.rng.pick(&handling) } else { handling[0] },
             };
             if filters.iter().all(|(known, _)| *known != filter) {
                 filters.push((filter, options));
             }
+            if let Some(group) = group.filter(|_| is_v5) {
+                id = Some(SHARED[group].1);
+                break;
+            }
         }
-        let id = is_v5 && self.rng.chance(50);
-        let id = id.then(|| *self.rng.pick(&[1, 2, 3, 200, 268_435_455]));
         self.subscribe(client, link, &filters, id);
     }
 
@@ -213,7 +222,8 @@ impl World {
 
     fn unsubscribe_one(&mut self, client: usize, link: usize) {
         let mut buffer = UnsubscribeBuffer::new();
-        let filter = *self.rng.pick(&FILTERS);
+        let group = self.draw_group(client);
+        let filter = group.map_or_else(|| *self.rng.pick(&FILTERS), |group| SHARED[group].0);
         buffer.push(filter);
         let Some(packet_id) = PacketId::new(self.clients[client].packet_id()) else { return };
         let filters = buffer.as_filters();
@@ -321,3 +331,6 @@ impl World {
         }
     }
 }
+
+/// Subscription identifiers: the least, the greatest, and some that take two bytes or are shared.
+const IDS: [u32; 5] = [1, 2, 3, 200, 268_435_455];

@@ -4,16 +4,14 @@ use bellbird_codec::{Publish, QoS, Version};
 use bellbird_topics::TopicName;
 
 use crate::exact::Progress;
-use crate::life::Outstanding;
+use crate::life::{Delivery, Outstanding};
 use crate::shape::MESSAGE_SECS;
 use crate::world::World;
 
 impl World {
     /// The message that a payload names.
     pub(crate) fn number_in(&self, payload: &[u8]) -> Option<usize> {
-        let digits = payload.split(|byte| *byte == b':').next()?;
-        let number: usize = std::str::from_utf8(digits).ok()?.parse().ok()?;
-        (number < self.messages.len()).then_some(number)
+        number_in(payload, self.messages.len())
     }
 
     /// The broker wrote a PUBLISH to a client.
@@ -22,9 +20,10 @@ impl World {
         let publish = &Publish { topic: TopicName::parse(&topic).ok(), ..*publish };
         self.stats.deliveries += 1;
         let number = self.number_in(publish.payload);
+        let group = self.group_of(self.links[link].client, Some(&topic), publish.properties);
         let id = publish.packet_id.map(|id| id.value());
         self.line(format_args!(
-            "  link {link} < publish {number:?} q{} id {id:?} dup {} retain {}",
+            "  link {link} < publish {number:?} of {group:?} q{} id {id:?} dup {} retain {}",
             publish.qos.value(),
             publish.dup,
             publish.retain
@@ -40,18 +39,30 @@ impl World {
         {
             self.fail(format!("link {link}: a message the gate bars"));
         }
-        let is_again = self.check_packet_id(link, life, number, publish);
-        match number {
-            Some(number) => {
+        let is_again = self.check_packet_id(link, life, number, group, publish);
+        match (number, group) {
+            (Some(number), Some(group)) => {
+                if self.check_content(link, number, publish) {
+                    self.check_shared(
+                        link,
+                        life,
+                        Delivery { number, group: Some(group) },
+                        publish,
+                        is_again,
+                    );
+                }
+            }
+            (Some(number), None) => {
                 if self.check_content(link, number, publish) {
                     self.check_right(link, life, number, publish);
                     self.check_identifiers(link, life, number, publish);
-                    let is_first = !self.lives[life].got.contains_key(&number);
+                    let delivery = Delivery { number, group };
+                    let is_first = !self.lives[life].got.contains_key(&delivery);
                     self.check_doubles(link, life, number, publish, is_again);
                     self.check_order(link, life, number, publish, is_first);
                 }
             }
-            None => self.check_cleared(link, publish),
+            (None, _) => self.check_cleared(link, publish),
         }
     }
 
@@ -61,6 +72,7 @@ impl World {
         link: usize,
         life: usize,
         number: Option<usize>,
+        group: Option<usize>,
         publish: &Publish<'_>,
     ) -> bool {
         let Some(id) = publish.packet_id.map(|id| id.value()) else { return false };
@@ -77,7 +89,10 @@ impl World {
         let (is_exact, again) = (publish.qos == QoS::ExactlyOnce, known.is_some());
         if let Some(known) = known {
             self.stats.redeliveries += 1;
-            if known.message != number || known.link == link || known.is_exact != is_exact {
+            if (known.message, known.group) != (number, group)
+                || known.link == link
+                || known.is_exact != is_exact
+            {
                 self.fail(format!("link {link}: packet id {id} is in use"));
             }
             if known.progress != Progress::Sent {
@@ -103,7 +118,8 @@ impl World {
         }
         let place = known.filter(|known| known.node == node).map_or(place, |known| known.place);
         let progress = Progress::Sent;
-        let outstanding = Outstanding { message: number, link, place, node, is_exact, progress };
+        let message = number;
+        let outstanding = Outstanding { message, group, link, place, node, is_exact, progress };
         self.lives[life].outstanding.insert(id, outstanding);
         is_old
     }
@@ -188,7 +204,8 @@ impl World {
     ) {
         let node = self.node_ends.len();
         let is_walk = publish.retain && self.messages[number].retain;
-        let got = self.lives[life].got.get(&number).copied();
+        let delivery = Delivery { number, group: None };
+        let got = self.lives[life].got.get(&delivery).copied();
         if let Some(got) = got
             && !is_walk
             && !is_again
@@ -207,7 +224,7 @@ impl World {
                 self.fail(format!("link {link}: message {number} again though it is over"));
             }
         }
-        let got = self.lives[life].got.entry(number).or_default();
+        let got = self.lives[life].got.entry(delivery).or_default();
         got.link = link;
         got.node = node;
         got.acknowledged &= is_walk;
@@ -265,6 +282,13 @@ impl World {
             self.fail(format!("link {link}: nobody published this: {publish:?}"));
         }
     }
+}
+
+/// The message that a payload names, of so many.
+pub(crate) fn number_in(payload: &[u8], count: usize) -> Option<usize> {
+    let digits = payload.split(|byte| *byte == b':').next()?;
+    let number: usize = std::str::from_utf8(digits).ok()?.parse().ok()?;
+    (number < count).then_some(number)
 }
 
 pub(crate) fn qos_of(value: u8) -> QoS {

@@ -95,6 +95,9 @@ impl World {
         self.stats.letters += 1;
         let lane = shard * self.node.shards.len() + to.index();
         let is_letter = matches!(mail, Mail::Deliver(_));
+        if let Mail::Errands(errands) = &mut mail {
+            self.spoil_errands(errands);
+        }
         match self.plant {
             Some(Plant::MailLost) if is_letter && self.rng.chance(5) => return,
             Some(Plant::MailTwice) if is_letter && self.rng.chance(5) => {
@@ -168,6 +171,8 @@ impl World {
                 let kind = commit.operations.iter().find_map(|operation| match operation {
                     Operation::Open { .. } | Operation::Resume { .. } => Some(Kind::Connect),
                     // The Open of a new life ends the old one as well.
+                    // With it a group may end, for which nobody waits.
+                    Operation::End if self.founded.contains_key(&commit.holder) => None,
                     Operation::End => turn
                         .filter(|turn| self.links[turn.link].asked.expiry_secs == 0)
                         .map(|_| Kind::Connect),
@@ -254,7 +259,7 @@ impl World {
         let Some((shard, connection)) = self.links[link].place else { return };
         let bytes = std::mem::take(&mut self.links[link].unread);
         let (mut at, max) = (0, self.node.config.terms(0).packet_bytes_max);
-        for _ in 0..self.rng.between(1, 4) {
+        for nth in 0..self.rng.between(1, 4) {
             let is_parked = self.node.shards[shard].is_parked(connection);
             if is_parked && self.plant != Some(Plant::ParkIgnored) {
                 self.links[link].runnable = false;
@@ -279,6 +284,10 @@ impl World {
                     break;
                 }
             };
+            if nth > 0 && !may_go_on(&packet) {
+                // What it does to other connections comes after what the ones before it did.
+                break;
+            }
             let hex = Hex(&bytes[at..at + len]);
             self.trace.line(self.step, format_args!("{shard}> link {link} {hex}"));
             let flow = self.hand_in(shard, connection, link, &packet);

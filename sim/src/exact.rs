@@ -46,6 +46,7 @@ impl World {
         match record {
             Record::Append(append) => {
                 let number = self.number_in(append.message.payload());
+                self.appends.extend(number.map(|number| ((shard, ticket), number)));
                 let number = number.or_else(|| self.turn.and_then(|turn| turn.message));
                 let Some(message) = number.and_then(|number| self.messages.get_mut(number)) else {
                     return;
@@ -113,14 +114,19 @@ impl World {
                     sending.done.get_or_insert(written.node);
                 }
             }
+            Operation::Found { name, .. } => {
+                for client in self.clients.iter_mut().filter(|c| c.holder == Some(holder)) {
+                    client.holder = None;
+                }
+                self.note_found(holder, name);
+            }
+            Operation::Handed { position, to, .. } => self.note_handed(holder, *position, *to),
             Operation::Leave { .. }
             | Operation::Subscribe { .. }
             | Operation::Unsubscribe { .. }
             | Operation::Released { .. }
             | Operation::Will { .. }
             | Operation::WillOver
-            | Operation::Found { .. }
-            | Operation::Handed { .. }
             | Operation::End => {}
         }
     }
@@ -205,8 +211,9 @@ impl World {
     pub(crate) fn pubrec_taken(&mut self, link: usize, life: usize, id: u16, reason: ReasonCode) {
         let Some(known) = self.lives[life].outstanding.get_mut(&id) else { return };
         if reason.is_error() {
-            let number = known.message;
-            if let Some(got) = number.and_then(|number| self.lives[life].got.get_mut(&number)) {
+            let delivery = known.delivery();
+            let got = delivery.and_then(|delivery| self.lives[life].got.get_mut(&delivery));
+            if let Some(got) = got {
                 got.is_refused = true;
             }
             return self.delivery_is_over(link, life, id);
@@ -220,8 +227,11 @@ impl World {
     pub(crate) fn delivery_is_over(&mut self, link: usize, life: usize, id: u16) {
         self.links[link].watch.inflight.remove(&id);
         let Some(known) = self.lives[life].outstanding.remove(&id) else { return };
-        if let Some(number) = known.message
-            && let Some(got) = self.lives[life].got.get_mut(&number)
+        if let Some(delivery) = known.delivery() {
+            self.member_is_done(life, delivery);
+        }
+        if let Some(delivery) = known.delivery()
+            && let Some(got) = self.lives[life].got.get_mut(&delivery)
         {
             got.acknowledged = true;
             got.is_released |= known.progress == Progress::Released;

@@ -7,6 +7,7 @@ use bellbird_codec::{
     ReasonCode, Version, encode_publish,
 };
 
+use crate::life::Delivery;
 use crate::world::World;
 
 /// The state of QoS 2 that a client keeps as long as its session.
@@ -14,8 +15,8 @@ use crate::world::World;
 pub(crate) struct Exchanges {
     /// Published and not complete, in order.
     pub(crate) open: Vec<Exchange>,
-    /// Received and not released: message by packet id.
-    pub(crate) received: BTreeMap<u16, Option<usize>>,
+    /// Received and not released, by packet id.
+    pub(crate) received: BTreeMap<u16, Option<Delivery>>,
     /// The life that this state belongs to.
     life: Option<usize>,
     /// Something was forgotten that the broker may still know.
@@ -139,15 +140,19 @@ impl World {
     /// A client was sent a PUBLISH.
     pub(crate) fn understand_publish(&mut self, client: usize, link: usize, publish: &Publish<'_>) {
         let number = self.number_in(publish.payload);
+        let topic = publish.topic.map(|topic| topic.as_str());
+        let group = self.group_of(client, topic, publish.properties);
+        let delivery = number.map(|number| Delivery { number, group });
         let id = publish.packet_id.map(|id| id.value());
         let mut is_taken = true;
         match (publish.qos, id) {
             (QoS::AtLeastOnce, Some(id)) => self.clients[client].acks.push_back(Answer::Puback(id)),
-            (QoS::ExactlyOnce, Some(id)) => is_taken = self.take_once(client, link, id, number),
+            (QoS::ExactlyOnce, Some(id)) => is_taken = self.take_once(client, link, id, delivery),
             (QoS::AtMostOnce | QoS::AtLeastOnce | QoS::ExactlyOnce, _) => {}
         }
         let (Some(number), Some(life)) = (number, self.links[link].watch.life) else { return };
-        self.lives[life].got.entry(number).or_default().by_client = true;
+        let delivery = Delivery { number, group };
+        self.lives[life].got.entry(delivery).or_default().by_client = true;
         if is_taken
             && publish.retain
             && let Some(topic) = publish.topic
@@ -158,7 +163,13 @@ impl World {
     }
 
     /// The same packet id is the same message until PUBREL. Returns whether it is a new one.
-    fn take_once(&mut self, client: usize, link: usize, id: u16, number: Option<usize>) -> bool {
+    fn take_once(
+        &mut self,
+        client: usize,
+        link: usize,
+        id: u16,
+        delivery: Option<Delivery>,
+    ) -> bool {
         let known = self.clients[client].exchanges.received.get(&id).copied();
         let is_v5 = self.clients[client].version == Version::V5;
         if known.is_none() && is_v5 && self.clients[client].retained.is_none() && self.rng.chance(5)
@@ -171,18 +182,21 @@ impl World {
         self.clients[client].acks.push_back(Answer::Pubrec(id, ReasonCode::Success));
         if let Some(known) = known {
             self.stats.repetitions += 1;
-            if known != number {
+            if known != delivery {
                 self.fail(format!(
-                    "client {client} has {known:?} under packet id {id} and takes {number:?} for a \
+                    "client {client} has {known:?} under packet id {id} and takes {delivery:?} for a \
                      repetition"
                 ));
             }
             return false;
         }
-        self.clients[client].exchanges.received.insert(id, number);
-        let (Some(number), Some(life)) = (number, self.links[link].watch.life) else { return true };
+        self.clients[client].exchanges.received.insert(id, delivery);
+        let (Some(delivery), Some(life)) = (delivery, self.links[link].watch.life) else {
+            return true;
+        };
+        let number = delivery.number;
         let is_sure = !self.lives[life].forgot && !self.lives[life].is_vague;
-        let got = self.lives[life].got.entry(number).or_default();
+        let got = self.lives[life].got.entry(delivery).or_default();
         got.exactly += 1;
         self.stats.exactly_once += 1;
         if got.exactly > 1 && is_sure && !self.messages[number].retain {

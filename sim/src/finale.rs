@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bellbird_codec::{QoS, RetainHandling, SubscribeOptions, Version};
 
+use crate::life::Delivery;
 use crate::link::Asked;
 use crate::shape::TOPICS;
 use crate::store::End;
@@ -57,7 +58,8 @@ impl World {
             return BTreeMap::new();
         }
         self.check_owed();
-        self.check_ledgers();
+        self.check_owed_to_groups();
+        self.check_ledgers_at_rest();
         let retained = self.collect("r", Version::V5);
         let others = self.collect("s", Version::V311);
         if retained != others && self.failure.is_none() {
@@ -91,7 +93,8 @@ impl World {
                     continue;
                 }
                 self.stats.owed += 1;
-                if !self.lives[life].got.get(&number).is_some_and(|got| got.by_client) {
+                let delivery = Delivery { number, group: None };
+                if !self.lives[life].got.get(&delivery).is_some_and(|got| got.by_client) {
                     missing.push((number, client));
                 }
             }
@@ -127,7 +130,12 @@ impl World {
             retain_handling: RetainHandling::SendAlways,
         };
         if let Some(link) = self.clients[client].link {
-            self.subscribe(client, link, &[("#", options), ("$x/#", options)], None);
+            self.subscribe(
+                client,
+                link,
+                &[("#", options), ("$x/#", options), ("$g/#", options)],
+                None,
+            );
         }
         self.calm();
         self.leave(client);

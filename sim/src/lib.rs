@@ -9,6 +9,7 @@ mod driver;
 mod exact;
 mod exchange;
 mod finale;
+mod group;
 mod life;
 mod lifecycle;
 mod link;

@@ -24,7 +24,7 @@ pub(crate) struct Life {
     /// forgotten by a crash.
     pub(crate) left_at: Time,
     pub(crate) periods: Vec<Period>,
-    pub(crate) got: BTreeMap<usize, Got>,
+    pub(crate) got: BTreeMap<Delivery, Got>,
     /// Deliveries not over, by packet id: in this life of the node, or stored with QoS 2.
     pub(crate) outstanding: BTreeMap<u16, Outstanding>,
     /// The highest place per publisher's connection and class that was ever sent.
@@ -65,6 +65,14 @@ pub(crate) struct Period {
     pub(crate) ended: Option<u64>,
 }
 
+/// A message on its way to a session, by a subscription of its own or as a member of a group.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) struct Delivery {
+    pub(crate) number: usize,
+    /// Which group.
+    pub(crate) group: Option<usize>,
+}
+
 /// What became of one message in one life.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Got {
@@ -88,12 +96,20 @@ pub(crate) struct Got {
 #[derive(Clone, Copy)]
 pub(crate) struct Outstanding {
     pub(crate) message: Option<usize>,
+    pub(crate) group: Option<usize>,
     pub(crate) link: usize,
     pub(crate) place: u64,
     /// The life of the node that sent it last.
     pub(crate) node: usize,
     pub(crate) is_exact: bool,
     pub(crate) progress: Progress,
+}
+
+impl Outstanding {
+    pub(crate) fn delivery(&self) -> Option<Delivery> {
+        let group = self.group;
+        self.message.map(|number| Delivery { number, group })
+    }
 }
 
 /// What may be delivered to a session of one live message.

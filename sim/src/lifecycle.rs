@@ -131,6 +131,7 @@ impl World {
         let was_open = watch.open;
         let is_unknown = !was_open && watch.expected == Some(Presence::Maybe);
         let Some(life) = watch.life else { return };
+        self.member_is_away(life);
         let life = &mut self.lives[life];
         if is_unknown {
             // Without CONNACK nobody knows whether the old session went on or a new one began.
@@ -205,6 +206,7 @@ impl World {
             found.unread.clear();
         }
         self.exchanges_after_end(clean);
+        self.groups_after_end(clean);
         for life in &mut self.lives {
             life.deadline = deadline(life.left_at, life.expiry_floor_secs);
             for got in life.got.values_mut() {

@@ -72,6 +72,8 @@ pub(crate) struct Watch {
     pub(crate) inflight: BTreeSet<u16>,
     /// The highest place per publisher's connection and class that was sent on this one.
     pub(crate) order: BTreeMap<(usize, bool), usize>,
+    /// The same for groups.
+    pub(crate) shared_order: BTreeMap<crate::group::Stream, usize>,
     /// The place of the last delivery that was sent again.
     pub(crate) resent: u64,
     pub(crate) goodbye: Option<u8>,

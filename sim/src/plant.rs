@@ -1,6 +1,7 @@
 //! Faults planted by the harness, to prove that the checks would see them.
 
 use bellbird_codec::PacketId;
+use bellbird_core::errand::Errand;
 use bellbird_core::record::{Operation, Record};
 
 use crate::world::World;
@@ -60,11 +61,25 @@ pub enum Plant {
     IdentifierLost,
     /// The identifiers of a delivery never reach the log.
     IdentifiersForgotten,
+    /// What a member acknowledged goes back to its group.
+    SettledReturned,
+    /// What a member that went away had not acknowledged counts as acknowledged.
+    ReturnedSettled,
+    /// A group never hears that a member is back.
+    ReadyLost,
+    /// A message of a group goes out without the identifier of the member's subscription.
+    LentWithoutIdentifier,
+    /// Whose own a message of a group is never reaches the log.
+    HandedLost,
+    /// A group never reaches the log.
+    FoundLost,
+    /// A message that a group is done with stays the group's in the log.
+    GroupDoneLost,
 }
 
 impl Plant {
     /// All of them.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 33] = [
         Self::StoredBeforeSync,
         Self::HolderMissing,
         Self::AppliedBeforeView,
@@ -91,6 +106,13 @@ impl Plant {
         Self::AliasMixed,
         Self::IdentifierLost,
         Self::IdentifiersForgotten,
+        Self::SettledReturned,
+        Self::ReturnedSettled,
+        Self::ReadyLost,
+        Self::LentWithoutIdentifier,
+        Self::HandedLost,
+        Self::FoundLost,
+        Self::GroupDoneLost,
     ];
 }
 
@@ -130,6 +152,10 @@ impl World {
         if plant == Plant::EndLost {
             operations.retain(|operation| !matches!(operation, Operation::End));
         }
+        let is_group = self.founded.contains_key(&commit.holder);
+        if plant == Plant::GroupDoneLost && is_group && self.rng.chance(60) {
+            operations.retain(|operation| !matches!(operation, Operation::Done { .. }));
+        }
         if self.rng.chance(60) {
             operations.retain(|operation| !is_lost(operation, plant));
         }
@@ -147,6 +173,26 @@ impl World {
     }
 }
 
+impl World {
+    /// What a planted fault makes of the errands of a letter.
+    pub(crate) fn spoil_errands(&mut self, errands: &mut Vec<Errand>) {
+        let Some(plant) = self.plant.filter(|_| self.rng.chance(30)) else { return };
+        for errand in errands.iter_mut() {
+            match (&mut *errand, plant) {
+                (Errand::Settle(loan), Plant::SettledReturned) => *errand = Errand::Return(*loan),
+                (Errand::Return(loan), Plant::ReturnedSettled) => *errand = Errand::Settle(*loan),
+                (Errand::Lend(lending), Plant::LentWithoutIdentifier) => {
+                    lending.ids = [].into_iter().collect();
+                }
+                (_, _) => {}
+            }
+        }
+        if plant == Plant::ReadyLost {
+            errands.retain(|errand| !matches!(errand, Errand::Ready { .. }));
+        }
+    }
+}
+
 /// Whether a fault keeps an operation from the log.
 fn is_lost(operation: &Operation, plant: Plant) -> bool {
     matches!(
@@ -156,6 +202,8 @@ fn is_lost(operation: &Operation, plant: Plant) -> bool {
             | (Operation::Had { .. }, Plant::HadLost)
             | (Operation::Released { .. }, Plant::ReleasedLost)
             | (Operation::Holding { .. }, Plant::HoldingLost)
+            | (Operation::Handed { .. }, Plant::HandedLost)
+            | (Operation::Found { .. }, Plant::FoundLost)
     )
 }
 

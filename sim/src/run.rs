@@ -201,6 +201,7 @@ impl World {
         let shards = self.node.shards.len();
         let (from, to) = (lane / shards, lane % shards);
         self.line(format_args!("{to}> mail from {from}{}", ShowMail(&mail)));
+        self.note_errands(&mail);
         let from = ShardId(u8::try_from(from).unwrap_or(0));
         let _flow = self.feed(to, Input::Mail { from, mail });
         self.settle(to);
@@ -258,6 +259,7 @@ impl World {
         }
         self.stats.stored += u64::from(report.count);
         self.line(format_args!("{}> stored {report:?}", report.shard));
+        self.note_positions(&report);
         let (first, count, position) = (report.first, report.count, report.position);
         let _flow = self.feed(report.shard, Input::Stored { first, count, position });
         self.settle(report.shard);

@@ -1,8 +1,8 @@
 //! What a seed makes of a run: its limits, its clients' habits, its weather.
 
 use bellbird_codec::QoS;
-use bellbird_core::Config;
 use bellbird_core::permit::{Action, Gate, Rule, Verdict, Who};
+use bellbird_core::{Config, GroupStrategy};
 
 use crate::rng::Rng;
 
@@ -28,6 +28,11 @@ pub(crate) struct Shape {
     pub(crate) lazy: bool,
     pub(crate) inflight_max: u16,
     pub(crate) events: bool,
+    /// How many subscriptions of a hundred are shared, and how a group chooses.
+    pub(crate) shared: usize,
+    pub(crate) strategy: GroupStrategy,
+    /// Some members of groups take QoS 0 only.
+    pub(crate) has_careless_members: bool,
 }
 
 impl Shape {
@@ -49,6 +54,14 @@ impl Shape {
             lazy: rng.chance(50),
             inflight_max: *rng.pick(&[1, 2, 5, 100]),
             events: rng.chance(20),
+            shared: *rng.pick(&[0, 30, 70]),
+            strategy: *rng.pick(&[
+                GroupStrategy::RoundRobin,
+                GroupStrategy::RoundRobin,
+                GroupStrategy::Sticky,
+                GroupStrategy::Hash,
+            ]),
+            has_careless_members: rng.chance(30),
         }
     }
 
@@ -56,6 +69,7 @@ impl Shape {
         let mut config = Config {
             shards: u8::try_from(shards).unwrap_or(1),
             events: self.events,
+            group_strategy: self.strategy,
             ..Config::default()
         };
         let terms = &mut config.listeners[0];
@@ -109,6 +123,19 @@ impl Shape {
 /// Seconds that a message with an expiry lives.
 pub(crate) const MESSAGE_SECS: u32 = 50;
 const BARRED_TOPIC: &str = "b/c/d";
-pub(crate) const TOPICS: [&str; 7] = ["a", "a/b", "a/c", "b", "b/b", "b/c/d", "$x/y"];
+pub(crate) const TOPICS: [&str; 9] =
+    ["a", "a/b", "a/c", "b", "b/b", "b/c/d", "$x/y", "$g/a", "$g/b"];
 pub(crate) const FILTERS: [&str; 10] =
     ["#", "+", "a/#", "a/+", "a/b", "+/b", "b/c/#", "$x/#", "a", "b"];
+
+/// Shared subscriptions, each with the identifier by which clients of 5.0 tell its messages from
+/// those of their other subscriptions.
+pub(crate) const SHARED: [(&str, u32); 3] =
+    [("$share/g/$g/#", 901), ("$share/h/$g/+", 902), ("$share/g/a/#", 903)];
+/// Clients before 5.0 have no identifiers: each is in one of these groups only, whose topics no
+/// other filter covers.
+pub(crate) const SHARED_WITHOUT_ID: usize = 2;
+pub(crate) const SHARED_TOPICS: &str = "$g/";
+/// The log cannot tell two deliveries of one message to one session apart: whoever may get a
+/// message in several ways gets it with QoS 2 in one of them only.
+pub(crate) const OVERLAPS_AT_QOS_2: bool = false;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use bellbird_core::errand::Errand;
 use bellbird_core::mail::Mail;
 use bellbird_core::record::{Operation, Record};
 use bellbird_core::{Change, Message};
@@ -57,9 +58,7 @@ impl fmt::Display for ShowMail<'_> {
                     .iter()
                     .try_for_each(|target| write!(f, " >{}", target.subscriber.holder))
             }),
-            Mail::Errands(errands) => {
-                errands.iter().try_for_each(|errand| write!(f, " {errand:?}"))
-            }
+            Mail::Errands(errands) => errands.iter().try_for_each(|errand| show_errand(errand, f)),
             Mail::Credit(bytes) => write!(f, " credit {bytes}"),
         }
     }
@@ -89,6 +88,31 @@ impl fmt::Display for ShowMessage<'_> {
         let number = payload.split(|byte| *byte == b':').next().unwrap_or_default();
         let topic = self.0.topic();
         write!(f, "{}#{}", topic.as_str(), number.escape_ascii())
+    }
+}
+
+fn show_errand(errand: &Errand, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    match errand {
+        Errand::Join { group, subscriber, grant, .. } => {
+            write!(f, " join {} {} q{}", group.name, subscriber.holder, grant.qos.value())
+        }
+        Errand::Leave { group, subscriber, .. } => {
+            write!(f, " leave {} {}", group.name, subscriber.holder)
+        }
+        Errand::Shown(_) => f.write_str(" shown"),
+        Errand::Ready { group, subscriber, epoch, credit } => {
+            write!(f, " ready {} {} epoch {epoch} takes {credit}", group.name, subscriber.holder)
+        }
+        Errand::Gone { group, subscriber } => {
+            write!(f, " gone {} {}", group.name, subscriber.holder)
+        }
+        Errand::Lend(lending) => {
+            let (message, to) = (ShowMessage(&lending.message), lending.to.holder);
+            let position = lending.position.map_or(0, |position| position.0);
+            write!(f, " lend {message} @{position} >{to} epoch {}", lending.epoch)
+        }
+        Errand::Settle(loan) => write!(f, " settle {} of {}", loan.number, loan.group.holder),
+        Errand::Return(loan) => write!(f, " return {} of {}", loan.number, loan.group.holder),
     }
 }
 

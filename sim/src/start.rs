@@ -11,9 +11,11 @@ use bellbird_core::recovery::Recovery;
 use bellbird_core::{OwnView, Shard};
 
 use crate::Setup;
+use crate::delivery::number_in;
+use crate::group::Group;
 use crate::plant::Plant;
 use crate::rng::Rng;
-use crate::shape::Shape;
+use crate::shape::{SHARED, Shape};
 use crate::stats::Stats;
 use crate::store::{End, Store};
 use crate::trace::Trace;
@@ -49,6 +51,10 @@ impl World {
             node_ends: Vec::new(),
             sendings: Vec::new(),
             given_up: 0,
+            groups: SHARED.iter().map(|(filter, id)| Group::new(filter, *id)).collect(),
+            founded: BTreeMap::new(),
+            appends: BTreeMap::new(),
+            positions: BTreeMap::new(),
         }
     }
 
@@ -57,11 +63,16 @@ impl World {
         let mut node = Node::empty(&self.shape, shards);
         let mut recovery = Recovery::new();
         let (plant, trace, step) = (self.plant, &mut self.trace, self.step);
+        let (messages, positions) = (&self.messages, &mut self.positions);
         let opened = self.store.open(&mut self.rng, shards, &mut |position, mut record| {
             let shown = crate::show::ShowRecord(&record);
             trace.line(step, format_args!("  replay {} {shown}", position.0));
             if let (Record::Retain(retain), Some(Plant::RetainedReversed)) = (&mut record, plant) {
                 retain.order = (1_u64 << 40).saturating_sub(retain.order);
+            }
+            if let Record::Append(append) = &record {
+                let number = number_in(append.message.payload(), messages.len());
+                positions.extend(number.map(|number| (position, number)));
             }
             recovery.replay(position, record);
         });
@@ -99,13 +110,14 @@ impl World {
         }
         self.check_ledgers();
         self.dropped_before = self.dropped_by_limits();
+        let was_idle = self.store.is_idle();
         let went = self.store.end(&mut self.rng, end);
         self.line(format_args!("the node ends: {went:?}"));
         match went {
             End::Clean => self.stats.restarts += 1,
             End::Killed | End::PowerLost => self.stats.crashes += 1,
         }
-        self.node_ended(went == End::Clean);
+        self.node_ended(went == End::Clean || was_idle);
         self.start(shards);
     }
 }

@@ -120,6 +120,14 @@ impl Store {
         }
     }
 
+    /// Whether everything that was put is stored.
+    pub(crate) fn is_idle(&self) -> bool {
+        match self {
+            Self::Log(log) => log.is_idle(),
+            Self::Streams(streams) => streams.is_idle(),
+        }
+    }
+
     /// No faults from now on but crashes.
     pub(crate) fn calm(&mut self) {
         match self {

@@ -85,10 +85,10 @@ impl LogStore {
     }
 
     pub(crate) fn work(&mut self, rng: &mut Rng) -> Work {
-        let has_batches = self.lanes.iter().any(|lane| !lane.batch.is_empty());
-        if !has_batches && self.unsynced.is_empty() {
+        if self.is_idle() {
             return Work::Idle;
         }
+        let has_batches = self.lanes.iter().any(|lane| !lane.batch.is_empty());
         if !self.is_calm && rng.below(3_000) == 0 {
             let room = rng.below(300);
             let fault =
@@ -98,6 +98,10 @@ impl LogStore {
         let appends = has_batches && (self.unsynced.is_empty() || rng.chance(50));
         let worked = if appends { self.append(rng) } else { self.sync() };
         if worked { Work::Done } else { Work::Failed }
+    }
+
+    pub(crate) fn is_idle(&self) -> bool {
+        self.unsynced.is_empty() && self.lanes.iter().all(|lane| lane.batch.is_empty())
     }
 
     /// One write with the batches of some shards.

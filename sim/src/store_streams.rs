@@ -94,6 +94,10 @@ impl Streams {
         done
     }
 
+    pub(crate) fn is_idle(&self) -> bool {
+        self.pending.is_empty()
+    }
+
     /// One record that nothing of its key stands before becomes stored.
     fn store_one(&mut self, rng: &mut Rng) -> bool {
         let firsts = self.pending.iter().enumerate().filter(|(index, pending)| {

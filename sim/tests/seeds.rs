@@ -30,6 +30,11 @@ fn two_shards_on_the_log() {
         (stats.exactly_once, 1_000),
         (stats.repetitions, 100),
         (stats.refused_deliveries, 30),
+        (stats.aliases, 3_000),
+        (stats.identifiers, 1_000),
+        (stats.shared, 1_000),
+        (stats.shared_again, 100),
+        (stats.owed_to_groups, 1_000),
         (stats.takeovers, 300),
         (stats.moves, 1_000),
         (stats.crashes, 300),
@@ -75,7 +80,7 @@ fn seeds_that_found_something() {
     }
 }
 
-const FOUND: [(u64, usize, StoreKind); 32] = [
+const FOUND: [(u64, usize, StoreKind); 42] = [
     (34, 2, StoreKind::Streams),
     (70, 2, StoreKind::Log),
     (14, 4, StoreKind::Streams),
@@ -108,6 +113,16 @@ const FOUND: [(u64, usize, StoreKind); 32] = [
     (1281, 3, StoreKind::Streams),
     (3229, 2, StoreKind::Streams),
     (1220, 4, StoreKind::Streams),
+    (481, 2, StoreKind::Streams),
+    (59, 4, StoreKind::Log),
+    (243, 3, StoreKind::Streams),
+    (148, 2, StoreKind::Log),
+    (156, 3, StoreKind::Log),
+    (359, 4, StoreKind::Streams),
+    (1000, 2, StoreKind::Streams),
+    (1951, 2, StoreKind::Log),
+    (3165, 3, StoreKind::Log),
+    (3706, 2, StoreKind::Streams),
 ];
 
 #[test]

@@ -132,7 +132,10 @@ impl Clients {
             }
             if target.subscriber.slot.is_group() {
                 self.ledger.routed += 1;
-                self.offer(now, target.subscriber, to.origin, to.position, out);
+                // The record names the group only if it was granted more than QoS 0 at the match,
+                // whatever its members are granted since.
+                let position = to.position.filter(|_| grant.is_stored());
+                self.offer(now, target.subscriber, to.origin, position, out);
                 continue;
             }
             let qos = out.parts.qos.min(grant.qos);

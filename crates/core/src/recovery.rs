@@ -250,6 +250,12 @@ impl Recovery {
     fn commit(&mut self, commit: Commit) {
         self.last_time = self.last_time.max(commit.at);
         self.last_number = self.last_number.max(commit.holder.number);
+        for operation in &commit.operations {
+            // A member may have no record of its own; its number is taken all the same.
+            if let Operation::Handed { to, .. } = operation {
+                self.last_number = self.last_number.max(to.number);
+            }
+        }
         let state = self.holders.entry(commit.holder).or_default();
         if commit.epoch < state.epoch {
             return;

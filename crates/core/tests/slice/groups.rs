@@ -326,3 +326,60 @@ fn who_joins_second_waits_for_the_same() {
         assert_eq!((node.seen(first), node.seen(second)), (2, 2));
     });
 }
+
+/// [MQTT-4.8.2-5]: what a member was handed whose session is gone with the restart is nobody's, also
+/// not of a later session.
+#[test]
+fn nobody_inherits_what_a_member_had() {
+    on_each(|shards| {
+        let mut node = Node::new(shards);
+        let first = member(&mut node, "a", true);
+        let publisher = node.connect("p", V311, true);
+        node.cut(first);
+        let second = member(&mut node, "b", false);
+        node.publish(publisher, &Publish::new("t", "m").qos2(1));
+        node.expect(second, &["t=m id=2:1"]);
+        let config = Config { shards, ..Config::default() };
+        let mut node = Node::with(config.clone(), Gate::default(), &node.log);
+        let heirs = ["c", "d", "e", "f", "g", "h"];
+        for name in heirs {
+            let heir = node.connect(name, V5, false);
+            node.expect(heir, &["connack present=false code=0"]);
+        }
+        let mut node = Node::with(config, Gate::default(), &node.log);
+        for name in heirs {
+            let heir = node.connect(name, V5, false);
+            node.expect(heir, &["connack present=true code=0"]);
+        }
+    });
+}
+
+/// What was matched when the group took QoS 0 only is not in the log for it, and is not looked for
+/// there: after a restart its exchange is completed.
+#[test]
+fn a_grant_that_came_after_the_match() {
+    on_each(|shards| {
+        let mut node = Node::new(shards);
+        let first = node.connect("a", V5, false);
+        node.subscribe(first, SHARE, AtMostOnce);
+        let publisher = node.connect("p", V311, false);
+        node.forget(first);
+        node.hold_log = true;
+        node.publish(publisher, &Publish::new("t", "m").qos2(1));
+        node.subscribe(first, SHARE, ExactlyOnce);
+        node.store(99);
+        while node.unstored() > 0 {
+            node.store(1);
+        }
+        node.expect(first, &["suback 1 [2]", "t=m id=2:1"]);
+        node.answer(first, Pubrec, 1);
+        node.store(9);
+        node.expect(first, &["pubrel 1 0"]);
+        let config = Config { shards, ..Config::default() };
+        let mut node = Node::with(config, Gate::default(), &node.log);
+        let again = node.connect("a", V5, false);
+        node.expect(again, &["connack present=true code=0", "pubrel 1 0"]);
+        node.answer(again, Pubcomp, 1);
+        node.check_ledger();
+    });
+}
