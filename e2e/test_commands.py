@@ -366,7 +366,7 @@ def test_what_a_broker_may_answer(options, status, answer):
         ("pub -t t", "--message"),
         ("pub -m x", "add -t"),
         ("pub -t a/# -m x", "wildcard"),
-        ("pub -t t -m x -V mqttv31", "mqttv311"),
+        ("pub -t t -m x -V mqttv4", "mqttv311"),
         ("pub -t t -m x -D publish content-type x", "mqttv5"),
         ("sub", "add -t"),
         ("sub -t a -c", "-i"),

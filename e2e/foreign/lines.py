@@ -14,7 +14,7 @@ from pathlib import Path
 
 from broker import ROOT
 
-from foreign.shape import PATIENCE_SECS, Client, Message, Options
+from foreign.shape import COMING_BACK_SECS, PATIENCE_SECS, Client, Message, Options
 
 SCRIPT = Path(__file__).with_name("mqttjs.js")
 
@@ -90,7 +90,7 @@ class Driver:
 class _Driven(Client):
     """A client in the process of a driver."""
 
-    able = frozenset({"unsubscribe", "alias out"})
+    able = frozenset({"come back", "unsubscribe", "alias out"})
 
     def __init__(self, options: Options, driver: Driver):
         super().__init__(options)
@@ -107,6 +107,7 @@ class _Driven(Client):
             clean=options.clean,
             session_expiry_secs=options.session_expiry_secs,
             aliases_max=options.aliases_max,
+            coming_back_millis=int(1000 * COMING_BACK_SECS) if options.comes_back else 0,
             will=options.will and dataclasses.asdict(options.will),
         )
         self.session_present = present if options.level > 3 else None
@@ -143,7 +144,7 @@ class MqttJs(_Driven):
     """mqtt.js."""
 
     name = "mqtt.js"
-    able = _Driven.able | {"alias in"}
+    able = _Driven.able | {"alias in", "receive once"}
     bounds_itself = False
 
     def __init__(self, options: Options):
@@ -154,7 +155,8 @@ class Rumqttc(_Driven):
     """rumqttc."""
 
     name = "rumqttc"
-    # It shows a packet before it looks its alias up.
+    # It shows a packet before it looks its alias up. When it comes back, it has forgotten what it
+    # received at QoS 2, and ends each connection at the first PUBREL.
     able = _Driven.able | {"repeated user properties"}
 
     def __init__(self, options: Options):

@@ -9,12 +9,13 @@ from collections.abc import Coroutine
 
 import aiomqtt
 import gmqtt
+from gmqtt.mqtt.constants import UNLIMITED_RECONNECTS
 from gmqtt.storage import PersistentStorage
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from foreign.paho import message_of, properties_of
-from foreign.shape import PATIENCE_SECS, Client, Message, Options
+from foreign.shape import COMING_BACK_SECS, PATIENCE_SECS, Client, Message, Options
 
 
 @functools.cache
@@ -122,8 +123,9 @@ class Gmqtt(Client):
     """gmqtt, which shares no code with paho."""
 
     name = "gmqtt"
+    # It hands out a message of QoS 2 whenever it comes, and so cannot "receive once".
     bounds_itself = False
-    able = frozenset({"unsubscribe", "alias out", "alias in", "repeated user properties"})
+    able = frozenset({"come back", "unsubscribe", "alias out", "alias in", "repeated user properties"})
 
     def __init__(self, options: Options):
         super().__init__(options)
@@ -167,8 +169,9 @@ class Gmqtt(Client):
             persistent_storage=self.storage,
             **properties,
         )
-        # With 0 it would connect again once, and take the session back from whoever took it over.
-        self.client.set_config({"reconnect_retries": -2})
+        # Not 0 for never, with which it takes its session back once from whoever took it over.
+        retries = UNLIMITED_RECONNECTS if options.comes_back else UNLIMITED_RECONNECTS - 1
+        self.client.set_config({"reconnect_retries": retries, "reconnect_delay": COMING_BACK_SECS})
         self.client.on_connect = self._on_connect
         self.client.on_message = self._on_message
         self.client.on_subscribe = lambda *event: self.acknowledged.put_nowait(event[2])

@@ -18,7 +18,7 @@ const tasks = {
       protocolVersion: command.level,
       clientId: command.client_id,
       clean: command.clean,
-      reconnectPeriod: 0,
+      reconnectPeriod: command.coming_back_millis,
       resubscribe: false,
       autoAssignTopicAlias: false,
       properties: command.level === 5
@@ -70,6 +70,7 @@ const tasks = {
   async drop(number) {
     const dropped = client(number);
     clients.delete(number);
+    dropped.options.reconnectPeriod = 0;
     if (dropped.stream.destroyed) {
       return;
     }

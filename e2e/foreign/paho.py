@@ -9,14 +9,16 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from foreign.shape import PATIENCE_SECS, Client, Message, Options
+from foreign.shape import COMING_BACK_SECS, PATIENCE_SECS, Client, Message, Options
 
 
 class Paho(Client):
     """paho-mqtt."""
 
     name = "paho"
-    able = frozenset({"unsubscribe", "alias out", "repeated user properties"})
+    able = frozenset(
+        {"come back", "receive once", "unsubscribe", "alias out", "repeated user properties"}
+    )
 
     def __init__(self, options: Options):
         super().__init__(options)
@@ -27,12 +29,13 @@ class Paho(Client):
             CallbackAPIVersion.VERSION2,
             options.client_id,
             protocol=options.level,
-            reconnect_on_failure=False,
+            reconnect_on_failure=options.comes_back,
             clean_session=None if options.level == 5 else options.clean,
         )
         if will := options.will:
             properties = properties_of(will, PacketTypes.WILLMESSAGE) if options.level == 5 else None
             self.client.will_set(will.topic, will.payload, will.qos, will.retain, properties)
+        self.client.reconnect_delay_set(COMING_BACK_SECS, COMING_BACK_SECS)
         self.client.on_connect = lambda *event: self.connected.put(event[2:4])
         self.client.on_subscribe = lambda *event: self.acknowledged.put(event[3])
         self.client.on_unsubscribe = lambda *event: self.acknowledged.put(event[3])
@@ -70,6 +73,7 @@ class Paho(Client):
         self.client.loop_stop()
 
     def drop(self) -> None:
+        self.client.reconnect_on_failure = False
         # The socket is gone already if the broker is.
         with contextlib.suppress(OSError, AttributeError):
             self.client.socket().shutdown(socket.SHUT_RDWR)

@@ -11,6 +11,9 @@ from dataclasses import dataclass, field
 PATIENCE_SECS = 15.0
 """How long a wait may last before the test fails; generous, since it is only reached on failure."""
 
+COMING_BACK_SECS = 0.05
+"""How long clients wait before they connect again, where they do so by themselves."""
+
 SESSION_EXPIRY_SECS = 3600
 """How long a session that is not clean outlives its connection in MQTT 5.0."""
 
@@ -42,6 +45,7 @@ class Options:
     clean: bool = True
     will: Message | None = None
     aliases_max: int = 0
+    comes_back: bool = False
     inbox: queue.Queue | None = None
 
     @property

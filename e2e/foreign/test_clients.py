@@ -1,17 +1,21 @@
 """What clients do that nobody here wrote, each in all protocol versions that it speaks."""
 
 import queue
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
 
-from foreign import KINDS, Message
+from foreign import KINDS, Kind, Message, Paho
 
 SUCCESSION = 20
 """Messages one after the other, where the order counts."""
 
 MANY = 1000
-PORTION = 20
+IN_FLIGHT = 80
+"""Fewer than Bellbird takes of unfinished messages."""
+
+PORTION = 10
 """No more than brokers take of messages that are not acknowledged, if nothing else is said."""
 
 every_kind = pytest.mark.parametrize("kind", KINDS, ids=str)
@@ -43,7 +47,7 @@ def test_publishes_and_subscribes(connect, unique, kind, qos):
 
 
 @every_kind
-@every_qos
+@pytest.mark.parametrize("qos", [0, 1, pytest.param(2, marks=pytest.mark.bellbird)], ids="qos={}".format)
 def test_publishes_many_at_once(connect, unique, kind, qos):
     """A thousand, as fast as the client's own flow control lets them out; without one, in portions.
 
@@ -194,6 +198,33 @@ def test_session_over_the_broker_s_end(own_broker, connect, kind, end):
     assert newcomer.receive() == retained
 
 
+@pytest.mark.bellbird
+@able("come back")
+@pytest.mark.parametrize("qos", [1, 2], ids="qos={}".format)
+def test_coming_back_after_a_kill(own_broker, connect, kind, qos):
+    """The broker dies while messages are under way; both clients come back by themselves.
+
+    Where a client cannot receive exactly once itself, paho does, of the same version.
+    """
+    broker, messages = own_broker, [Message("t", f"{number}", qos) for number in range(IN_FLIGHT)]
+    options = {"to": broker, "clean": False, "comes_back": True}
+    receiver = kind if qos == 1 or kind.able("receive once") else Kind(Paho, kind.level)
+    subscriber, publisher = connect(receiver, "s", **options), connect(kind, "p", **options)
+    subscriber.subscribe("t", qos)
+    with ThreadPoolExecutor() as pool:
+        publishing = pool.submit(publisher.publish_at_once, messages)
+        received = [subscriber.receive() for _ in range(IN_FLIGHT // 8)]
+        broker.kill()
+        broker.start()
+        publishing.result()
+    publisher.publish(Message("t", "end", qos))
+    while received[-1].payload != "end":
+        received.append(subscriber.receive())
+    if qos == 1:
+        received = list(dict.fromkeys(received))
+    assert received == [*messages, Message("t", "end", qos)]
+
+
 @every_kind
 def test_shared_subscription(connect, unique, kind):
     topic, group = unique("share"), unique("g")
@@ -243,6 +274,7 @@ def test_properties_of_a_will(connect, unique, kind):
     assert_came(witness.receive(), sent)
 
 
+@pytest.mark.bellbird
 @newest
 def test_properties_over_the_broker_s_end(own_broker, connect, kind):
     broker, sent = own_broker, full(kind, "props")

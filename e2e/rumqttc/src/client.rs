@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
@@ -20,13 +21,15 @@ impl Client {
     pub(crate) fn connect(number: u64, id: u64, options: &Options) -> Self {
         let waiting = Waiting { client: number, command: Arc::default() };
         waiting.begin(id, Wanted::Connection);
+        let coming_back = Some(Duration::from_millis(options.coming_back_millis))
+            .filter(|delay| !delay.is_zero());
         if options.level == 5 {
             let (client, events) = v5::client(options);
-            let task = tokio::spawn(v5::run(events, waiting.clone()));
+            let task = tokio::spawn(v5::run(events, waiting.clone(), coming_back));
             Self { handle: Handle::V5(client), waiting, task }
         } else {
             let (client, events) = v4::client(options);
-            let task = tokio::spawn(v4::run(events, waiting.clone()));
+            let task = tokio::spawn(v4::run(events, waiting.clone(), coming_back));
             Self { handle: Handle::V4(client), waiting, task }
         }
     }

@@ -38,6 +38,7 @@ pub(crate) struct Options {
     pub(crate) clean: bool,
     pub(crate) session_expiry_secs: u32,
     pub(crate) aliases_max: u16,
+    pub(crate) coming_back_millis: u64,
     pub(crate) will: Option<Message>,
 }
 

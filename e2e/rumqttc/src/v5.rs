@@ -88,8 +88,8 @@ pub(crate) fn text(error: ClientError) -> String {
     error.to_string()
 }
 
-/// Moves packets until the connection ends.
-pub(crate) async fn run(mut events: EventLoop, waiting: Waiting) {
+/// Moves packets until the connection ends, or for ever if the client comes back by itself.
+pub(crate) async fn run(mut events: EventLoop, waiting: Waiting, coming_back: Option<Duration>) {
     loop {
         match events.poll().await {
             Ok(event) => {
@@ -97,7 +97,10 @@ pub(crate) async fn run(mut events: EventLoop, waiting: Waiting) {
                     waiting.happened(happened);
                 }
             }
-            Err(error) => return waiting.ended(error),
+            Err(error) => match coming_back {
+                Some(delay) => tokio::time::sleep(delay).await,
+                None => return waiting.ended(error),
+            },
         }
     }
 }
