@@ -119,7 +119,7 @@ impl Recovery {
         let mut shards: Vec<ShardState> = (0..config.shards)
             .map(|_| ShardState {
                 now,
-                start: starts + 1,
+                start: starts.saturating_add(1),
                 first_number,
                 sessions: Vec::new(),
                 groups: Vec::new(),
@@ -167,7 +167,7 @@ impl Recovery {
                 changes.push(Change::Retain { namespace, topic, message });
             }
         }
-        let value = (starts + 1).to_le_bytes();
+        let value = starts.saturating_add(1).to_le_bytes();
         let first_record =
             Record::Settings(Settings { key: STARTS.into(), value: Box::new(value) });
         Recovered { shards, changes, last_order: self.last_order, first_record, found }
