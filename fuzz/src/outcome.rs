@@ -37,6 +37,13 @@ impl Outcome {
         Self { bits: self.bits | bits, ..self }
     }
 
+    /// The same with a bit for each of these, which a few others may share.
+    #[must_use]
+    pub fn and_each<T: Hash>(self, noted: impl IntoIterator<Item = T>) -> Self {
+        let bits = noted.into_iter().fold(0, |bits, it| bits | 1 << (hash(&it) % 128));
+        self.and_bits(bits)
+    }
+
     /// All parts together but for bits.
     pub(crate) fn together(&self) -> u64 {
         hash(&self.parts)
@@ -61,12 +68,16 @@ pub(crate) fn rough(count: usize) -> u32 {
     if count < 4 { count as u32 } else { 2 + count.ilog2() }
 }
 
-/// A message without what it quotes: its first plain words.
+/// A message without what it quotes: its plain words before the first quotation, and behind it.
 pub(crate) fn wording(message: &str) -> String {
-    let plain: String = message.split(['"', '`']).step_by(2).collect();
-    let words = plain.split(' ').filter(|word| word.bytes().all(|it| it.is_ascii_lowercase()));
-    words.take(WORDS_MAX).collect::<Vec<_>>().join(" ")
+    let (before, quoted) = message.split_once('"').unwrap_or((message, ""));
+    let is_end = |at: &usize| !quoted[..*at].ends_with('\\');
+    let end = quoted.match_indices('"').map(|(at, _)| at).find(is_end);
+    let behind = end.map_or("", |end| &quoted[end + 1..]);
+    let is_plain = |word: &&str| word.bytes().all(|it| it.is_ascii_lowercase());
+    let words = |text: &str| text.split(' ').filter(is_plain).take(WORDS_MAX).collect::<String>();
+    words(before) + &words(behind)
 }
 
 const PARTS_MAX: usize = 4;
-const WORDS_MAX: usize = 5;
+const WORDS_MAX: usize = 3;

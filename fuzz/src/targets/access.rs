@@ -18,9 +18,9 @@ pub(super) fn password_file(bytes: &[u8]) -> Outcome {
             let users = access.users().expect("there is a file");
             assert!(users <= text.lines().count());
             assert!(access.gate().has_users());
-            (rough(users), Vec::new())
+            Outcome::of(&rough(users))
         }
-        Err(error) => (0, kinds(error, "users", text)),
+        Err(error) => kinds(error, "users", text),
     };
     // What a client sends as its name may be none that a line can hold.
     let name = text.lines().next().and_then(|line| line.split(':').next()).unwrap_or_default();
@@ -33,7 +33,7 @@ pub(super) fn password_file(bytes: &[u8]) -> Outcome {
     if let Some(hash) = &round_trip {
         assert_eq!(PasswordHash::parse(&hash.encode()).as_ref(), Ok(hash));
     }
-    Outcome::of(&noted.0).and(&noted.1).and(&round_trip.is_some())
+    noted.and(&round_trip.is_some())
 }
 
 fn edit(text: &str, name: &str, hash: &PasswordHash, is_right: bool) {
@@ -67,7 +67,7 @@ pub(super) fn acl_file(bytes: &[u8]) -> Outcome {
     assert!(allocated.largest <= bytes_max(text), "{allocated:?}");
     let access = match read {
         Ok(access) => access,
-        Err(error) => return Outcome::of(&kinds(&error, "acl", text)),
+        Err(error) => return kinds(&error, "acl", text),
     };
     let gate = access.gate();
     let mut verdicts = 0_u64;
@@ -99,12 +99,12 @@ pub(super) fn acl_file(bytes: &[u8]) -> Outcome {
 }
 
 /// What kinds of mistakes there are; each names the file and a line that it has.
-fn kinds(error: &AccessError, file: &str, text: &str) -> Vec<String> {
+fn kinds(error: &AccessError, file: &str, text: &str) -> Outcome {
     let AccessError::Mistakes(mistakes) = error else { panic!("{error}") };
     assert!(!mistakes.is_empty());
     assert!(error.to_string().contains("in the files of users and rules"));
     let lines: Vec<&str> = text.lines().collect();
-    let mut kinds: Vec<String> = mistakes
+    let kinds: Vec<String> = mistakes
         .iter()
         .map(|mistake| {
             let told = mistake.to_string();
@@ -121,10 +121,7 @@ fn kinds(error: &AccessError, file: &str, text: &str) -> Vec<String> {
             wording(what)
         })
         .collect();
-    kinds.sort_unstable();
-    kinds.dedup();
-    kinds.truncate(3);
-    kinds
+    Outcome::of(&false).and(&rough(kinds.len())).and(&kinds.first()).and_each(&kinds)
 }
 
 /// What one allocation may take for a text: mistakes quote lines.

@@ -14,10 +14,10 @@ pub(super) fn configuration(bytes: &[u8]) -> Outcome {
     assert!(allocated.largest <= 64 * text.len() + (1 << 16), "{allocated:?}");
     match &read {
         Ok(warnings) => {
-            let kinds: Vec<String> = warnings.iter().map(|warning| wording(warning)).collect();
-            Outcome::of(&kinds)
+            let kinds = warnings.iter().map(|warning| wording(warning));
+            Outcome::of(&true).and(&text.matches('=').count()).and_each(kinds)
         }
-        Err(mistakes) => Outcome::of(&kinds(mistakes, text)),
+        Err(mistakes) => kinds(mistakes, text),
     }
 }
 
@@ -34,10 +34,11 @@ pub(super) fn reload(bytes: &[u8]) -> Outcome {
     Outcome::of(&first)
 }
 
-fn kinds(mistakes: &[ConfigurationMistake], text: &str) -> Vec<String> {
+/// Which kinds of mistakes there are.
+fn kinds(mistakes: &[ConfigurationMistake], text: &str) -> Outcome {
     assert!(!mistakes.is_empty());
     let lines = text.lines().count().max(1);
-    let mut kinds: Vec<String> = mistakes
+    let kinds: Vec<String> = mistakes
         .iter()
         .map(|mistake| {
             let line = mistake.line.unwrap_or_else(|| panic!("no line: {}", mistake.message));
@@ -48,12 +49,7 @@ fn kinds(mistakes: &[ConfigurationMistake], text: &str) -> Vec<String> {
         .collect();
     let mut places = mistakes.iter().map(|mistake| mistake.line);
     assert!(places.by_ref().is_sorted(), "in the order of the file");
-    kinds.sort_unstable();
-    kinds.dedup();
-    let count = rough(kinds.len());
-    kinds.truncate(2);
-    kinds.push(count.to_string());
-    kinds
+    Outcome::of(&false).and(&rough(kinds.len())).and(&kinds.first()).and_each(&kinds)
 }
 
 /// What a control socket answered.

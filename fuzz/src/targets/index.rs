@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bellbird_topics::{Cursor, Filter, Index, Namespace, Progress, Retained, TopicName};
 
-use crate::outcome::{Outcome, hash, rough};
+use crate::outcome::{Outcome, rough};
 
 /// Each line is a step: its first byte says what, the rest is a filter or topic.
 pub(super) fn index(bytes: &[u8]) -> Outcome {
@@ -122,10 +122,8 @@ fn steps(bytes: &[u8]) -> impl Iterator<Item = (u8, &str)> {
 
 /// What steps came to: which there were, which pairs in a row, and the first of them in order.
 fn outcome(noted: &[u32]) -> Outcome {
-    let bit = |bits: u128, what: u64| bits | 1 << (what % 128);
-    let pairs = noted.windows(2).map(|pair| hash(&pair));
-    let bits = noted.iter().map(|it| u64::from(*it)).chain(pairs).fold(0, bit);
-    Outcome::of(&rough(noted.len())).and(&&noted[..noted.len().min(6)]).and_bits(bits)
+    let first = &noted[..noted.len().min(4)];
+    Outcome::of(&rough(noted.len())).and(&first).and_each(noted.windows(2))
 }
 
 fn matches(filter: &str, topic: TopicName<'_>) -> bool {
