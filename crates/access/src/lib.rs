@@ -33,11 +33,22 @@ impl Access {
     /// Reads a password file and an ACL file. Without the first nobody has a user name, without
     /// the second everything is allowed to whoever gets in.
     pub fn open(users: Option<&Path>, acl: Option<&Path>) -> Result<Self, AccessError> {
-        let mut mistakes = Vec::new();
         let users = users.map(|path| Ok((path, read(path)?))).transpose()?;
         let acl = acl.map(|path| Ok((path, read(path)?))).transpose()?;
-        let users = users.map(|(path, text)| Users::parse(path, &text, &mut mistakes));
-        let acl = acl.map(|(path, text)| Acl::parse(path, &text, users.is_some(), &mut mistakes));
+        Self::parse(
+            users.as_ref().map(|(path, text)| (*path, text.as_str())),
+            acl.as_ref().map(|(path, text)| (*path, text.as_str())),
+        )
+    }
+
+    /// Reads the texts of both files; their paths are named in mistakes.
+    pub fn parse(
+        users: Option<(&Path, &str)>,
+        acl: Option<(&Path, &str)>,
+    ) -> Result<Self, AccessError> {
+        let mut mistakes = Vec::new();
+        let users = users.map(|(path, text)| Users::parse(path, text, &mut mistakes));
+        let acl = acl.map(|(path, text)| Acl::parse(path, text, users.is_some(), &mut mistakes));
         if mistakes.is_empty() {
             Ok(Self { users: users.map(Arc::new), acl })
         } else {

@@ -22,7 +22,7 @@ use bellbird_server::Durability;
 use log::LevelFilter;
 
 pub(crate) use self::mistake::ConfigError;
-use self::mistake::Origin;
+pub(crate) use self::mistake::Origin;
 use self::reading::Reading;
 pub(crate) use self::setting::Named;
 use self::tables::LISTENERS;
@@ -84,9 +84,18 @@ impl Configuration {
             Some(path) => (path.as_path(), read(path)?),
             None => (Path::new(""), String::new()),
         };
+        Self::parse(path, &text, sources)
+    }
+
+    /// The same with the file's text; its path is named in mistakes.
+    pub(crate) fn parse(
+        path: &Path,
+        text: &str,
+        sources: &Sources,
+    ) -> Result<(Self, Vec<String>), ConfigError> {
         let mut configuration = Self::default();
         let mut reading = Reading::default();
-        reading.file(path, &text, &mut configuration, |reading, configuration| {
+        reading.file(path, text, &mut configuration, |reading, configuration| {
             reading.environment(&sources.environment, configuration);
             for (key, option, value) in &sources.options {
                 reading.text(key, value, &Origin::Option(option), configuration);

@@ -1,6 +1,6 @@
 //! `bellbird status`, `clients` and `kick`: what the control socket of a running broker offers.
 
-mod http;
+pub(crate) mod http;
 
 use std::error::Error;
 use std::io::{self, Write, stdout};

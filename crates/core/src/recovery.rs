@@ -128,7 +128,7 @@ impl Recovery {
         let mut shards: Vec<ShardState> = (0..config.shards)
             .map(|_| ShardState {
                 now,
-                start: starts + 1,
+                start: starts.saturating_add(1),
                 first_number,
                 sessions: Vec::new(),
                 groups: Vec::new(),
@@ -198,7 +198,7 @@ impl Recovery {
             found.retained += 1;
             changes.push(Change::Retain { namespace, topic, message: Some(message) });
         }
-        let value = (starts + 1).to_le_bytes();
+        let value = starts.saturating_add(1).to_le_bytes();
         let first_record =
             Record::Settings(Settings { key: STARTS.into(), value: Box::new(value) });
         Recovered { shards, changes, last_order: self.last_order, first_record, found }

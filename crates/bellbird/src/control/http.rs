@@ -13,9 +13,9 @@ pub(super) struct Request<'a> {
 
 /// What came back.
 #[derive(PartialEq, Eq, Debug)]
-pub(super) struct Answer {
-    pub(super) code: u16,
-    pub(super) body: String,
+pub(crate) struct Answer {
+    pub(crate) code: u16,
+    pub(crate) body: String,
 }
 
 impl<'a> Request<'a> {
@@ -40,7 +40,8 @@ pub(super) fn request(socket: &Path, request: Request<'_>) -> io::Result<Answer>
     parse(&bytes).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "not an HTTP answer"))
 }
 
-fn parse(bytes: &[u8]) -> Option<Answer> {
+/// Reads an answer, from its status line on.
+pub(crate) fn parse(bytes: &[u8]) -> Option<Answer> {
     let text = std::str::from_utf8(bytes).ok()?;
     let (head, body) = text.split_once("\r\n\r\n")?;
     let mut words = head.split(' ');

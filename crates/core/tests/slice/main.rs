@@ -18,7 +18,7 @@ use bellbird_codec::QoS::{AtLeastOnce, AtMostOnce};
 use bellbird_codec::Version::{V5, V311};
 use bellbird_codec::{Property, PropertyBuffer, RetainHandling, SubscribeOptions};
 use bellbird_core::permit::{Action, Gate, Rule, Verdict, Who};
-use bellbird_core::record::{Operation, Record};
+use bellbird_core::record::{Operation, Record, Settings};
 use bellbird_core::{Config, DropReason, Time};
 use support::{Node, Publish, connect, connect_with, options, subscribe};
 
@@ -546,4 +546,11 @@ fn topic_aliases_of_a_client() {
         node.publish(again, &Publish { properties, ..Publish::new("", "x") });
         node.expect(again, &["disconnect 0x82"]);
     });
+}
+
+#[test]
+fn the_count_of_starts_has_an_end() {
+    let settings = Settings { key: "node.starts".into(), value: [0xFF; 4].into() };
+    let node = Node::with(Config::default(), Gate::default(), &[Record::Settings(settings)]);
+    assert_eq!(node.log[0], node.log[1]);
 }

@@ -1,0 +1,67 @@
+//! The Bellbird MQTT broker: one program. `main.rs` runs it; fuzz targets reach [`parsers`].
+
+mod bench;
+mod check;
+mod client;
+mod config;
+mod control;
+mod logging;
+pub mod parsers;
+mod passwd;
+mod start;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// An MQTT broker that loses nothing it acknowledged.
+#[derive(Parser)]
+#[command(name = "bellbird", version)]
+struct Program {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Starts the broker.
+    Start(start::Arguments),
+    /// Writes a password file for `start --users`, as mosquitto_passwd does.
+    Passwd(passwd::Arguments),
+    /// Checks a configuration as `start` would, and tells all mistakes.
+    Check(check::Arguments),
+    /// Publishes messages, as mosquitto_pub does.
+    Pub(client::publish::Arguments),
+    /// Subscribes and prints messages, as mosquitto_sub does.
+    Sub(client::subscribe::Arguments),
+    /// Tells how a running broker is, and what became of all deliveries.
+    Status(control::Asking),
+    /// Lists the clients of a running broker.
+    Clients(control::Asking),
+    /// Ends a client's connection.
+    Kick(control::Kick),
+    /// Loads a broker (this one or another) and measures it.
+    Bench(bench::Arguments),
+}
+
+/// Does what the command line says.
+pub fn run() -> ExitCode {
+    let outcome = match Program::parse().command {
+        Command::Start(arguments) => start::run(&arguments),
+        Command::Passwd(arguments) => passwd::run(&arguments),
+        Command::Check(arguments) => check::run(&arguments),
+        Command::Pub(arguments) => return client::publish::run(&arguments),
+        Command::Sub(arguments) => return client::subscribe::run(&arguments),
+        Command::Status(arguments) => control::status(&arguments),
+        Command::Clients(arguments) => control::clients(&arguments),
+        Command::Kick(arguments) => control::kick(&arguments),
+        Command::Bench(arguments) => bench::run(&arguments).map_err(Into::into),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("error: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
