@@ -170,7 +170,8 @@ impl World {
         if plant == Plant::GroupDoneLost && is_group && self.rng.chance(60) {
             operations.retain(|operation| !matches!(operation, Operation::Done { .. }));
         }
-        if self.rng.chance(60) {
+        // Retained messages are rarely in the middle of an exchange: the fault is there each time.
+        if plant == Plant::HoldingLost || self.rng.chance(60) {
             operations.retain(|operation| !is_lost(operation, plant));
         }
         for operation in operations {
