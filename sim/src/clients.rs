@@ -7,7 +7,7 @@ use bellbird_codec::{
 };
 
 use crate::link::{Asked, Link};
-use crate::shape::{FILTERS, SHARED, TOPICS};
+use crate::shape::{FILTERS, MESSAGE_SECS, SHARED, TOPICS};
 use crate::world::{Message, World};
 
 impl World {
@@ -137,7 +137,8 @@ impl World {
             payload = format!("{number}:").into_bytes();
             payload.resize(payload.len() + filler, b'x');
         }
-        let expires = version == Version::V5 && !retain && self.rng.chance(10);
+        let expires = version == Version::V5 && self.rng.chance(10);
+        let expiry_secs = expires.then(|| *self.rng.pick(&MESSAGE_SECS));
         let packet_id = match qos {
             QoS::AtMostOnce => 0,
             QoS::AtLeastOnce => self.clients[client].packet_id(),
@@ -152,7 +153,7 @@ impl World {
             qos: qos.value(),
             retain,
             payload,
-            expires,
+            expiry_secs,
             at: self.now,
             handed: None,
             matched: None,

@@ -5,7 +5,6 @@ use bellbird_topics::TopicName;
 
 use crate::exact::Progress;
 use crate::life::{Delivery, Outstanding};
-use crate::shape::MESSAGE_SECS;
 use crate::world::World;
 
 impl World {
@@ -156,13 +155,14 @@ impl World {
                 wrong.push("user property");
             }
         }
-        let left_ms = message.at.plus_secs(u64::from(MESSAGE_SECS)).millis_since(self.now);
-        if message.expires && left_ms == 0 && !publish.dup && !message.is_vague {
+        let left_ms = message.expires_at().map(|at| at.millis_since(self.now));
+        if left_ms == Some(0) && !publish.dup && !message.is_vague {
             wrong.push("time: it had expired");
         }
         if self.links[link].asked.version == Version::V5 && !message.is_vague {
             let said = publish.properties.message_expiry_interval().map(u64::from);
-            if said != message.expires.then_some(left_ms.div_ceil(1000)) {
+            self.stats.expiring += u64::from(said.is_some());
+            if said != left_ms.map(|left_ms| left_ms.div_ceil(1000)) {
                 wrong.push("message expiry");
             }
         }
@@ -260,7 +260,8 @@ impl World {
         let in_life = self.lives[life].order.insert(key, place);
         // What a limit dropped, or what expired after its packet id was recorded, may come back after
         // a crash, behind what was delivered then.
-        let may_come_back = self.dropped_by_limits() > 0 || self.messages[number].expires;
+        let may_come_back =
+            self.dropped_by_limits() > 0 || self.messages[number].may_expire(self.now);
         if in_life.is_some_and(|before| before > place) && !may_come_back {
             self.fail(format!(
                 "link {link}: message {number} of link {} first after a younger one",

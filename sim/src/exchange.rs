@@ -113,10 +113,8 @@ impl World {
         let mut properties = PropertyBuffer::new();
         let text = number.to_string();
         if version == Version::V5 {
-            if message.expires {
-                properties.push(bellbird_codec::Property::MessageExpiryInterval(
-                    crate::shape::MESSAGE_SECS,
-                ));
+            if let Some(secs) = message.expiry_secs {
+                properties.push(bellbird_codec::Property::MessageExpiryInterval(secs));
             }
             if let Some((alias, _)) = alias {
                 properties.push(bellbird_codec::Property::TopicAlias(alias));

@@ -59,6 +59,7 @@ impl World {
         }
         self.check_owed();
         self.check_owed_to_groups();
+        self.check_exchanges();
         self.check_ledgers_at_rest();
         let retained = self.collect("r", Version::V5);
         let others = self.collect("s", Version::V311);
@@ -85,7 +86,7 @@ impl World {
             for (number, message) in self.messages.iter().enumerate() {
                 let own = message.life == Some(life);
                 if message.acknowledged.is_none()
-                    || message.expires
+                    || message.may_expire(self.now)
                     || message.payload.is_empty()
                     || self.shape.is_barred(client, message.topic)
                     || self.lives[life].owed(message, own) < Some(QoS::AtLeastOnce)
@@ -108,6 +109,19 @@ impl World {
         }
         if dropped > 0 && !self.shape.has_small_limits && !self.shape.has_small_clients {
             self.fail(format!("{dropped} deliveries were dropped by limits nobody reached"));
+        }
+    }
+
+    /// Every exchange of QoS 2 has come to its end: the broker never forgets one that the client
+    /// may know [MQTT-4.4.0-1].
+    fn check_exchanges(&mut self) {
+        for (client, found) in self.clients.iter().enumerate() {
+            let life = found.life.map(|life| &self.lives[life]);
+            let is_sure = life.is_some_and(|life| !life.is_vague && !life.forgot);
+            if found.connected && is_sure && !found.exchanges.received.is_empty() {
+                let open: Vec<u16> = found.exchanges.received.keys().copied().collect();
+                return self.fail(format!("client {client} waits for PUBREL {open:?}"));
+            }
         }
     }
 
@@ -171,11 +185,12 @@ impl World {
                 })
                 .collect();
             self.stats.retained += 1;
+            let has_expired = |number: &usize| self.messages[*number].may_expire(self.now);
             let may_be_clear = sure.is_empty()
                 || allowed.iter().any(|number| self.messages[*number].payload.is_empty());
             let is_right = match seen.get(topic) {
                 Some(number) => allowed.contains(number),
-                None => may_be_clear,
+                None => may_be_clear || allowed.iter().any(has_expired),
             };
             if !is_right && self.failure.is_none() {
                 let found = seen.get(topic);

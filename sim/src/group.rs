@@ -305,7 +305,7 @@ impl World {
             let is_careless = self.lives.iter().any(|life| life.is_careless_in(group.filter));
             for (number, message) in self.messages.iter().enumerate() {
                 let is_owed = message.acknowledged.is_some()
-                    && !message.expires
+                    && !message.may_expire(self.now)
                     && !message.payload.is_empty()
                     && !is_careless
                     && covers(group.topics(), message.topic);

@@ -176,11 +176,7 @@ impl Life {
             if period.ended.is_some() || period.refused {
                 continue;
             }
-            // Of several replacements under way, the weakest counts.
-            let (at, mut other) = period.replaced.unwrap_or((tick, options));
-            other.qos = other.qos.min(options.qos);
-            other.no_local |= options.no_local;
-            period.replaced = Some((at, other));
+            period.replaced = Some(weaker(period.replaced, (tick, options)));
         }
         self.periods.push(Period {
             filter: filter.to_owned(),
@@ -204,10 +200,16 @@ impl Life {
             return;
         };
         let requested = self.periods[index].requested;
+        // After a refusal, what was asked for since may still replace it.
+        let since = self.periods[index + 1..].iter();
+        let next = since
+            .filter(|period| period.filter == filter && !period.refused)
+            .map(|period| (period.requested, period.options))
+            .fold(None, |all, one| Some(weaker(all, one)));
         for period in self.periods[..index].iter_mut().filter(|period| period.filter == filter) {
             let is_replaced = period.replaced.is_some_and(|(at, _)| at == requested);
             match (is_replaced, granted) {
-                (true, false) => period.replaced = None,
+                (true, false) => period.replaced = next,
                 (_, true) => _ = period.ended.get_or_insert(tick),
                 (false, false) => {}
             }
@@ -297,6 +299,17 @@ impl Period {
             && self.ended.is_none_or(|end| end >= from)
             && covers(&self.filter, message.topic)
     }
+}
+
+/// Of several replacements under way, the first in time and the weakest in what it grants.
+fn weaker(
+    all: Option<(u64, SubscribeOptions)>,
+    one: (u64, SubscribeOptions),
+) -> (u64, SubscribeOptions) {
+    let (at, mut options) = all.unwrap_or(one);
+    options.qos = options.qos.min(one.1.qos);
+    options.no_local |= one.1.no_local;
+    (at, options)
 }
 
 /// Whether a filter matches a topic, level by level as the specification tells it.

@@ -1,8 +1,11 @@
 //! Faults planted by the harness, to prove that the checks would see them.
 
+use std::sync::Arc;
+
 use bellbird_codec::PacketId;
 use bellbird_core::errand::Errand;
 use bellbird_core::record::{Operation, Record};
+use bellbird_core::{Message, Time};
 
 use crate::world::World;
 
@@ -75,11 +78,15 @@ pub enum Plant {
     FoundLost,
     /// A message that a group is done with stays the group's in the log.
     GroupDoneLost,
+    /// A message reaches the log without its expiry.
+    ExpiryLost,
+    /// A message of a group lives a second longer than it was to.
+    LentTooLong,
 }
 
 impl Plant {
     /// All of them.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 35] = [
         Self::StoredBeforeSync,
         Self::HolderMissing,
         Self::AppliedBeforeView,
@@ -113,6 +120,8 @@ impl Plant {
         Self::HandedLost,
         Self::FoundLost,
         Self::GroupDoneLost,
+        Self::ExpiryLost,
+        Self::LentTooLong,
     ];
 }
 
@@ -125,6 +134,11 @@ impl World {
             && self.rng.chance(20)
         {
             append.holders.pop();
+        }
+        if let Record::Append(append) = record
+            && plant == Plant::ExpiryLost
+        {
+            append.message = expiring(&append.message, None);
         }
         if let Record::Append(append) = record
             && plant == Plant::IdentifiersForgotten
@@ -156,7 +170,8 @@ impl World {
         if plant == Plant::GroupDoneLost && is_group && self.rng.chance(60) {
             operations.retain(|operation| !matches!(operation, Operation::Done { .. }));
         }
-        if self.rng.chance(60) {
+        // Retained messages are rarely in the middle of an exchange: the fault is there each time.
+        if plant == Plant::HoldingLost || self.rng.chance(60) {
             operations.retain(|operation| !is_lost(operation, plant));
         }
         for operation in operations {
@@ -184,6 +199,10 @@ impl World {
                 (Errand::Lend(lending), Plant::LentWithoutIdentifier) => {
                     lending.ids = [].into_iter().collect();
                 }
+                (Errand::Lend(lending), Plant::LentTooLong) => {
+                    let expires_at = lending.message.expires_at.map(|at| at.plus_secs(1));
+                    lending.message = expiring(&lending.message, expires_at);
+                }
                 (_, _) => {}
             }
         }
@@ -205,6 +224,13 @@ fn is_lost(operation: &Operation, plant: Plant) -> bool {
             | (Operation::Handed { .. }, Plant::HandedLost)
             | (Operation::Found { .. }, Plant::FoundLost)
     )
+}
+
+/// The same message with another end.
+fn expiring(message: &Message, expires_at: Option<Time>) -> Arc<Message> {
+    let mut message = message.clone();
+    message.expires_at = expires_at;
+    Arc::new(message)
 }
 
 fn next(id: PacketId) -> PacketId {

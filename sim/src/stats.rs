@@ -44,6 +44,7 @@ stats! {
     unsubscribes "UNSUBACK packets.",
     aliases "Topics said by an alias.",
     identifiers "Subscription identifiers in deliveries.",
+    expiring "Messages sent with what is left of their expiry.",
     shared "Messages of groups sent to members.",
     shared_again "Of them those that another member had.",
     owed_to_groups "Pairs of message and group that were checked at the end.",

@@ -119,8 +119,8 @@ pub(crate) struct Message {
     pub(crate) qos: u8,
     pub(crate) retain: bool,
     pub(crate) payload: Vec<u8>,
-    /// It lives for [`crate::shape::MESSAGE_SECS`] only.
-    pub(crate) expires: bool,
+    /// How long it lives from the time it was handed in.
+    pub(crate) expiry_secs: Option<u32>,
     /// When it was handed in.
     pub(crate) at: Time,
     /// First time it was handed in.
@@ -211,6 +211,17 @@ impl World {
             reasons.iter().map(|reason| shard.ledger().dropped[*reason as usize]).sum()
         };
         self.dropped_before + self.node.shards.iter().map(counts).sum::<u64>()
+    }
+}
+
+impl Message {
+    pub(crate) fn expires_at(&self) -> Option<Time> {
+        self.expiry_secs.map(|secs| self.at.plus_secs(u64::from(secs)))
+    }
+
+    /// Whether its time is over, or may be because nobody knows when it began.
+    pub(crate) fn may_expire(&self, now: Time) -> bool {
+        self.expires_at().is_some_and(|at| at <= now || self.is_vague)
     }
 }
 

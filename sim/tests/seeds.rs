@@ -32,6 +32,7 @@ fn two_shards_on_the_log() {
         (stats.refused_deliveries, 30),
         (stats.aliases, 3_000),
         (stats.identifiers, 1_000),
+        (stats.expiring, 300),
         (stats.shared, 1_000),
         (stats.shared_again, 100),
         (stats.owed_to_groups, 1_000),
@@ -80,7 +81,7 @@ fn seeds_that_found_something() {
     }
 }
 
-const FOUND: [(u64, usize, StoreKind); 42] = [
+const FOUND: [(u64, usize, StoreKind); 43] = [
     (34, 2, StoreKind::Streams),
     (70, 2, StoreKind::Log),
     (14, 4, StoreKind::Streams),
@@ -123,6 +124,7 @@ const FOUND: [(u64, usize, StoreKind); 42] = [
     (1951, 2, StoreKind::Log),
     (3165, 3, StoreKind::Log),
     (3706, 2, StoreKind::Streams),
+    (2995, 2, StoreKind::Streams),
 ];
 
 #[test]
