@@ -60,7 +60,7 @@ pub(super) fn stream(bytes: &[u8]) -> Outcome {
     assert_eq!(whole, segmented, "in segments");
     let kinds: Vec<u8> = whole.packets.iter().take(6).map(|packet| packet[0] >> 4).collect();
     let end = whole.end.map(|error| discriminant(&error));
-    Outcome::of(&(sender, end)).and(&kinds.len()).and(&kinds)
+    Outcome::of(&(sender, end)).and(&kinds.len()).and_each(kinds.windows(2))
 }
 
 fn version(head: u8) -> Version {

@@ -60,25 +60,25 @@ pub(super) fn filters(bytes: &[u8]) -> Outcome {
         for topic in &topics {
             let matches = filter.matches(*topic);
             assert_eq!(matches, naive_matches(*filter, *topic), "{filter} on {topic}");
-            matched = matched << 1 | u64::from(matches);
+            matched += u32::from(matches);
             if matches {
                 let part = part_of_filter(Namespace(1), *filter);
                 assert!(part.is_none_or(|part| part == part_of_topic(Namespace(1), *topic)));
             }
         }
     }
-    let mut relations = 0;
+    let mut relations = Vec::new();
     for (at, filter) in filters.iter().enumerate() {
         for other in &filters[at..] {
-            relations = relations << 2 | relation(*filter, *other);
+            let wild = (filter.has_wildcards(), other.has_wildcards());
+            relations.push((relation(*filter, *other), wild));
         }
     }
-    let wild: Vec<bool> = filters.iter().map(|filter| filter.has_wildcards()).collect();
-    Outcome::of(&wild).and(&topics.len()).and(&(wild.len(), matched)).and(&relations)
+    Outcome::of(&(filters.len(), topics.len())).and(&matched).and_each(relations)
 }
 
 /// Both relations in both directions against all topics that could tell them apart.
-fn relation(one: Filter<'_>, other: Filter<'_>) -> u64 {
+fn relation(one: Filter<'_>, other: Filter<'_>) -> (bool, bool) {
     assert_eq!(one.overlaps(other), other.overlaps(one), "{one} and {other}");
     assert!(one.covers(one) && one.overlaps(one), "{one} and itself");
     let (overlaps, covers) = (one.overlaps(other), one.covers(other));
@@ -96,7 +96,7 @@ fn relation(one: Filter<'_>, other: Filter<'_>) -> u64 {
         assert_eq!(covers, !beyond, "{one} covers {other}");
         assert_eq!(other.covers(one), !beyond_other, "{other} covers {one}");
     }
-    u64::from(overlaps) | u64::from(covers) << 1
+    (overlaps, covers)
 }
 
 /// Topics of up to `depth` levels: each level is that of one of the filters, or a name of neither.

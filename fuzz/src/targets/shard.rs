@@ -1,6 +1,7 @@
 //! Whole nodes under scripts of packets, cuts, waits, held reports and crashes.
 
-use bellbird_core::{Config, GroupStrategy, Profile, Terms};
+use bellbird_codec::{QoS, RetainHandling, SubscribeOptions};
+use bellbird_core::{AutoSubscription, Config, GroupStrategy, Profile, Rewrite, Terms};
 
 use super::node::Node;
 use super::segment::NOW;
@@ -13,7 +14,7 @@ use crate::outcome::{Outcome, rough};
 pub(super) fn shard(bytes: &[u8]) -> Outcome {
     let Some((head, mut rest)) = bytes.split_first() else { return Outcome::NONE };
     let config = config(*head);
-    let mut node = Node::start(config.clone(), head & 0x40 != 0, Vec::new(), NOW);
+    let mut node = Node::start(config.clone(), has_users(*head), Vec::new(), NOW);
     let mut places: [Option<usize>; CLIENTS] = [None; CLIENTS];
     let mut crashes = 0;
     while let Some((step, behind)) = rest.split_first() {
@@ -91,6 +92,11 @@ fn restart(mut node: Node, config: &Config) {
     assert_eq!(one, three, "on one shard and on three");
 }
 
+/// A node with users also has rewrites and automatic subscriptions.
+fn has_users(head: u8) -> bool {
+    head & 0x40 != 0
+}
+
 fn config(head: u8) -> Config {
     let is_small = head & 8 != 0;
     let small = Terms {
@@ -116,8 +122,36 @@ fn config(head: u8) -> Config {
             _ => GroupStrategy::Hash,
         },
         queues_at_most_once: head & 0x80 != 0,
+        rewrites: if has_users(head) { rewrites() } else { Vec::new() },
+        auto_subscriptions: if has_users(head) { auto_subscriptions() } else { Vec::new() },
         ..Config::default()
     }
+}
+
+fn rewrites() -> Vec<Rewrite> {
+    let rewrite = |from: &str, to: &str| Rewrite {
+        publishes: true,
+        subscribes: true,
+        from: from.into(),
+        to: to.into(),
+    };
+    vec![rewrite("r/+", "a/$1"), rewrite("own/#", "own/%u/%c/$1")]
+}
+
+fn auto_subscriptions() -> Vec<AutoSubscription> {
+    let subscription = |filter: &str, qos, retain_handling| AutoSubscription {
+        filter: filter.into(),
+        options: SubscribeOptions {
+            qos,
+            no_local: false,
+            retain_as_published: true,
+            retain_handling,
+        },
+    };
+    vec![
+        subscription("in/%c", QoS::ExactlyOnce, RetainHandling::SendAlways),
+        subscription("$share/%u/a/b", QoS::AtLeastOnce, RetainHandling::SendIfNew),
+    ]
 }
 
 /// How much of the bytes is one packet, by its header; all of them if it says more.
