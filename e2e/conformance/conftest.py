@@ -144,7 +144,7 @@ class Recorder:
         """Says how many statements were tested, and what was found wrong."""
         results = self.config.stash[RESULTS]
         if results.outcomes:
-            testable = [one for one in registry.statements().values() if one.testable]
+            testable = [one for one in registry.statements().values() if one.testable == "yes"]
             tested = len(testable) - len(results.missing())
             terminalreporter.write_line(f"conformance: {tested} of {len(testable)} statements")
         for line in self.config.stash.get(COMPLAINTS, []):

@@ -22,13 +22,17 @@ DOCUMENTS = {
 
 @dataclass(frozen=True)
 class Statement:
-    """One row of the tables; `expected` says how to see it, or why it cannot be seen at a broker."""
+    """One row of the tables.
+
+    `testable` is yes, no for what cannot be seen at a broker, or later for what needs a part that
+    Bellbird does not have. `expected` says how to see it, or why not.
+    """
 
     document: str
     id: str
     section: str
     binds: str
-    testable: bool
+    testable: str
     paraphrase: str
     expected: str
 
@@ -43,7 +47,7 @@ def statements() -> dict[str, Statement]:
             name, section, binds, testable, paraphrase, expected = line.split("\t")
             assert name not in found, f"{name} is listed twice"
             found[name] = Statement(
-                document, name, section, binds, testable == "yes", paraphrase, expected
+                document, name, section, binds, testable, paraphrase, expected
             )
     return found
 

@@ -471,6 +471,20 @@ def test_connect_is_acknowledged(dial, unique, level):
     assert dial().introduce(unique("c")).code == 0
 
 
+@statement("MQTT311-7.0.0-2", wrong=["connack-refused", "suback-dropped", "unsuback-dropped"])
+@statement("MQTT311-7.1.1-1", wrong=["publish-dropped", "publish-order-swapped", "publish-payload-bit-flipped"])
+@pytest.mark.parametrize("qos", [0, 1, 2])
+def test_plain_client(client, unique, level, qos):
+    """Whoever keeps to the specification needs nothing else: no byte is lost on its way, none overtakes."""
+    one, topic = client(), unique("t")
+    one.subscribe((topic, qos))
+    payloads = [b"%d" % number for number in range(20)]
+    for payload in payloads:
+        one.send_publish(topic, payload, qos=0)
+    assert [one.expect(Kind.PUBLISH).payload for _ in payloads] == payloads
+    one.unsubscribe(topic)
+
+
 @statement("MQTT-3.1.4-6", wrong="connect-reserved-cleared")
 @statement("MQTT311-3.1.4-5", wrong="connect-reserved-cleared")
 def test_data_behind_a_refused_connect(client, dial, unique, level):

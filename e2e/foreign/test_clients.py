@@ -51,12 +51,12 @@ def test_publishes_and_subscribes(connect, unique, kind, qos):
 def test_publishes_many_at_once(connect, unique, kind, qos):
     """A thousand, as fast as the client's own flow control lets them out; without one, in portions.
 
-    At QoS 1 before 5.0 there is nothing to keep to: the broker reads as fast as it can.
+    Before 5.0 there is nothing to keep to: the broker reads as fast as it can.
     """
     topic, subscriber, publisher = unique("many"), connect(kind), connect(kind)
     subscriber.subscribe(topic, qos)
     messages = [Message(topic, f"{number}", qos) for number in range(MANY)]
-    is_bounded = kind.make.bounds_itself or (qos < 2 and kind.level < 5)
+    is_bounded = kind.make.bounds_itself or kind.level < 5
     size = MANY if is_bounded else PORTION
     for start in range(0, MANY, size):
         publisher.publish_at_once(messages[start : start + size])

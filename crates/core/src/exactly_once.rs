@@ -29,7 +29,8 @@ impl Shard {
 
     /// Notes the packet id of a new message of QoS 1 or 2. False if there are too many open: those
     /// of QoS 1 that are not answered, and those of QoS 2 until they are released
-    /// [MQTT-3.3.4-7]. Clients before 5.0 know no such limit at QoS 1: their input waits.
+    /// [MQTT-3.3.4-7]. Clients before 5.0 know no such limit: their input waits for the log, and
+    /// at QoS 2 packet ids are what bounds them.
     pub(crate) fn receive(&mut self, id: ConnectionId, packet: &Publish<'_>) -> bool {
         let Some((packet_id, (index, version))) = packet.packet_id.zip(self.session_of(id)) else {
             return true;
@@ -37,19 +38,16 @@ impl Shard {
         let receive_max = usize::from(self.terms_of(id).receive_max);
         let Some(connection) = self.clients.connections.live(id) else { return true };
         let Some(session) = self.clients.sessions.at(index) else { return true };
-        let released = session.received.as_ref().map_or(0, |receipts| receipts.len());
-        let unanswered = if version == Version::V5 { connection.unanswered } else { 0 };
-        if released + usize::from(unanswered) >= receive_max
-            && (version == Version::V5 || packet.qos == QoS::ExactlyOnce)
-        {
+        let unreleased = session.received.as_ref().map_or(0, |receipts| receipts.len());
+        let open = unreleased + usize::from(connection.unanswered);
+        if version == Version::V5 && open >= receive_max {
             return false;
         }
         if packet.qos == QoS::AtLeastOnce {
             connection.unanswered = connection.unanswered.saturating_add(1);
             return true;
         }
-        let receipts = session.received.get_or_insert_default();
-        receipts.push(Receipt { packet_id, position: None, is_ready: false });
+        session.receive(Receipt { packet_id, position: None, is_ready: false });
         true
     }
 

@@ -25,8 +25,10 @@ pub const QUEUE_BYTES_MAX: usize = 1 << 20;
 /// fill the pipe at a few ms of round trip and 10,000 messages per second.
 pub const INFLIGHT_MAX: u16 = 100;
 
-/// Messages of QoS 1 and 2 a client may have sent without having been answered, and open packet
-/// ids of QoS 2: announced as Receive Maximum in 5.0; in 3.1 and 3.1.1 the client's input waits.
+/// Messages of QoS 1 and 2 that a client of 5.0 may have open: announced as Receive Maximum. In 3.1
+/// and 3.1.1, where nothing is announced, its input waits while so many wait for the log; open
+/// packet ids of QoS 2 have no other bound than their number, since whoever stops reading does
+/// not see the PUBRELs behind.
 pub const RECEIVE_MAX: u16 = 100;
 
 /// Subscriptions of one session: a list that is kept sorted must stay movable.

@@ -72,7 +72,7 @@ pub(crate) struct Session {
     pub(crate) is_logged: bool,
     /// Packet ids of what the client published with QoS 2 and has not released.
     #[allow(clippy::box_collection)] // most sessions have none: 8 bytes instead of 24
-    pub(crate) received: Option<Box<Vec<Receipt>>>,
+    pub(crate) received: Option<Box<VecDeque<Receipt>>>,
 }
 
 /// A PUBLISH of QoS 2 whose PUBREL has not come.
@@ -237,14 +237,24 @@ impl Session {
     }
 
     pub(crate) fn receipt(&mut self, id: PacketId) -> Option<&mut Receipt> {
-        self.received.as_mut()?.iter_mut().find(|receipt| receipt.packet_id == id)
+        let receipts = self.received.as_mut()?;
+        let index = receipts.binary_search_by_key(&id, |receipt| receipt.packet_id).ok()?;
+        receipts.get_mut(index)
+    }
+
+    /// Takes a receipt in, unless there is one with its packet id.
+    pub(crate) fn receive(&mut self, receipt: Receipt) {
+        let receipts = self.received.get_or_insert_default();
+        if let Err(index) = receipts.binary_search_by_key(&receipt.packet_id, |r| r.packet_id) {
+            receipts.insert(index, receipt);
+        }
     }
 
     /// Takes a receipt out; an idle session keeps no memory for them.
     pub(crate) fn release(&mut self, id: PacketId) -> Option<Receipt> {
         let receipts = self.received.as_mut()?;
-        let index = receipts.iter().position(|receipt| receipt.packet_id == id)?;
-        let receipt = receipts.swap_remove(index);
+        let index = receipts.binary_search_by_key(&id, |receipt| receipt.packet_id).ok()?;
+        let receipt = receipts.remove(index)?;
         if receipts.is_empty() {
             self.received = None;
         }

@@ -65,7 +65,7 @@ pub(crate) const TERMS: &[Setting<Terms>] = &[
     setting!("inflight_max" => inflight_max, number(1, 65_535), "messages", Live,
         "Messages of QoS 1 and 2 sent to a client and not acknowledged. A client of 5.0 may lower it for itself with Receive Maximum."),
     setting!("receive_max" => receive_max, number(1, 65_535), "messages", Live,
-        "Messages of QoS 1 and 2 of one client that may wait for their acknowledgement, and open packet ids of QoS 2: one more ends the connection. Announced to clients of 5.0 as Receive Maximum; beyond it, the client's socket is not read."),
+        "Messages of QoS 1 and 2 of one client that may be open. Announced to clients of 5.0 as Receive Maximum: one more ends the connection. Of older clients, so many may wait for the log before the socket is not read, and open packet ids of QoS 2 are bounded by their number."),
     setting!("topic_alias_max" => topic_alias_max, number(0, 65_535), "aliases", Live,
         "Topic aliases that a client of 5.0 may use, announced as Topic Alias Maximum."),
     setting!("topic_alias_out_max" => topic_alias_out_max, number(0, 65_535), "aliases", Live,

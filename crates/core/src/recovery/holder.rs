@@ -169,8 +169,7 @@ impl HolderState {
             position: Some(*position),
             is_ready: true,
         };
-        let received: Vec<Receipt> = self.received.iter().map(receipts).collect();
-        session.received = (!received.is_empty()).then(|| Box::new(received));
+        self.received.iter().map(receipts).for_each(|receipt| session.receive(receipt));
         for packet_id in &self.held {
             session.inflight.push_back(Inflight {
                 packet_id: *packet_id,

@@ -241,3 +241,27 @@ fn open_receipts_are_bounded() {
     let expected = ["pubrec 1 16", "pubrec 2 16", "pubrec 3 16", "disconnect 0x93"];
     node.expect(publisher, &expected);
 }
+
+/// 3.1.1 knows no Receive Maximum: whoever has many packet ids open is read on, for the PUBRELs
+/// are behind.
+#[test]
+fn an_old_client_may_have_any_number_open() {
+    let mut node = Node::new(1);
+    let mut config = Config::default();
+    config.listeners[0].receive_max = 2;
+    node.reload(&std::sync::Arc::new(config));
+    for version in [V311, V5] {
+        let client = node.connect("c", version, true);
+        for id in (1..=40).rev() {
+            node.publish(client, &Publish::new("a", "x").qos2(id));
+        }
+        assert_eq!(node.is_open(client), version == V311);
+        node.forget(client);
+        if version == V311 {
+            for id in 1..=40 {
+                node.answer(client, Pubrel, id);
+                node.expect(client, &[&*format!("pubcomp {id} 0")]);
+            }
+        }
+    }
+}
