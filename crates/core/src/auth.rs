@@ -148,6 +148,9 @@ impl Shard {
                 exchange.turn = Turn::Anybody;
                 match exchange.hello.take() {
                     Some(hello) => self.come_through(now, id, hello, &method, user_name, data),
+                    None if self.is_another(id, user_name.as_deref()) => {
+                        let _closing = self.break_exchange(now, id, ReasonCode::NotAuthorized);
+                    }
                     None => {
                         self.write_auth(id, ReasonCode::Success, &method, data.as_deref());
                         self.resume(id, Parks::ASK);
@@ -158,6 +161,13 @@ impl Shard {
                 let _closing = self.break_exchange(now, id, reason);
             }
         }
+    }
+
+    /// Whether this is not whom the session belongs to: nobody becomes somebody else on the way.
+    fn is_another(&mut self, id: ConnectionId, user_name: Option<&str>) -> bool {
+        let Some((index, _)) = self.session_of(id) else { return false };
+        let session = self.clients.sessions.at(index);
+        session.is_some_and(|session| session.name.user_name() != user_name)
     }
 
     /// The first exchange has succeeded: CONNECT goes on where it stopped.

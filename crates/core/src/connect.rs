@@ -313,7 +313,7 @@ impl Shard {
         Some(index)
     }
 
-    /// What a 5.0 client must know: our limits, and what is not offered yet.
+    /// What a 5.0 client must know: our limits, and what is not offered.
     fn announce(
         &self,
         terms: &Terms,

@@ -181,8 +181,6 @@ pub(crate) struct Reply {
     pub(crate) unapplied: usize,
     /// Walks that start when it is out.
     pub(crate) walks: Vec<Walk>,
-    /// Exclusive subscriptions that the view has to decide about.
-    pub(crate) claims: Option<Box<Claims>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -314,6 +312,8 @@ pub struct ReplyRef {
 #[derive(Debug)]
 pub(crate) enum AppliedFor {
     Reply(ReplyRef),
+    /// A reply with exclusive subscriptions, which the view has decided about.
+    Claims(Box<Claims>),
     Retaining(Box<Retaining>),
     /// A reply on another shard, or on this one.
     Group(ReplyRef, ShardId),

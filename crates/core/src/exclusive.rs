@@ -7,9 +7,11 @@ use bellbird_codec::{ReasonCode, Version};
 use bellbird_topics::{EXCLUSIVE, Namespace};
 
 use crate::connection::ReplyRef;
-use crate::identity::{Holder, Time};
+use crate::contract::Subscriber;
+use crate::identity::Time;
 use crate::record::Operation;
 use crate::release::StoredFor;
+use crate::session::Session;
 use crate::shard::Shard;
 use crate::subscribe::FAILURE;
 use crate::view::View;
@@ -24,11 +26,27 @@ pub(crate) fn shown(filter: &str) -> &str {
     filter.strip_prefix(EXCLUSIVE).unwrap_or(filter)
 }
 
+impl Session {
+    /// Whether the session has the same filter, but exclusively if this one is not, or the other
+    /// way round: the view has one place for both.
+    pub(crate) fn has_counterpart(&self, filter: &str) -> bool {
+        if let Some(shown) = filter.strip_prefix(EXCLUSIVE) {
+            return self.has_subscription(shown);
+        }
+        let exclusive = || EXCLUSIVE.bytes().chain(filter.bytes());
+        let found =
+            self.subscriptions.binary_search_by(|(known, _)| known.bytes().cmp(exclusive()));
+        found.is_ok()
+    }
+}
+
 /// The exclusive subscriptions of a SUBSCRIBE, until the view has decided.
 #[derive(Debug)]
 pub(crate) struct Claims {
+    pub(crate) reply: ReplyRef,
+    pub(crate) version: Version,
     pub(crate) namespace: Namespace,
-    pub(crate) holder: Holder,
+    pub(crate) subscriber: Subscriber,
     pub(crate) epoch: u32,
     /// Each with the place of its return code.
     pub(crate) filters: Vec<(usize, Box<str>)>,
@@ -37,29 +55,30 @@ pub(crate) struct Claims {
 }
 
 impl Shard {
-    /// The view shows all of a SUBSCRIBE: those who came second are refused.
-    pub(crate) fn settle_claims(&mut self, now: Time, reply: ReplyRef, view: &dyn View) {
-        let Some((index, version)) = self.session_of(reply.connection) else { return };
-        let Some(found) = self.reply(reply) else { return };
-        let Some(claims) = found.claims.take() else { return };
-        let Claims { namespace, holder, epoch, filters, operations } = *claims;
-        let lost = |filter: &str| view.owner(namespace, filter) != Some(holder);
-        for (place, filter) in filters.iter().filter(|(_, filter)| lost(filter)) {
-            found.codes[*place] = match version {
-                Version::V5 => ReasonCode::QuotaExceeded.value(),
-                Version::V31 | Version::V311 => FAILURE,
-            };
-            found.walks.retain(|walk| &*walk.filter != shown(filter));
-        }
-        if let Some(session) = self.clients.sessions.at(index) {
-            for (_, filter) in filters.iter().filter(|(_, filter)| lost(filter)) {
-                session.unsubscribe(filter);
+    /// The view has decided: who came second is refused, whether its connection is still there or
+    /// not.
+    pub(crate) fn settle_claims(&mut self, now: Time, claims: Claims, view: &dyn View) {
+        let Claims { reply, version, namespace, subscriber, epoch, filters, operations } = claims;
+        let holder = subscriber.holder;
+        let is_lost = |filter: &str| view.owner(namespace, filter) != Some(holder);
+        let lost = || filters.iter().filter(|(_, filter)| is_lost(filter));
+        if let Some(found) = self.reply(reply) {
+            for (place, filter) in lost() {
+                found.codes[*place] = match version {
+                    Version::V5 => ReasonCode::QuotaExceeded.value(),
+                    Version::V31 | Version::V311 => FAILURE,
+                };
+                found.walks.retain(|walk| &*walk.filter != shown(filter));
             }
+        }
+        let Some((_, session)) = self.clients.sessions.of(subscriber) else { return };
+        for (_, filter) in lost() {
+            session.unsubscribe(filter);
         }
         let Some(mut operations) = operations else { return };
         operations.retain(|operation| {
             let Operation::Subscribe { filter, .. } = operation else { return true };
-            !is_exclusive(filter) || !lost(filter)
+            !is_exclusive(filter) || !is_lost(filter)
         });
         self.commit(now, holder, epoch, operations, StoredFor::Reply(reply));
     }

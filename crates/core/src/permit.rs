@@ -1,6 +1,6 @@
 //! The one gate: whether a client may connect, publish, subscribe or receive.
 //!
-//! Every path asks here: live, retained, queued and wills today; shared, bridges, HTTP and
+//! Every path asks here: live, retained, queued, shared and wills today; bridges, HTTP and
 //! gateways when they come. Access control compiles its files into a [`Gate`].
 
 mod bucket;

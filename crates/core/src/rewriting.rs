@@ -45,9 +45,8 @@ pub(crate) fn rewritten(
         Subject::Topic => rule.publishes,
         Subject::Filter => rule.subscribes,
     };
-    let (to, taken) =
-        rules.iter().filter(rule).find_map(|rule| Some((&rule.to, taken(&rule.from, text)?)))?;
-    let new = fill(to, &taken, client)?;
+    let fit = |rule: &Rewrite| fill(&rule.to, &taken(&rule.from, text)?, client);
+    let new = rules.iter().filter(rule).find_map(fit)?;
     Some([share, &new].concat())
 }
 

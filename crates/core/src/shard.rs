@@ -396,6 +396,11 @@ impl Shard {
             Some(AppliedFor::Reply(reply)) => {
                 self.reply_shown(now, reply, view);
             }
+            Some(AppliedFor::Claims(claims)) => {
+                let reply = claims.reply;
+                self.settle_claims(now, *claims, view);
+                self.reply_shown(now, reply, view);
+            }
             Some(AppliedFor::Group(reply, to)) => {
                 self.clients.errands.push_back((to, Errand::Shown(reply)));
             }

@@ -187,6 +187,9 @@ impl Shard {
         let Some((session, subscriber)) = self.session_and_subscriber(index) else {
             return Err(ReasonCode::UnspecifiedError);
         };
+        if session.has_counterpart(item.text) {
+            return Err(ReasonCode::ImplementationSpecificError);
+        }
         let is_known = session.has_subscription(item.text);
         if !is_known && session.subscriptions.len() >= subscriptions_max {
             return Err(ReasonCode::QuotaExceeded);
@@ -242,7 +245,7 @@ impl Shard {
         outcome: Outcome,
         view: &dyn View,
     ) -> Flow {
-        let Some((index, _)) = self.session_of(id) else { return Flow::Continue };
+        let Some((index, version)) = self.session_of(id) else { return Flow::Continue };
         let Some(session) = self.clients.sessions.at(index) else { return Flow::Continue };
         let (holder, epoch, durable) = (session.holder, session.epoch, session.durable);
         let namespace = session.namespace;
@@ -250,10 +253,6 @@ impl Shard {
         let Some(connection) = self.clients.connections.live(id) else { return Flow::Continue };
         let unapplied = usize::from(!outcome.changes.is_empty()) + outcome.groups.len();
         let mut operations = durable.then_some(outcome.operations);
-        let claims = (!outcome.claims.is_empty()).then(|| {
-            let (filters, operations) = (outcome.claims, operations.take());
-            Box::new(Claims { namespace, holder, epoch, filters, operations })
-        });
         if unapplied > 0 {
             connection.parks.add(Parks::APPLY);
         }
@@ -265,7 +264,6 @@ impl Shard {
             waiting: unapplied + usize::from(unapplied > 0 && durable),
             unapplied,
             walks: outcome.walks,
-            claims,
         });
         let reply = ReplyRef { connection: id, number };
         if unapplied == 0 {
@@ -273,7 +271,22 @@ impl Shard {
             return Flow::Continue;
         }
         if !outcome.changes.is_empty() {
-            let ticket = self.changes.ticket(Some(AppliedFor::Reply(reply)));
+            let waits = if outcome.claims.is_empty() {
+                AppliedFor::Reply(reply)
+            } else {
+                let (filters, operations) = (outcome.claims, operations.take());
+                let subscriber = self.clients.sessions.subscriber(index, holder);
+                AppliedFor::Claims(Box::new(Claims {
+                    reply,
+                    version,
+                    namespace,
+                    subscriber,
+                    epoch,
+                    filters,
+                    operations,
+                }))
+            };
+            let ticket = self.changes.ticket(Some(waits));
             self.clients.outputs.push_back(Output::Change { ticket, changes: outcome.changes });
         }
         for change in outcome.groups {
@@ -312,9 +325,6 @@ impl Shard {
             found.unapplied -= 1;
             found.unapplied == 0
         });
-        if is_last {
-            self.settle_claims(now, reply, view);
-        }
         self.reply_reported(now, reply, view);
         if is_last {
             self.resume(reply.connection, Parks::APPLY);

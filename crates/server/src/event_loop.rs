@@ -15,6 +15,7 @@ use crate::census::Census;
 use crate::clock::Clock;
 use crate::committer::{Order, Orders};
 use crate::connection::{Budget, Got, Put, feed, read, send};
+use crate::lingering::Lingering;
 use crate::mailbox::{Letter, Mailbox, Slit};
 use crate::mechanism::Mechanisms;
 use crate::query::Depth;
@@ -50,6 +51,7 @@ pub(crate) struct Desk {
     touched: Vec<ConnectionId>,
     /// Connections to close once they are flushed.
     closing: Vec<ConnectionId>,
+    lingering: Lingering,
     batch: Batch,
     batch_first: Option<Ticket>,
     spare: Vec<Batch>,
@@ -116,6 +118,7 @@ impl EventLoop {
         }
         self.read_mail(now);
         self.core.handle_timeout(now, &self.view);
+        self.desk.lingering.end(now);
         self.settle(now);
         self.sockets.end_turn();
     }
@@ -294,16 +297,22 @@ impl EventLoop {
     /// Closes from our side; what the kernel did not take by now is lost.
     fn close(&mut self, now: Time, id: ConnectionId) {
         self.flush(now, id);
-        self.lose(now, id);
+        if let Some(stream) = self.let_go(now, id) {
+            self.desk.lingering.add(now, stream);
+        }
     }
 
     fn lose(&mut self, now: Time, id: ConnectionId) {
-        if let Some(mut socket) = self.sockets.remove(id) {
-            // Closing the descriptor takes it out of the poll as well.
-            let _gone = self.poll.registry().deregister(&mut socket.stream);
-            self.mechanisms.forget(id);
-            self.input(now, Input::Closed { connection: id });
-        }
+        drop(self.let_go(now, id));
+    }
+
+    fn let_go(&mut self, now: Time, id: ConnectionId) -> Option<TcpStream> {
+        let mut socket = self.sockets.remove(id)?;
+        // Closing the descriptor takes it out of the poll as well.
+        let _gone = self.poll.registry().deregister(&mut socket.stream);
+        self.mechanisms.forget(id);
+        self.input(now, Input::Closed { connection: id });
+        Some(socket.stream)
     }
 
     fn accept(&mut self, now: Time) {
@@ -398,7 +407,8 @@ impl EventLoop {
         let due = self.core.poll_timeout().map(|due| due.millis_since(self.clock.now()));
         let pause = if self.desk.has_refused { ACCEPT_RETRY_MS } else { 0 };
         let retry = self.desk.must_accept.then_some(pause);
-        let millis = [due, retry].into_iter().flatten().min()?;
+        let linger = self.desk.lingering.next().map(|end| end.millis_since(self.clock.now()));
+        let millis = [due, retry, linger].into_iter().flatten().min()?;
         Some(Duration::from_millis(millis))
     }
 }

@@ -13,6 +13,7 @@ mod control;
 mod doors;
 mod event_loop;
 mod guard;
+mod lingering;
 mod listen;
 mod mailbox;
 mod mechanism;

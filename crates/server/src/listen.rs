@@ -1,4 +1,4 @@
-//! The only place that binds sockets.
+//! The only place that binds sockets for clients; `doors` has those for operators.
 
 use std::fmt;
 use std::io;

@@ -22,7 +22,7 @@ pub(crate) struct ConnectArguments {
     #[arg(short = 'L', long, value_name = "URL", conflicts_with_all = ["host", "port"])]
     pub(crate) url: Option<String>,
 
-    /// The version of MQTT: mqttv311 (or 311) or mqttv5 (or 5)
+    /// The version of MQTT: mqttv31 (or 31), mqttv311 (or 311) or mqttv5 (or 5)
     #[arg(short = 'V', long, value_name = "VERSION", default_value = "mqttv311",
           value_parser = version)]
     pub(crate) protocol_version: Version,

@@ -198,7 +198,7 @@ fn read_version(reader: &mut Reader<'_>) -> Result<(Version, bool), DecodeError>
 }
 
 /// The version in which to refuse a CONNECT that cannot be read, as far as its protocol level
-/// tells. Whatever came after 5.0 may look like anything; 3.1.1 says how to answer it.
+/// tells: a client of a version after 5.0 is answered in 5.0.
 pub fn peek_version(bytes: &[u8]) -> Option<Version> {
     let (first, rest) = bytes.split_first()?;
     let VariableInteger::Value { len, .. } = VariableInteger::read(rest) else { return None };
@@ -208,7 +208,7 @@ pub fn peek_version(bytes: &[u8]) -> Option<Version> {
     let is_connect = first >> 4 == kind::CONNECT;
     is_connect.then_some(match level {
         3 | BRIDGE_31 => Version::V31,
-        5 => Version::V5,
+        5..BRIDGE => Version::V5,
         _ => Version::V311,
     })
 }

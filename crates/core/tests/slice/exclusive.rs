@@ -104,3 +104,36 @@ fn two_at_once() {
     node.expect(clients[0], &["suback 1 [1]"]);
     node.expect(clients[1], &["suback 1 [151]"]);
 }
+
+/// The view has one place for a filter of a session.
+#[test]
+fn one_session_has_it_this_way_or_that() {
+    let mut node = Node::new(1);
+    let client = node.connect("c", V5, true);
+    node.forget(client);
+    for (first, second) in [("a/+", "$exclusive/a/+"), ("$exclusive/b", "b")] {
+        node.subscribe(client, first, AtLeastOnce);
+        node.subscribe(client, second, AtLeastOnce);
+        node.unsubscribe(client, first);
+        node.subscribe(client, second, AtLeastOnce);
+        node.expect(client, &["suback 1 [1]", "suback 1 [131]", "unsuback 2 [0]", "suback 1 [1]"]);
+    }
+}
+
+/// Who came second and left before it was told has nothing of it.
+#[test]
+fn a_loser_that_is_gone_has_lost_all_the_same() {
+    let mut node = Node::new(1);
+    let [winner, loser] = ["winner", "loser"].map(|name| node.connect(name, V5, false));
+    node.hold_applied = true;
+    for client in [winner, loser] {
+        node.subscribe(client, "$exclusive/a", AtLeastOnce);
+    }
+    node.cut(loser);
+    node.hold_applied = false;
+    node.report_applied();
+    let loser = node.connect("loser", V5, false);
+    node.forget(loser);
+    node.unsubscribe(loser, "$exclusive/a");
+    node.expect(loser, &["unsuback 2 [17]"]);
+}
