@@ -57,6 +57,7 @@ impl World {
         if self.failure.is_some() {
             return BTreeMap::new();
         }
+        self.note_wills_said();
         self.check_owed();
         self.check_owed_to_groups();
         self.check_exchanges();
@@ -219,5 +220,6 @@ fn plain(version: Version, clean_start: bool) -> Asked {
         receive_max: u16::MAX,
         max_packet_bytes: u32::MAX,
         topic_alias_max: 0,
+        will: None,
     }
 }
