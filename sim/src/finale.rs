@@ -71,10 +71,10 @@ impl World {
         let waiting: u64 = self.node.shards.iter().map(|shard| shard.waiting()).sum();
         let all_there = self.clients.iter().all(|c| c.connected || c.retained.is_some());
         if waiting > 0 && all_there && self.failure.is_none() {
-            let ids: Vec<_> = self.lives.iter().map(|life| life.outstanding.len()).collect();
-            self.fail(format!(
-                "{waiting} deliveries wait although everybody is there; unacknowledged: {ids:?}"
-            ));
+            let shards = self.node.shards.iter_mut();
+            let found: Vec<_> =
+                shards.map(|shard| (shard.holdings(), shard.clients(0, 99).0)).collect();
+            self.fail(format!("{waiting} deliveries wait although everybody is there: {found:?}"));
         }
         retained
     }

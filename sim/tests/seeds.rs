@@ -83,7 +83,7 @@ fn seeds_that_found_something() {
     }
 }
 
-const FOUND: [(u64, usize, StoreKind); 47] = [
+const FOUND: [(u64, usize, StoreKind); 48] = [
     (34, 2, StoreKind::Streams),
     (70, 2, StoreKind::Log),
     (14, 4, StoreKind::Streams),
@@ -131,6 +131,7 @@ const FOUND: [(u64, usize, StoreKind); 47] = [
     (2842, 2, StoreKind::Log),
     (2906, 4, StoreKind::Log),
     (1992, 3, StoreKind::Streams),
+    (2343, 2, StoreKind::Streams),
 ];
 
 #[test]
