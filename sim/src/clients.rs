@@ -69,6 +69,7 @@ impl World {
             receive_max: if is_v5 && small { *self.rng.pick(&[1, 3]) } else { u16::MAX },
             max_packet_bytes: if is_v5 && small { *self.rng.pick(&[90, 300]) } else { u32::MAX },
             topic_alias_max: if is_v5 { *self.rng.pick(&[0, 0, 2, 9]) } else { 0 },
+            will: self.draw_will(client),
         }
     }
 
@@ -90,18 +91,22 @@ impl World {
             }
         }
         let mut link = Link::new(client, asked);
-        let connect = Packet::Connect(Connect {
-            is_bridge: false,
-            version: asked.version,
-            clean_start: asked.clean_start,
-            keep_alive_secs: asked.keep_alive_secs,
-            client_id: &self.clients[client].name,
-            will: None,
-            user_name: None,
-            password: None,
-            properties: properties.as_properties(),
+        let name = self.clients[client].name.clone();
+        let up = &mut link.up;
+        self.with_will(asked.will, self.links.len(), |will| {
+            let connect = Packet::Connect(Connect {
+                is_bridge: false,
+                version: asked.version,
+                clean_start: asked.clean_start,
+                keep_alive_secs: asked.keep_alive_secs,
+                client_id: &name,
+                will,
+                user_name: None,
+                password: None,
+                properties: properties.as_properties(),
+            });
+            connect.encode(asked.version, up);
         });
-        connect.encode(asked.version, &mut link.up);
         self.links.push(link);
         let link = self.links.len() - 1;
         self.line(format_args!("client {client} dials link {link} {asked:?}"));
@@ -145,25 +150,14 @@ impl World {
             QoS::ExactlyOnce => self.clients[client].exchanges.begin(number),
         };
         self.messages.push(Message {
-            client,
             link,
-            place: number,
-            life: None,
             topic,
             qos: qos.value(),
             retain,
             payload,
             expiry_secs,
-            at: self.now,
-            handed: None,
-            matched: None,
-            acknowledged: None,
-            refused: false,
             packet_id,
-            taken: None,
-            is_vague: false,
-            tickets: Vec::new(),
-            is_recorded: false,
+            ..Message::new(client, number, self.now)
         });
         self.send_message(client, link, number, false);
     }
@@ -239,7 +233,8 @@ impl World {
         if version == Version::V5 && self.rng.chance(30) {
             properties.push(Property::SessionExpiryInterval(0));
         }
-        let reason = ReasonCode::Success;
+        let has_regrets = version == Version::V5 && self.rng.chance(20);
+        let reason = if has_regrets { ReasonCode::DisconnectWithWill } else { ReasonCode::Success };
         let packet =
             Packet::Disconnect(Disconnect { reason, properties: properties.as_properties() });
         packet.encode(version, &mut self.links[link].up);

@@ -42,6 +42,7 @@ impl World {
         match (number, group) {
             (Some(number), Some(group)) => {
                 if self.check_content(link, number, publish) {
+                    self.check_will(link, number);
                     self.check_shared(
                         link,
                         life,
@@ -53,6 +54,7 @@ impl World {
             }
             (Some(number), None) => {
                 if self.check_content(link, number, publish) {
+                    self.check_will(link, number);
                     self.check_right(link, life, number, publish);
                     self.check_identifiers(link, life, number, publish);
                     let delivery = Delivery { number, group };
@@ -210,6 +212,7 @@ impl World {
             && !is_walk
             && !is_again
             && !self.messages[number].retain
+            && !self.may_repeat(number)
         {
             let is_vague = self.lives[life].is_vague;
             if publish.qos == QoS::AtMostOnce {
@@ -240,7 +243,7 @@ impl World {
         is_first: bool,
     ) {
         let message = &self.messages[number];
-        if message.retain && publish.retain {
+        if (message.retain && publish.retain) || self.may_repeat(number) {
             return;
         }
         let (key, place) = ((message.link, message.qos > 0), message.place);

@@ -161,6 +161,9 @@ impl World {
             Record::Append(append) => match self.number_in(append.message.payload()) {
                 Some(number) => {
                     let message = &self.messages[number];
+                    if message.will.is_some() {
+                        return None;
+                    }
                     let (link, packet_id) = (message.link, message.packet_id);
                     Some(Turn { link, kind: Kind::Publish, packet_id, message: Some(number) })
                 }
@@ -169,12 +172,18 @@ impl World {
             Record::Retain(_) => turn.filter(|turn| turn.kind == Kind::Publish),
             Record::Commit(commit) => {
                 let kind = commit.operations.iter().find_map(|operation| match operation {
+                    // Only for the will's sake: CONNACK does not wait.
+                    Operation::Open { expiry_secs: 0, .. } => None,
                     Operation::Open { .. } | Operation::Resume { .. } => Some(Kind::Connect),
+                    Operation::End if self.passing.contains(&commit.holder) => None,
                     // The Open of a new life ends the old one as well.
-                    // With it a group may end, for which nobody waits.
-                    Operation::End if self.founded.contains_key(&commit.holder) => None,
+                    // Nobody waits for the end of a group, nor of somebody else's session.
                     Operation::End => turn
-                        .filter(|turn| self.links[turn.link].asked.expiry_secs == 0)
+                        .filter(|turn| {
+                            let link = &self.links[turn.link];
+                            let holder = self.clients[link.client].holder;
+                            link.asked.expiry_secs == 0 && holder == Some(commit.holder)
+                        })
                         .map(|_| Kind::Connect),
                     Operation::Subscribe { .. } => Some(Kind::Subscribe),
                     Operation::Unsubscribe { .. } => Some(Kind::Unsubscribe),

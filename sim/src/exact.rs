@@ -72,7 +72,11 @@ impl World {
 
     fn note_operation(&mut self, holder: Holder, operation: &Operation, written: Written) {
         match operation {
-            Operation::Open { client_id, .. } => {
+            Operation::Open { client_id, expiry_secs, .. } => {
+                match expiry_secs {
+                    0 => self.passing.insert(holder),
+                    _ => self.passing.remove(&holder),
+                };
                 // After a crash the number of a session that was never stored is given again.
                 for client in &mut self.clients {
                     if *client.name == **client_id {

@@ -57,6 +57,7 @@ impl World {
         if self.failure.is_some() {
             return BTreeMap::new();
         }
+        self.note_wills_said();
         self.check_owed();
         self.check_owed_to_groups();
         self.check_exchanges();
@@ -70,10 +71,10 @@ impl World {
         let waiting: u64 = self.node.shards.iter().map(|shard| shard.waiting()).sum();
         let all_there = self.clients.iter().all(|c| c.connected || c.retained.is_some());
         if waiting > 0 && all_there && self.failure.is_none() {
-            let ids: Vec<_> = self.lives.iter().map(|life| life.outstanding.len()).collect();
-            self.fail(format!(
-                "{waiting} deliveries wait although everybody is there; unacknowledged: {ids:?}"
-            ));
+            let shards = self.node.shards.iter_mut();
+            let found: Vec<_> =
+                shards.map(|shard| (shard.holdings(), shard.clients(0, 99).0)).collect();
+            self.fail(format!("{waiting} deliveries wait although everybody is there: {found:?}"));
         }
         retained
     }
@@ -219,5 +220,6 @@ fn plain(version: Version, clean_start: bool) -> Asked {
         receive_max: u16::MAX,
         max_packet_bytes: u32::MAX,
         topic_alias_max: 0,
+        will: None,
     }
 }

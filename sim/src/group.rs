@@ -190,6 +190,7 @@ impl World {
         let is_same = before.life == life || is_vague;
         let refused = self.lives[life].got.get(&delivery).is_some_and(|got| got.is_refused);
         let wrong = match before.qos {
+            _ if self.may_repeat(number) => return,
             _ if before.is_over => "again though it is over",
             QoS::AtMostOnce if self.messages[number].qos == 0 => "of QoS 0 twice",
             QoS::ExactlyOnce if is_same && (is_again || is_vague || refused) => return,
@@ -215,7 +216,8 @@ impl World {
         let message = &self.messages[number];
         let key = (group, message.link, message.qos == 0, qos);
         let (place, is_retained) = (message.place, message.retain);
-        let is_quiet = message.matched > Some(self.groups[group].disturbed);
+        let is_repeated = self.may_repeat(number);
+        let is_quiet = !is_repeated && message.matched > Some(self.groups[group].disturbed);
         let before = self.links[link].watch.shared_order.insert(key, place);
         if before.is_some_and(|before| before > place) && is_quiet && !is_retained {
             self.fail(format!(
@@ -262,6 +264,7 @@ impl World {
             let ticket = Ticket(report.first.0 + offset);
             if let Some(number) = self.appends.remove(&(report.shard, ticket)) {
                 self.positions.insert(Position(report.position.0 + offset), number);
+                self.will_is_stored(number);
             }
         }
     }

@@ -26,6 +26,7 @@ mod store_log;
 mod store_streams;
 mod trace;
 mod watch;
+mod will;
 mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

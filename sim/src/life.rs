@@ -158,6 +158,7 @@ impl Life {
     pub(crate) fn void(&mut self) {
         self.presence = Presence::Maybe;
         self.is_vague = true;
+        self.outstanding.clear();
         for period in &mut self.periods {
             period.acknowledged = None;
             period.ended = None;

@@ -47,6 +47,7 @@ impl World {
                 self.begin_life(link, expiry_secs);
             }
         }
+        self.wills_before(link, expected);
         let life = self.links[link].watch.life;
         self.line(format_args!("  link {link} arrived: life {life:?}, expected {expected:?}"));
         // Nobody else may hold the session.
@@ -132,11 +133,11 @@ impl World {
         let is_unknown = !was_open && watch.expected == Some(Presence::Maybe);
         let Some(life) = watch.life else { return };
         self.member_is_away(life);
+        self.will_is_left(link);
         let life = &mut self.lives[life];
         if is_unknown {
             // Without CONNACK nobody knows whether the old session went on or a new one began.
             life.void();
-            life.outstanding.clear();
         }
         if !life.durable || life.expiry_secs == 0 {
             life.presence = Presence::No;
@@ -207,6 +208,7 @@ impl World {
         }
         self.exchanges_after_end(clean);
         self.groups_after_end(clean);
+        self.wills_after_end(clean);
         for life in &mut self.lives {
             life.deadline = deadline(life.left_at, life.expiry_floor_secs);
             for got in life.got.values_mut() {

@@ -110,6 +110,8 @@ pub(crate) struct Asked {
     pub(crate) receive_max: u16,
     pub(crate) max_packet_bytes: u32,
     pub(crate) topic_alias_max: u16,
+    /// Which will.
+    pub(crate) will: Option<usize>,
 }
 
 impl Link {

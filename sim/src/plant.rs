@@ -82,11 +82,17 @@ pub enum Plant {
     ExpiryLost,
     /// A message of a group lives a second longer than it was to.
     LentTooLong,
+    /// A will never reaches the log.
+    WillLost,
+    /// That a will is not wanted any more, or was said, never reaches the log.
+    WillOverLost,
+    /// A will reaches the log without its delay.
+    DelayLost,
 }
 
 impl Plant {
     /// All of them.
-    pub const ALL: [Self; 35] = [
+    pub const ALL: [Self; 38] = [
         Self::StoredBeforeSync,
         Self::HolderMissing,
         Self::AppliedBeforeView,
@@ -122,6 +128,9 @@ impl Plant {
         Self::GroupDoneLost,
         Self::ExpiryLost,
         Self::LentTooLong,
+        Self::WillLost,
+        Self::WillOverLost,
+        Self::DelayLost,
     ];
 }
 
@@ -170,11 +179,16 @@ impl World {
         if plant == Plant::GroupDoneLost && is_group && self.rng.chance(60) {
             operations.retain(|operation| !matches!(operation, Operation::Done { .. }));
         }
-        // Retained messages are rarely in the middle of an exchange: the fault is there each time.
-        if plant == Plant::HoldingLost || self.rng.chance(60) {
+        // What rarely matters is there each time.
+        let rare = [Plant::HoldingLost, Plant::WillLost, Plant::WillOverLost];
+        if rare.contains(&plant) || self.rng.chance(60) {
             operations.retain(|operation| !is_lost(operation, plant));
         }
         for operation in operations {
+            if let (Operation::Will { delay_secs, .. }, Plant::DelayLost) = (&mut *operation, plant)
+            {
+                *delay_secs = 0;
+            }
             if let (Operation::Done { position }, Plant::DoneForAnother) = (&mut *operation, plant)
             {
                 position.0 += 1;
@@ -223,6 +237,8 @@ fn is_lost(operation: &Operation, plant: Plant) -> bool {
             | (Operation::Holding { .. }, Plant::HoldingLost)
             | (Operation::Handed { .. }, Plant::HandedLost)
             | (Operation::Found { .. }, Plant::FoundLost)
+            | (Operation::Will { .. }, Plant::WillLost)
+            | (Operation::WillOver, Plant::WillOverLost)
     )
 }
 

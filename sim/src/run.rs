@@ -75,6 +75,7 @@ impl World {
                 is_busy |= self.take_step(step);
             }
             if !is_busy {
+                self.quiet_at = self.now;
                 return;
             }
         }
@@ -326,6 +327,12 @@ impl World {
         let same = self.rng.chance(50);
         let shards = if same { self.shape.shards } else { self.rng.between(1, 4) };
         self.end(end, shards);
+        if self.rng.chance(30) {
+            // What was due when it ended has time to happen before anybody comes back.
+            let ms = self.rng.between(3_000, 40_000);
+            self.now = Time(self.now.0 + ms as u64);
+            self.calm();
+        }
         true
     }
 }

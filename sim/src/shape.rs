@@ -28,6 +28,8 @@ pub(crate) struct Shape {
     pub(crate) lazy: bool,
     pub(crate) inflight_max: u16,
     pub(crate) events: bool,
+    /// How many connections of a hundred have a will.
+    pub(crate) wills: usize,
     /// How many subscriptions of a hundred are shared, and how a group chooses.
     pub(crate) shared: usize,
     pub(crate) strategy: GroupStrategy,
@@ -54,6 +56,7 @@ impl Shape {
             lazy: rng.chance(50),
             inflight_max: *rng.pick(&[1, 2, 5, 100]),
             events: rng.chance(20),
+            wills: *rng.pick(&[0, 20, 60]),
             shared: *rng.pick(&[0, 30, 70]),
             strategy: *rng.pick(&[
                 GroupStrategy::RoundRobin,

@@ -1,6 +1,6 @@
 //! A node's start from nothing but the records, and its end.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use bellbird_codec::Version;
@@ -52,6 +52,9 @@ impl World {
             sendings: Vec::new(),
             given_up: 0,
             groups: SHARED.iter().map(|(filter, id)| Group::new(filter, *id)).collect(),
+            wills: Vec::new(),
+            quiet_at: Time(0),
+            passing: BTreeSet::new(),
             founded: BTreeMap::new(),
             appends: BTreeMap::new(),
             positions: BTreeMap::new(),

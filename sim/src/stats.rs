@@ -45,6 +45,8 @@ stats! {
     aliases "Topics said by an alias.",
     identifiers "Subscription identifiers in deliveries.",
     expiring "Messages sent with what is left of their expiry.",
+    wills "Wills sent to subscribers.",
+    wills_owed "Wills that must have been said at the end.",
     shared "Messages of groups sent to members.",
     shared_again "Of them those that another member had.",
     owed_to_groups "Pairs of message and group that were checked at the end.",

@@ -134,6 +134,7 @@ impl World {
             }
             Packet::Pingreq => self.links[link].watch.pings += 1,
             Packet::Disconnect(disconnect) => {
+                self.goodbye_taken(link, disconnect.reason);
                 if let Some(secs) = disconnect.properties.session_expiry_interval()
                     && let Some(life) = life
                 {

@@ -1,6 +1,6 @@
 //! Everything one run consists of: the node, its store, the network, the clients, the checks.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 
@@ -22,6 +22,7 @@ use crate::shape::Shape;
 use crate::stats::Stats;
 use crate::store::Store;
 use crate::trace::Trace;
+use crate::will::Will;
 
 /// One run.
 pub(crate) struct World {
@@ -51,6 +52,11 @@ pub(crate) struct World {
     /// Deliveries of QoS 2 that were given up after they had been sent.
     pub(crate) given_up: u64,
     pub(crate) groups: Vec<Group>,
+    pub(crate) wills: Vec<Will>,
+    /// Whatever was due by then has happened.
+    pub(crate) quiet_at: Time,
+    /// Sessions that end with their connection, and are in the log for their wills.
+    pub(crate) passing: BTreeSet<Holder>,
     /// The filters of groups that the records name.
     pub(crate) founded: BTreeMap<Holder, &'static str>,
     /// Messages whose record has no position yet, and those that have one.
@@ -133,6 +139,8 @@ pub(crate) struct Message {
     pub(crate) packet_id: u16,
     /// The life of the node that took it last.
     pub(crate) taken: Option<usize>,
+    /// It is the will of a connection.
+    pub(crate) will: Option<usize>,
     /// It was taken twice, and only the log knows which time counts.
     pub(crate) is_vague: bool,
     /// The records of this life of the node that PUBREC speaks for.
@@ -215,6 +223,32 @@ impl World {
 }
 
 impl Message {
+    /// A message of QoS 0 that nobody has sent yet.
+    pub(crate) fn new(client: usize, number: usize, now: Time) -> Self {
+        Self {
+            client,
+            link: 0,
+            place: number,
+            life: None,
+            topic: "",
+            qos: 0,
+            retain: false,
+            payload: Vec::new(),
+            expiry_secs: None,
+            at: now,
+            handed: None,
+            matched: None,
+            acknowledged: None,
+            refused: false,
+            packet_id: 0,
+            taken: None,
+            will: None,
+            is_vague: false,
+            tickets: Vec::new(),
+            is_recorded: false,
+        }
+    }
+
     pub(crate) fn expires_at(&self) -> Option<Time> {
         self.expiry_secs.map(|secs| self.at.plus_secs(u64::from(secs)))
     }

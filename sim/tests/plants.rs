@@ -3,7 +3,7 @@
 use bellbird_sim::{Plant, Setup, StoreKind, run};
 
 /// A fault that more seeds than this pass would be as good as unseen.
-const SEEDS_MAX: u64 = 400;
+const SEEDS_MAX: u64 = 1_000;
 
 fn is_caught(plant: Plant, store: StoreKind) {
     let setup = Setup { shards: 2, store, plant: Some(plant), keep_trace: false };

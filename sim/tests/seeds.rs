@@ -33,6 +33,8 @@ fn two_shards_on_the_log() {
         (stats.aliases, 3_000),
         (stats.identifiers, 1_000),
         (stats.expiring, 300),
+        (stats.wills, 300),
+        (stats.wills_owed, 100),
         (stats.shared, 1_000),
         (stats.shared_again, 100),
         (stats.owed_to_groups, 1_000),
@@ -81,7 +83,7 @@ fn seeds_that_found_something() {
     }
 }
 
-const FOUND: [(u64, usize, StoreKind); 43] = [
+const FOUND: [(u64, usize, StoreKind); 48] = [
     (34, 2, StoreKind::Streams),
     (70, 2, StoreKind::Log),
     (14, 4, StoreKind::Streams),
@@ -125,6 +127,11 @@ const FOUND: [(u64, usize, StoreKind); 43] = [
     (3165, 3, StoreKind::Log),
     (3706, 2, StoreKind::Streams),
     (2995, 2, StoreKind::Streams),
+    (2049, 3, StoreKind::Streams),
+    (2842, 2, StoreKind::Log),
+    (2906, 4, StoreKind::Log),
+    (1992, 3, StoreKind::Streams),
+    (2343, 2, StoreKind::Streams),
 ];
 
 #[test]

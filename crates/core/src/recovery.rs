@@ -172,10 +172,16 @@ impl Recovery {
             found.deliveries += session.inflight.len() + session.queue.len();
             sessions.push((session, was_connected));
         }
+        // The end of a group may come after the record of its successor, or be lost.
+        let newest: BTreeMap<GroupName, Holder> = groups
+            .iter()
+            .filter_map(|(holder, state)| Some((state.group.clone()?, *holder)))
+            .collect();
         for (holder, state) in groups {
             let Some(name) = state.group else { continue };
             let home = name.home(config);
-            let Some(members) = joined.get(&name) else {
+            let members = joined.get(&name).filter(|_| newest.get(&name) == Some(&holder));
+            let Some(members) = members else {
                 shards[home.index()].over.push(holder);
                 continue;
             };

@@ -6,6 +6,7 @@ use bellbird_codec::Version::{V5, V311};
 use bellbird_codec::{Property, PropertyBuffer};
 use bellbird_core::Config;
 use bellbird_core::permit::Gate;
+use bellbird_core::record::{Operation, Record};
 
 use crate::on_each;
 use crate::support::Answer::{Pubcomp, Pubrec};
@@ -381,5 +382,26 @@ fn a_grant_that_came_after_the_match() {
         node.expect(again, &["connack present=true code=0", "pubrel 1 0"]);
         node.answer(again, Pubcomp, 1);
         node.check_ledger();
+    });
+}
+
+/// A group that came after another of its name is the only one, though the end of the first is lost.
+#[test]
+fn the_last_group_of_a_name_is_the_only_one() {
+    on_each(|shards| {
+        let mut node = Node::new(shards);
+        let first = member(&mut node, "a", true);
+        node.unsubscribe(first, SHARE);
+        node.subscribe(first, SHARE, AtLeastOnce);
+        let is_end = |record: &Record| matches!(record, Record::Commit(commit) if commit.operations == [Operation::End]);
+        let log: Vec<Record> = node.log.into_iter().filter(|record| !is_end(record)).collect();
+        let mut node = Node::with(Config { shards, ..Config::default() }, Gate::default(), &log);
+        let publisher = node.connect("p", V311, true);
+        node.publish(publisher, &Publish::new("t", "m").qos1(1));
+        let again = node.connect("a", V5, false);
+        node.expect(again, &["connack present=true code=0", "t=m id=1"]);
+        node.puback(again, 1);
+        node.check_ledger();
+        assert_eq!(node.ledger().done, 1);
     });
 }
