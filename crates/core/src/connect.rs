@@ -127,9 +127,9 @@ impl Shard {
             let connection = self.clients.connections.live(id)?;
             match connection.answer(Action::Connect, client_id) {
                 Some(Verdict::Yes) => {}
-                Some(Verdict::No | Verdict::Ask) => {
-                    return Some(Some(ReasonCode::BadUserNameOrPassword));
-                }
+                Some(Verdict::No) => return Some(Some(ReasonCode::BadUserNameOrPassword)),
+                // Nobody had the time to look.
+                Some(Verdict::Ask) => return Some(Some(ReasonCode::ServerBusy)),
                 None => {
                     let password = password.map(|password| Password(password.into()));
                     self.ask(id, name, Action::Connect, client_id, password);

@@ -118,7 +118,8 @@ pub enum Input<'a> {
     Decided {
         /// Whose input was parked.
         connection: ConnectionId,
-        /// Yes or no. `Ask` counts as no.
+        /// Yes or no. `Ask` says that nobody had the time to look: to a user name, that the server is
+        /// busy, and no to everything else.
         verdict: Verdict,
     },
 }

@@ -125,7 +125,7 @@ impl Desk {
             Ok(()) => None,
             Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
                 self.shared.refused.fetch_add(1, Ordering::Relaxed);
-                Some(Verdict::No)
+                Some(Verdict::Ask)
             }
         }
     }
@@ -198,7 +198,7 @@ mod tests {
         for index in 0..u32::try_from(QUESTIONS_MAX).unwrap() {
             assert_eq!(ask(index), None);
         }
-        assert_eq!(ask(7), Some(Verdict::No));
+        assert_eq!(ask(7), Some(Verdict::Ask));
         assert_eq!(pool.refused(), 1);
         let elsewhere =
             desk.ask(ConnectionId { index: 0, generation: 0 }, question(Action::Publish), &slit);
