@@ -126,6 +126,12 @@ pub const TARGETS: &[Target] = &[
         words: words::CONFIGURATION,
     },
     Target {
+        name: "configuration_environment",
+        checks: "variables give settings or mistakes, each with its variable",
+        run: configuration::environment,
+        words: words::ENVIRONMENT,
+    },
+    Target {
         name: "configuration_reload",
         checks: "a reload changes what it says, once, and the same file changes nothing",
         run: configuration::reload,
