@@ -6,6 +6,7 @@ mod configuration;
 mod filters;
 mod index;
 mod node;
+mod outside;
 mod recovery;
 mod segment;
 mod shard;
