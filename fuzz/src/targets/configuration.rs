@@ -16,7 +16,7 @@ pub(super) fn configuration(bytes: &[u8]) -> Outcome {
     match &read {
         Ok(warnings) => {
             let kinds = warnings.iter().map(|warning| wording(warning));
-            Outcome::of(&true).and(&text.matches('=').count()).and_each(kinds)
+            Outcome::of(&true).and(&rough(text.matches('=').count())).and_each(kinds)
         }
         Err(mistakes) => kinds(mistakes, text),
     }
@@ -64,7 +64,8 @@ fn kinds(mistakes: &[ConfigurationMistake], text: &str) -> Outcome {
             let line = mistake.line.unwrap_or_else(|| panic!("no line: {}", mistake.message));
             assert!((1..=lines + 1).contains(&line), "line {line} of {lines}");
             assert!(!mistake.message.is_empty());
-            wording(&mistake.message)
+            // The remedy stands behind what the text says.
+            wording(mistake.message.rsplit(": ").next().unwrap_or_default())
         })
         .collect();
     let mut places = mistakes.iter().map(|mistake| mistake.line);
