@@ -135,3 +135,39 @@ fn message(panic: &(dyn Any + Send)) -> String {
 const CORPUS_MAX: usize = 4096;
 /// A target with more outcomes than this tells too much apart to guide anything.
 const SEEN_MAX: usize = 1 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Fails on any `x` behind an `=`.
+    const TARGET: Target = Target {
+        name: "test",
+        checks: "nothing",
+        run: |bytes| {
+            let behind = bytes.iter().skip_while(|byte| **byte != b'=');
+            assert!(!behind.clone().any(|byte| *byte == b'x'), "there is one");
+            Outcome::of(&behind.count())
+        },
+        words: &[b"=", b"x"],
+    };
+
+    /// Steps until it fails.
+    fn search(seed: u64) -> Failure {
+        let mut engine = Engine::new(TARGET, vec![b"some text".to_vec()], seed);
+        engine.replay().expect("the corpus is right");
+        (0..100_000).find_map(|_| engine.step().err()).expect("it fails sooner or later")
+    }
+
+    #[test]
+    fn the_same_seed_gives_the_same_inputs() {
+        assert_eq!(search(3).input, search(3).input);
+        assert_ne!(search(3).input, search(4).input);
+    }
+
+    #[test]
+    fn what_fails_is_found_and_made_small() {
+        let failure = minimise(&TARGET, search(5), 1000);
+        assert_eq!((&failure.input[..], &*failure.message), (&b"=x"[..], "there is one"));
+    }
+}

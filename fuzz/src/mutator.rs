@@ -139,3 +139,27 @@ fn variable(value: u64, len_max: usize) -> Vec<u8> {
 const CHANGES_MAX: usize = 8;
 const SHORT: usize = 24;
 const INTERESTING: [u8; 12] = [0, 1, 2, 3, 4, 5, 0x10, b'/', 0x7F, 0x80, 0xC0, 0xFF];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn inputs_stay_short_and_nothing_is_enough_to_begin_with() {
+        let mut random = Random::new(1);
+        let corpus = [Vec::new(), vec![7; INPUT_BYTES_MAX]];
+        let mut input = Vec::new();
+        for _ in 0..20_000 {
+            mutate(&mut input, &corpus, &[b"word", b""], &mut random);
+            assert!(input.len() <= INPUT_BYTES_MAX);
+        }
+        mutate(&mut Vec::new(), &[], &[], &mut random);
+    }
+
+    #[test]
+    fn variable_numbers_are_as_long_as_they_must_be() {
+        assert_eq!(variable(0, 10), [0]);
+        assert_eq!(variable(300, 10), [0xAC, 0x02]);
+        assert_eq!(variable(u64::MAX, 2), [0xFF, 0x7F]);
+    }
+}

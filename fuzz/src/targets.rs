@@ -6,6 +6,7 @@ mod configuration;
 mod filters;
 mod index;
 mod node;
+mod outside;
 mod recovery;
 mod segment;
 mod shard;
@@ -124,6 +125,12 @@ pub const TARGETS: &[Target] = &[
         checks: "settings or mistakes, each with its line, in the order of the file",
         run: configuration::configuration,
         words: words::CONFIGURATION,
+    },
+    Target {
+        name: "configuration_environment",
+        checks: "variables give settings or mistakes, each with its variable",
+        run: configuration::environment,
+        words: words::ENVIRONMENT,
     },
     Target {
         name: "configuration_reload",

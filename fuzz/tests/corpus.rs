@@ -33,6 +33,7 @@ each_holds! {
     password_file
     acl_file
     configuration_file
+    configuration_environment
     configuration_reload
     control_answer
 }

@@ -37,6 +37,20 @@ pub fn read_configuration(text: &str) -> Result<Vec<String>, Vec<ConfigurationMi
     }
 }
 
+/// Reads settings from variables of the environment, without a file: warnings, or all mistakes as
+/// they are told.
+pub fn read_environment(variables: &[(&str, &str)]) -> Result<Vec<String>, Vec<String>> {
+    let environment = variables.iter().map(|(name, value)| (name.into(), value.into())).collect();
+    let sources = Sources { environment, ..Sources::default() };
+    match Configuration::parse(Path::new(""), "", &sources) {
+        Ok((_, warnings)) => Ok(warnings),
+        Err(ConfigError::Mistakes(mistakes)) => {
+            Err(mistakes.iter().map(ToString::to_string).collect())
+        }
+        Err(error @ ConfigError::Unreadable { .. }) => Err(vec![error.to_string()]),
+    }
+}
+
 /// Reloads twice while the first configuration is in force. None if one of them has mistakes.
 pub fn reload_configuration(running: &str, newer: &str) -> Option<[Changes; 2]> {
     let (mut running, _) = load(running).ok()?;

@@ -1,7 +1,8 @@
 //! Configuration files: every mistake has its line.
 
 use bellbird::parsers::{
-    ConfigurationMistake, read_configuration, read_control_answer, reload_configuration,
+    ConfigurationMistake, read_configuration, read_control_answer, read_environment,
+    reload_configuration,
 };
 
 use crate::allocation::measure;
@@ -15,10 +16,29 @@ pub(super) fn configuration(bytes: &[u8]) -> Outcome {
     match &read {
         Ok(warnings) => {
             let kinds = warnings.iter().map(|warning| wording(warning));
-            Outcome::of(&true).and(&text.matches('=').count()).and_each(kinds)
+            Outcome::of(&true).and(&rough(text.matches('=').count())).and_each(kinds)
         }
         Err(mistakes) => kinds(mistakes, text),
     }
+}
+
+/// Variables, `NAME=VALUE` on each line.
+pub(super) fn environment(bytes: &[u8]) -> Outcome {
+    let Ok(text) = std::str::from_utf8(bytes) else { return Outcome::NONE };
+    let variables: Vec<(&str, &str)> =
+        text.lines().filter_map(|line| line.split_once('=')).collect();
+    let told = match read_environment(&variables) {
+        Ok(warnings) => return Outcome::of(&true).and_each(warnings.iter().map(|it| wording(it))),
+        Err(mistakes) => mistakes,
+    };
+    assert!(!told.is_empty());
+    let names = told.iter().map(|mistake| {
+        let place = mistake.strip_prefix("environment, ").and_then(|rest| rest.split_once(": "));
+        let (name, _) = place.unwrap_or_else(|| panic!("no variable: {mistake}"));
+        assert!(variables.iter().any(|(given, _)| *given == name), "{mistake}");
+        name
+    });
+    Outcome::of(&false).and(&rough(told.len())).and_each(names)
 }
 
 /// Two files, parted by a line of dashes: the second while the first one is in force. What counts
@@ -44,7 +64,8 @@ fn kinds(mistakes: &[ConfigurationMistake], text: &str) -> Outcome {
             let line = mistake.line.unwrap_or_else(|| panic!("no line: {}", mistake.message));
             assert!((1..=lines + 1).contains(&line), "line {line} of {lines}");
             assert!(!mistake.message.is_empty());
-            wording(&mistake.message)
+            // The remedy stands behind what the text says.
+            wording(mistake.message.rsplit(": ").next().unwrap_or_default())
         })
         .collect();
     let mut places = mistakes.iter().map(|mistake| mistake.line);

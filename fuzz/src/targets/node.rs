@@ -5,18 +5,16 @@ use std::hash::Hash;
 use std::mem::{Discriminant, discriminant};
 use std::sync::Arc;
 
-use bellbird_codec::{
-    Decoded, Packet, ReasonCode, Version, decode, decode_from_server, peek_version,
-};
-use bellbird_core::permit::{Action, Gate, Question, Rule, Verdict, Who};
+use bellbird_codec::{Decoded, Packet, Version, decode, decode_from_server, peek_version};
 use bellbird_core::record::Record;
 use bellbird_core::recovery::{Found, Recovery};
 use bellbird_core::{
-    AuthOutcome, AuthStep, Config, ConnectionId, Flow, Input, Ledger, Output, OwnView, Position,
-    Shard, ShardId, Ticket, Time, home_of,
+    Config, ConnectionId, Flow, Input, Ledger, Output, OwnView, Position, Shard, ShardId, Ticket,
+    Time, home_of,
 };
 use bellbird_topics::Namespace;
 
+use super::outside::{answer, authenticate, gate};
 use crate::outcome::hash;
 
 /// Some shards that share a view, and a log in memory.
@@ -377,39 +375,6 @@ impl Node {
             Record::Retain(retain) => note(&mut self.seen, &(2, retain.message.is_some())),
             Record::Settings(_) => {}
         }
-    }
-}
-
-/// Without users everything is allowed. With them, some things are, and names fill patterns in.
-fn gate(has_users: bool) -> Gate {
-    if !has_users {
-        return Gate::default();
-    }
-    let rule =
-        |action, who, filter: &str, verdict| Rule { action, who, filter: filter.into(), verdict };
-    let rules = vec![
-        rule(Action::Publish, Who::Everybody, "secret/#", Verdict::No),
-        rule(Action::Receive, Who::Anonymous, "a/b", Verdict::No),
-        rule(Action::Receive, Who::Everybody, "own/%u/%c/#", Verdict::Yes),
-        rule(Action::Publish, Who::Everybody, "ask/#", Verdict::Ask),
-        rule(Action::Subscribe, Who::User("u".into()), "#", Verdict::Yes),
-    ];
-    Gate::new(rules).with_users()
-}
-
-fn answer(question: &Question) -> Verdict {
-    let name = question.user_name.as_deref().unwrap_or_default();
-    let is_known = question.password.as_ref().is_none_or(|password| *password.0 == *b"p");
-    if is_known && !name.contains('#') { Verdict::Yes } else { Verdict::No }
-}
-
-/// A challenge first; then the data decides.
-fn authenticate(step: &AuthStep) -> AuthOutcome {
-    match step.data.as_deref() {
-        _ if step.is_first => AuthOutcome::Challenge(b"c".as_slice().into()),
-        Some(b"d") => AuthOutcome::Accepted { user_name: Some("u".into()), data: None },
-        Some(data) => AuthOutcome::Challenge(data.into()),
-        None => AuthOutcome::Refused(ReasonCode::NotAuthorized),
     }
 }
 

@@ -268,6 +268,29 @@ pub(super) const CONFIGURATION: &[&[u8]] = &[
     b"\xF0\x9F\x90\xA6",
 ];
 
+/// Of the environment.
+pub(super) const ENVIRONMENT: &[&[u8]] = &[
+    b"\nBELLBIRD_",
+    b"BELLBIRD_LISTEN=127.0.0.1:1,[::1]:2\n",
+    b"BELLBIRD_DATA=d\n",
+    b"BELLBIRD_SHARDS=3\n",
+    b"BELLBIRD_DURABILITY=memory\n",
+    b"BELLBIRD_LOG_LEVEL=debug\n",
+    b"BELLBIRD_LOG_EVENTS=true\n",
+    b"BELLBIRD_LIMITS_RECEIVE_MAX=9\n",
+    b"BELLBIRD_LIMITS_PROFILE=strict\n",
+    b"BELLBIRD_ACCESS_USERS=u\n",
+    b"BELLBIRD_ADMIN_LISTEN=127.0.0.1:1\n",
+    b"=",
+    b"=0\n",
+    b"=18446744073709551616\n",
+    b"_",
+    b",",
+    b"false",
+    b"[::]:1",
+    b"\xC3\xA4",
+];
+
 /// Of the control socket's answers.
 pub(super) const ANSWERS: &[&[u8]] = &[
     b"HTTP/1.0 200 OK\r\n\r\n",
