@@ -176,7 +176,7 @@ impl World {
             let handling =
                 [RetainHandling::SendAlways, RetainHandling::SendIfNew, RetainHandling::DoNotSend];
             let options = SubscribeOptions {
-                qos: self.draw_granted(client, group),
+                qos: self.draw_granted(group),
                 // [MQTT-3.8.3-4]
                 no_local: is_v5 && group.is_none() && self.rng.chance(15),
                 retain_as_published: is_v5 && self.rng.chance(30),

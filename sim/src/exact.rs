@@ -1,7 +1,7 @@
 //! QoS 2 as the broker does it: what it writes and stores, held against the protocol.
 
 use bellbird_codec::ReasonCode;
-use bellbird_core::identity::{Holder, Position, Ticket};
+use bellbird_core::identity::{DeliveryId, Holder, Ticket};
 use bellbird_core::record::{Operation, Record};
 
 use crate::link::Kind;
@@ -11,7 +11,7 @@ use crate::world::World;
 pub(crate) struct Sending {
     holder: Holder,
     /// None for a retained message that no record holds.
-    position: Option<Position>,
+    delivery: Option<DeliveryId>,
     packet_id: u16,
     sending: Written,
     had: Option<Written>,
@@ -93,8 +93,8 @@ impl World {
                     self.links[turn.link].watch.is_resumed = true;
                 }
             }
-            Operation::Sending { position, packet_id } => {
-                self.begin_sending(holder, Some(*position), packet_id.value(), written);
+            Operation::Sending { delivery, packet_id } => {
+                self.begin_sending(holder, Some(*delivery), packet_id.value(), written);
             }
             Operation::Holding { packet_id } => {
                 self.begin_sending(holder, None, packet_id.value(), written);
@@ -102,19 +102,19 @@ impl World {
             Operation::Freed { packet_id } => {
                 let id = packet_id.value();
                 let is_it = |found: &&mut Sending| {
-                    found.holder == holder && found.packet_id == id && found.position.is_none()
+                    found.holder == holder && found.packet_id == id && found.delivery.is_none()
                 };
                 for sending in self.sendings.iter_mut().filter(is_it) {
                     sending.done.get_or_insert(written.node);
                 }
             }
-            Operation::Had { position } => {
-                for sending in self.sendings_at(holder, *position) {
+            Operation::Had { delivery } => {
+                for sending in self.sendings_of(holder, *delivery) {
                     sending.had = Some(written);
                 }
             }
-            Operation::Done { position } => {
-                for sending in self.sendings_at(holder, *position) {
+            Operation::Done { delivery } => {
+                for sending in self.sendings_of(holder, *delivery) {
                     sending.done.get_or_insert(written.node);
                 }
             }
@@ -138,21 +138,21 @@ impl World {
     fn begin_sending(
         &mut self,
         holder: Holder,
-        position: Option<Position>,
+        delivery: Option<DeliveryId>,
         packet_id: u16,
         sending: Written,
     ) {
         let (had, done) = (None, None);
-        self.sendings.push(Sending { holder, position, packet_id, sending, had, done });
+        self.sendings.push(Sending { holder, delivery, packet_id, sending, had, done });
     }
 
-    fn sendings_at(
+    fn sendings_of(
         &mut self,
         holder: Holder,
-        position: Position,
+        delivery: DeliveryId,
     ) -> impl Iterator<Item = &mut Sending> {
         let is_it =
-            move |found: &&mut Sending| found.holder == holder && found.position == Some(position);
+            move |found: &&mut Sending| found.holder == holder && found.delivery == Some(delivery);
         self.sendings.iter_mut().filter(is_it)
     }
 

@@ -9,7 +9,7 @@ use bellbird_core::mail::Mail;
 
 use crate::delivery::qos_of;
 use crate::life::{Delivery, Life, Period, covers};
-use crate::shape::{OVERLAPS_AT_QOS_2, SHARED, SHARED_TOPICS, SHARED_WITHOUT_ID};
+use crate::shape::{SHARED, SHARED_TOPICS, SHARED_WITHOUT_ID};
 use crate::store::Report;
 use crate::world::{Message, World};
 
@@ -69,15 +69,12 @@ impl World {
         })
     }
 
-    pub(crate) fn draw_granted(&mut self, client: usize, group: Option<usize>) -> QoS {
+    pub(crate) fn draw_granted(&mut self, group: Option<usize>) -> QoS {
         let qos = self.shape.qos(&mut self.rng);
-        let Some(group) = group else { return qos };
-        let is_only_way = group == client % SHARED_WITHOUT_ID;
-        let is_single = is_only_way || OVERLAPS_AT_QOS_2;
-        let highest = if is_single { QoS::ExactlyOnce } else { QoS::AtLeastOnce };
-        let lowest =
-            if self.shape.has_careless_members { QoS::AtMostOnce } else { QoS::AtLeastOnce };
-        qos.clamp(lowest, highest)
+        match group {
+            Some(_) if !self.shape.has_careless_members => qos.max(QoS::AtLeastOnce),
+            Some(_) | None => qos,
+        }
     }
 
     /// The group through which a client gets a message.

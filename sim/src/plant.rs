@@ -74,6 +74,8 @@ pub enum Plant {
     LentWithoutIdentifier,
     /// Whose own a message of a group is never reaches the log.
     HandedLost,
+    /// Which group handed a delivery over never reaches the log.
+    GroupForgotten,
     /// A group never reaches the log.
     FoundLost,
     /// A message that a group is done with stays the group's in the log.
@@ -92,7 +94,7 @@ pub enum Plant {
 
 impl Plant {
     /// All of them.
-    pub const ALL: [Self; 38] = [
+    pub const ALL: [Self; 39] = [
         Self::StoredBeforeSync,
         Self::HolderMissing,
         Self::AppliedBeforeView,
@@ -124,6 +126,7 @@ impl Plant {
         Self::ReadyLost,
         Self::LentWithoutIdentifier,
         Self::HandedLost,
+        Self::GroupForgotten,
         Self::FoundLost,
         Self::GroupDoneLost,
         Self::ExpiryLost,
@@ -189,9 +192,18 @@ impl World {
             {
                 *delay_secs = 0;
             }
-            if let (Operation::Done { position }, Plant::DoneForAnother) = (&mut *operation, plant)
+            if let (
+                Operation::Sending { delivery, .. }
+                | Operation::Had { delivery }
+                | Operation::Done { delivery },
+                Plant::GroupForgotten,
+            ) = (&mut *operation, plant)
             {
-                position.0 += 1;
+                delivery.of = None;
+            }
+            if let (Operation::Done { delivery }, Plant::DoneForAnother) = (&mut *operation, plant)
+            {
+                delivery.position.0 += 1;
             }
             if let (Operation::Sending { packet_id, .. }, Plant::SendingChanged) =
                 (operation, plant)

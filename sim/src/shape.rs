@@ -139,6 +139,3 @@ pub(crate) const SHARED: [(&str, u32); 3] =
 /// other filter covers.
 pub(crate) const SHARED_WITHOUT_ID: usize = 2;
 pub(crate) const SHARED_TOPICS: &str = "$g/";
-/// The log cannot tell two deliveries of one message to one session apart: whoever may get a
-/// message in several ways gets it with QoS 2 in one of them only.
-pub(crate) const OVERLAPS_AT_QOS_2: bool = false;

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use bellbird_core::errand::Errand;
+use bellbird_core::identity::DeliveryId;
 use bellbird_core::mail::Mail;
 use bellbird_core::record::{Operation, Record};
 use bellbird_core::{Change, Message};
@@ -127,18 +128,28 @@ fn show_operation(operation: &Operation, f: &mut fmt::Formatter<'_>) -> fmt::Res
             write!(f, " +{filter} q{}", subscription.options.qos.value())
         }
         Operation::Unsubscribe { filter } => write!(f, " -{filter}"),
-        Operation::Sending { position, packet_id } => {
-            write!(f, " sending {} id {}", position.0, packet_id.value())
+        Operation::Sending { delivery, packet_id } => {
+            write!(f, " sending {} id {}", ShowDelivery(*delivery), packet_id.value())
         }
         Operation::Holding { packet_id } => write!(f, " holding id {}", packet_id.value()),
         Operation::Freed { packet_id } => write!(f, " freed id {}", packet_id.value()),
-        Operation::Had { position } => write!(f, " had {}", position.0),
+        Operation::Had { delivery } => write!(f, " had {}", ShowDelivery(*delivery)),
         Operation::Released { position } => write!(f, " released {}", position.0),
         Operation::Will { .. } => f.write_str(" will"),
         Operation::Found { name, .. } => write!(f, " found {name}"),
         Operation::Handed { position, to, .. } => write!(f, " handed {} to {to}", position.0),
         Operation::WillOver => f.write_str(" will over"),
-        Operation::Done { position } => write!(f, " done {}", position.0),
+        Operation::Done { delivery } => write!(f, " done {}", ShowDelivery(*delivery)),
         Operation::End => f.write_str(" end"),
+    }
+}
+
+struct ShowDelivery(DeliveryId);
+
+impl fmt::Display for ShowDelivery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let DeliveryId { position, of } = self.0;
+        write!(f, "{}", position.0)?;
+        of.map_or(Ok(()), |group| write!(f, " of {group}"))
     }
 }

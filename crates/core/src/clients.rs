@@ -10,7 +10,7 @@ use crate::connection::{Connections, Parks};
 use crate::contract::{Event, Output, Subscriber};
 use crate::errand::Errand;
 use crate::group::Groups;
-use crate::identity::{ConnectionId, Holder, Position, ShardId, Time};
+use crate::identity::{ConnectionId, DeliveryId, Holder, Position, ShardId, Time};
 use crate::ledger::{DropReason, Ledger};
 use crate::mail::{Share, Target};
 use crate::message::Message;
@@ -78,7 +78,7 @@ impl Manner<'_> {
     /// The delivery, to wait in a queue or in the window.
     pub(crate) fn keep(self, message: Arc<Message>) -> Queued {
         let Self { qos, retain, position, ids } = self;
-        Queued { message, position, qos, retain, ids: ids.clone(), loan: None }
+        Queued { message, position, qos, retain, ids: ids.clone(), lender: None }
     }
 }
 
@@ -165,7 +165,7 @@ impl Clients {
         let verdict =
             self.gate.permit(session.name.as_client(), Action::Receive, out.parts.topic.as_str());
         if verdict != Verdict::Yes {
-            return self.drop(index, DropReason::NotPermitted, position);
+            return self.drop(index, DropReason::NotPermitted, position.map(DeliveryId::own));
         }
         if qos == QoS::AtMostOnce {
             // What was published with QoS 1 keeps its order whatever QoS was granted.
@@ -193,7 +193,7 @@ impl Clients {
         let Some(session) = self.sessions.at(index) else { return };
         let (frame, packet_id_at) = out.frame(now, session.version, qos, retain);
         if frame.len() > session.max_packet_bytes as usize {
-            return self.drop(index, DropReason::TooLarge, position);
+            return self.drop(index, DropReason::TooLarge, position.map(DeliveryId::own));
         }
         let packet_id = session.next_packet_id();
         let stage = Stage::Publish;
@@ -215,7 +215,7 @@ impl Clients {
     fn expire(&mut self, subscriber: Subscriber, position: Option<Position>) {
         self.ledger.expired += 1;
         if let Some((index, _)) = self.sessions.of(subscriber) {
-            self.finish(index, position);
+            self.finish(index, position.map(DeliveryId::own));
         }
     }
 
@@ -287,7 +287,7 @@ impl Clients {
             && (session.queue_bytes + size <= self.config.queue_bytes_max
                 || session.queue.is_empty());
         if !has_room {
-            return self.drop(index, DropReason::QueueFull, delivery.position);
+            return self.drop(index, DropReason::QueueFull, delivery.stored());
         }
         self.wait(index, delivery);
     }
@@ -329,14 +329,14 @@ impl Clients {
             Some(reason) => self.ledger.drop(reason, 1),
             None => self.ledger.done += 1,
         }
-        match inflight.position() {
+        match inflight.stored() {
             None if durable && inflight.qos == QoS::ExactlyOnce => {
                 self.operations.push((index, holder, Operation::Freed { packet_id }));
             }
-            position => self.finish(index, position),
+            stored => self.finish(index, stored),
         }
-        if let Some(loan) = inflight.delivery.and_then(|delivery| delivery.loan) {
-            self.settle(*loan);
+        if let Some(loan) = inflight.delivery.and_then(|delivery| delivery.loan()) {
+            self.settle(loan);
         }
         if has_more {
             self.pump(now, index, view);
@@ -399,7 +399,7 @@ impl Clients {
     }
 
     /// Counts a drop, and commits that a stored delivery is over.
-    pub(crate) fn drop(&mut self, index: u32, reason: DropReason, position: Option<Position>) {
+    pub(crate) fn drop(&mut self, index: u32, reason: DropReason, stored: Option<DeliveryId>) {
         self.ledger.drop(reason, 1);
         if self.config.events
             && let Some(session) = self.sessions.at(index)
@@ -407,14 +407,14 @@ impl Clients {
             let event = Event::Dropped { holder: session.holder, reason };
             self.outputs.push_back(Output::Event(event));
         }
-        self.finish(index, position);
+        self.finish(index, stored);
     }
 
-    pub(crate) fn finish(&mut self, index: u32, position: Option<Position>) {
-        if let Some(position) = position
+    pub(crate) fn finish(&mut self, index: u32, stored: Option<DeliveryId>) {
+        if let Some(delivery) = stored
             && let Some(session) = self.sessions.at(index)
         {
-            self.operations.push((index, session.holder, Operation::Done { position }));
+            self.operations.push((index, session.holder, Operation::Done { delivery }));
         }
     }
 

@@ -11,7 +11,7 @@ use bellbird_topics::TopicName;
 
 use crate::agenda::Agenda;
 use crate::contract::{Flow, Output};
-use crate::identity::{Holder, Lane, Position, Time};
+use crate::identity::{DeliveryId, Holder, Lane, Position, Time};
 use crate::joining::GROUP_EPOCH;
 use crate::limits::EXPIRIES_PER_TURN;
 use crate::message::{Message, MessageParts};
@@ -153,7 +153,7 @@ impl Shard {
             let after = AfterWill {
                 holder: DELAYED,
                 epoch: GROUP_EPOCH,
-                operation: Operation::Done { position },
+                operation: Operation::Done { delivery: DeliveryId::own(position) },
                 waits: StoredFor::Nothing,
             };
             // The gate let it pass when it came.

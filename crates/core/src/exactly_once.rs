@@ -113,10 +113,10 @@ impl Clients {
             // It is over, and never sent again [MQTT-4.4.0-2].
             return self.over(now, index, packet_id, view);
         }
-        match (inflight.stage, inflight.position()) {
-            (Stage::Publish, Some(position)) if durable => {
+        match (inflight.stage, inflight.stored()) {
+            (Stage::Publish, Some(delivery)) if durable => {
                 inflight.stage = Stage::Having(None);
-                self.operations.push((index, holder, Operation::Had { position }));
+                self.operations.push((index, holder, Operation::Had { delivery }));
             }
             (Stage::Publish | Stage::Release, _) => {
                 inflight.stage = Stage::Release;

@@ -42,6 +42,23 @@ pub struct Holder {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct Position(pub u64);
 
+/// One stored delivery among all of its holder: a session may get one message from each group it
+/// is a member of, and once more by its own subscriptions.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct DeliveryId {
+    /// Which message.
+    pub position: Position,
+    /// The group that handed it over; none for what the message's record says.
+    pub of: Option<Holder>,
+}
+
+impl DeliveryId {
+    /// The delivery that the message's record names the holder for.
+    pub fn own(position: Position) -> Self {
+        Self { position, of: None }
+    }
+}
+
 /// Names a durable output until it is reported stored. Counts up per shard.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct Ticket(pub u64);

@@ -9,14 +9,14 @@ use crate::clients::{Clients, Manner};
 use crate::contract::Subscriber;
 use crate::errand::{Errand, Lending, Loan};
 use crate::group::{Member, Waiting};
-use crate::identity::{Holder, Position, Time};
+use crate::identity::{DeliveryId, Holder, Position, Time};
 use crate::joining::GROUP_EPOCH;
 use crate::ledger::DropReason;
 use crate::outgoing::Outgoing;
 use crate::permit::{Action, Verdict};
 use crate::record::Operation;
 use crate::release::StoredFor;
-use crate::session::{NONE, Queued, Session};
+use crate::session::{Lender, NONE, Queued, Session};
 use crate::shard::Shard;
 
 impl Clients {
@@ -133,7 +133,8 @@ impl Clients {
     fn group_is_done(&mut self, at: Subscriber, position: Option<Position>) {
         let Some(position) = position else { return };
         if self.groups.of(at).is_some_and(|group| group.is_durable) {
-            self.group_operations.push((at.holder, Operation::Done { position }));
+            self.group_operations
+                .push((at.holder, Operation::Done { delivery: DeliveryId::own(position) }));
         }
     }
 
@@ -194,7 +195,9 @@ impl Shard {
         let verdict = self.clients.gate.permit(name, Action::Receive, topic.as_str());
         let position = position.filter(|_| session.durable);
         if verdict != Verdict::Yes {
-            self.clients.drop(index, DropReason::NotPermitted, position);
+            let of = loan.map(|loan| loan.group.holder);
+            let stored = position.map(|position| DeliveryId { position, of });
+            self.clients.drop(index, DropReason::NotPermitted, stored);
             return loan.into_iter().for_each(|loan| self.clients.settle(loan));
         }
         if qos == QoS::AtMostOnce && message.is_expired(now) {
@@ -210,8 +213,8 @@ impl Shard {
             self.frames = frames;
             return;
         }
-        let loan = loan.map(Box::new);
-        self.clients.wait(index, Queued { message, position, qos, retain, ids, loan });
+        let lender = loan.map(|loan| Box::new(Lender::Loan(loan)));
+        self.clients.wait(index, Queued { message, position, qos, retain, ids, lender });
         self.clients.pump_queue(now, index);
     }
 
@@ -236,7 +239,7 @@ impl Session {
         let mut take = |delivery: &Queued, was_sent: bool| {
             let goes_back =
                 delivery.qos == QoS::AtLeastOnce || (delivery.position.is_none() && !was_sent);
-            let loan = delivery.loan.as_deref().copied().filter(|_| goes_back);
+            let loan = delivery.loan().filter(|_| goes_back);
             loans.extend(loan);
             loan.is_none()
         };
@@ -251,6 +254,6 @@ impl Session {
     /// What it still has of groups.
     pub(crate) fn loans(&self) -> Vec<Loan> {
         let inflight = self.inflight.iter().filter_map(|found| found.delivery.as_ref());
-        inflight.chain(&self.queue).filter_map(|found| found.loan.as_deref().copied()).collect()
+        inflight.chain(&self.queue).filter_map(Queued::loan).collect()
     }
 }

@@ -60,11 +60,11 @@ impl Clients {
         if delivery.message.is_expired(now) {
             self.ledger.expired += 1;
             self.settle_loan(&delivery);
-            return self.finish(index, delivery.position);
+            return self.finish(index, delivery.stored());
         }
         if !self.may_receive(index, &delivery) {
             self.settle_loan(&delivery);
-            return self.drop(index, DropReason::NotPermitted, delivery.position);
+            return self.drop(index, DropReason::NotPermitted, delivery.stored());
         }
         let Some(session) = self.sessions.at(index) else { return };
         if delivery.qos == QoS::AtMostOnce && session.is_all_sent() {
@@ -76,8 +76,8 @@ impl Clients {
         let packet_id = session.next_packet_id();
         let stage = if delivery.qos == QoS::ExactlyOnce && session.durable {
             // Without a position it is a retained message of a walk: the log has only the id.
-            let operation = match delivery.position {
-                Some(position) => Operation::Sending { position, packet_id },
+            let operation = match delivery.stored() {
+                Some(delivery) => Operation::Sending { delivery, packet_id },
                 None => Operation::Holding { packet_id },
             };
             self.operations.push((index, session.holder, operation));
@@ -109,7 +109,7 @@ impl Clients {
             return self.write(connection, |out| encode_pubrel(out, version, packet_id, reason));
         }
         let Some(delivery) = next.delivery.clone() else { return };
-        if !durable && delivery.loan.is_none() {
+        if !durable && delivery.lender.is_none() {
             // It can never be sent again: the packet id is all that is needed.
             next.delivery = None;
         }
@@ -150,17 +150,17 @@ impl Clients {
         let Some(session) = self.sessions.at(index) else { return };
         let holder = session.holder;
         let is_held = session.durable && delivery.qos == QoS::ExactlyOnce;
-        match delivery.position {
+        match delivery.stored() {
             None if is_held => {
                 self.operations.push((index, holder, Operation::Freed { packet_id }));
             }
-            position => self.finish(index, position),
+            stored => self.finish(index, stored),
         }
     }
 
     fn settle_loan(&mut self, delivery: &Queued) {
-        if let Some(loan) = &delivery.loan {
-            self.settle(**loan);
+        if let Some(loan) = delivery.loan() {
+            self.settle(loan);
         }
     }
 
@@ -170,9 +170,9 @@ impl Clients {
         let (holder, connection, version) = (session.holder, session.connection, session.version);
         let Some(inflight) = session.inflight(packet_id) else { return };
         inflight.dropped = Some(reason);
-        if let Some(position) = inflight.position() {
+        if let Some(delivery) = inflight.stored() {
             inflight.stage = Stage::Having(None);
-            self.operations.push((index, holder, Operation::Had { position }));
+            self.operations.push((index, holder, Operation::Had { delivery }));
         } else {
             inflight.stage = Stage::Release;
             let reason = ReasonCode::Success;
@@ -284,7 +284,7 @@ impl Clients {
     ) {
         self.ledger.routed += 1;
         let qos = message.qos.min(granted);
-        let delivery = Queued { message, position: None, qos, retain: true, ids, loan: None };
+        let delivery = Queued { message, position: None, qos, retain: true, ids, lender: None };
         self.take_into_window(now, index, delivery);
     }
 }

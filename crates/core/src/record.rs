@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bellbird_codec::{PacketId, QoS};
 use bellbird_topics::Namespace;
 
-use crate::identity::{Holder, Lane, Time};
+use crate::identity::{DeliveryId, Holder, Lane, Position, Time};
 use crate::message::Message;
 use crate::subscription::{Subscription, SubscriptionIds};
 
@@ -122,15 +122,15 @@ pub enum Operation {
     },
     /// A delivery of QoS 2 is about to be sent under this packet id for the first time.
     Sending {
-        /// Which message.
-        position: crate::identity::Position,
+        /// Which delivery.
+        delivery: DeliveryId,
         /// Its id until the exchange is over [MQTT-4.4.0-1].
         packet_id: PacketId,
     },
     /// The client has a delivery of QoS 2: from here on PUBREL, never PUBLISH [MQTT-4.3.3-6].
     Had {
-        /// Which message.
-        position: crate::identity::Position,
+        /// Which delivery.
+        delivery: DeliveryId,
     },
     /// A delivery of QoS 2 that the log does not have is about to be sent under this packet id: a
     /// retained message. After a restart only its exchange is completed.
@@ -146,12 +146,12 @@ pub enum Operation {
     /// PUBREL came for a message that the client published with QoS 2: its packet id is free.
     Released {
         /// Which message.
-        position: crate::identity::Position,
+        position: Position,
     },
-    /// The delivery of the message at this position is over.
+    /// A delivery of a stored message is over.
     Done {
-        /// Which message.
-        position: crate::identity::Position,
+        /// Which delivery.
+        delivery: DeliveryId,
     },
     /// The connection that begins with this commit has a will.
     Will {
@@ -174,7 +174,7 @@ pub enum Operation {
     /// A message of this group is from here on a member's own, at QoS 2: nobody else gets it.
     Handed {
         /// Which message.
-        position: crate::identity::Position,
+        position: Position,
         /// Which member, and in which life.
         to: Holder,
         /// The RETAIN flag it is sent with.

@@ -16,12 +16,12 @@ use crate::contract::{Change, Slot, Subscriber};
 use crate::delaying::{DELAYED, Later, recovered};
 use crate::errand::GroupName;
 use crate::group::{Group, Waiting};
-use crate::identity::{Holder, Lane, Position, ShardId, Time};
+use crate::identity::{DeliveryId, Holder, Lane, Position, ShardId, Time};
 use crate::joining::{GROUP_EPOCH, is_shared};
 use crate::message::Message;
 use crate::record::{Append, Commit, Operation, Received, Record, Retain, Settings};
 use crate::release::StoredFor;
-use crate::session::{NONE, Queued, Session};
+use crate::session::{Lender, NONE, Queued, Session};
 use crate::sessions::home_of;
 use crate::shard::Shard;
 use crate::subscription::{Grant, Granted};
@@ -142,7 +142,7 @@ impl Recovery {
         self.give_members_theirs();
         let waiting = self.holders.remove(&DELAYED).unwrap_or_default();
         found.delayed = waiting.queue.len();
-        for (at, position) in waiting.queue.into_keys().enumerate() {
+        for (at, DeliveryId { position, .. }) in waiting.queue.into_keys().enumerate() {
             let Some((due, later)) = self.delayed.remove(&position) else { continue };
             let home = at % shards.len();
             shards[home].delayed.push((due, position, later));
@@ -228,11 +228,12 @@ impl Recovery {
                 state.received.insert(position, packet_id);
             }
         }
+        let id = DeliveryId::own(position);
         for delivery in append.holders {
             self.last_number = self.last_number.max(delivery.holder.number);
             let state = self.holders.entry(delivery.holder).or_default();
             let is_over = state.ended && !state.handed.contains_key(&position);
-            if is_over || state.done.remove(&position) {
+            if is_over || state.done.remove(&id) {
                 continue;
             }
             let message = append.message.clone();
@@ -247,9 +248,9 @@ impl Recovery {
                 qos: delivery.qos,
                 retain: delivery.retain,
                 ids: delivery.ids,
-                loan: None,
+                lender: None,
             };
-            state.queue.insert(position, (append.lane, queued));
+            state.queue.insert(id, (append.lane, queued));
         }
     }
 
@@ -293,19 +294,20 @@ impl Recovery {
     /// and is not done with them.
     fn give_members_theirs(&mut self) {
         let mut handed = Vec::new();
-        for state in self.holders.values_mut() {
+        for (group, state) in &mut self.holders {
             for (position, (to, retain, ids)) in std::mem::take(&mut state.handed) {
-                if let Some((lane, queued)) = state.queue.remove(&position) {
+                if let Some((lane, queued)) = state.queue.remove(&DeliveryId::own(position)) {
+                    let lender = Some(Box::new(Lender::Handed(*group)));
                     let qos = QoS::ExactlyOnce;
-                    handed.push((to, position, lane, Queued { qos, retain, ids, ..queued }));
+                    let id = DeliveryId { position, of: Some(*group) };
+                    handed.push((to, id, lane, Queued { qos, retain, ids, lender, ..queued }));
                 }
             }
         }
-        for (to, position, lane, queued) in handed {
+        for (to, id, lane, queued) in handed {
             let Some(state) = self.holders.get_mut(&to) else { continue };
-            if !state.ended && !state.done.remove(&position) {
-                state.queue.insert(position, (lane, queued));
-                state.borrowed.insert(position);
+            if !state.ended && !state.done.remove(&id) {
+                state.queue.insert(id, (lane, queued));
             }
         }
     }
@@ -387,7 +389,7 @@ impl Shard {
 fn restored_group(
     holder: Holder,
     name: &GroupName,
-    queue: BTreeMap<Position, (Lane, Queued)>,
+    queue: BTreeMap<DeliveryId, (Lane, Queued)>,
     members: &[(Subscriber, Granted)],
 ) -> Group {
     let mut group = Group::new(holder, name.namespace, &name.name);
@@ -399,7 +401,7 @@ fn restored_group(
     }
     let highest = |qos: QoS, queued: &(Lane, Queued)| qos.max(queued.1.qos);
     let qos = queue.values().fold(QoS::AtMostOnce, highest);
-    for (position, (_, queued)) in queue {
+    for (DeliveryId { position, .. }, (_, queued)) in queue {
         let origin = Holder::default();
         group.push(Waiting { message: queued.message, position: Some(position), origin });
     }

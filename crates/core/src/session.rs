@@ -8,7 +8,7 @@ use bellbird_topics::Namespace;
 
 use crate::clients::Manner;
 use crate::errand::Loan;
-use crate::identity::{Holder, Lane, Position, Ticket, Time};
+use crate::identity::{DeliveryId, Holder, Lane, Position, Ticket, Time};
 use crate::ledger::DropReason;
 use crate::message::Message;
 use crate::name::Name;
@@ -100,9 +100,9 @@ pub(crate) struct Inflight {
 }
 
 impl Inflight {
-    /// Where its message is stored, if it is.
-    pub(crate) fn position(&self) -> Option<Position> {
-        self.delivery.as_ref()?.position
+    /// How the log knows it, if it does.
+    pub(crate) fn stored(&self) -> Option<DeliveryId> {
+        self.delivery.as_ref()?.stored()
     }
 }
 
@@ -130,11 +130,45 @@ pub(crate) struct Queued {
     pub(crate) retain: bool,
     /// The identifiers of the subscriptions it answers.
     pub(crate) ids: SubscriptionIds,
-    /// The group it is lent by.
-    pub(crate) loan: Option<Box<Loan>>,
+    /// The group it comes from.
+    pub(crate) lender: Option<Box<Lender>>,
+}
+
+/// The group that a delivery came from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Lender {
+    /// One that waits for word of it.
+    Loan(Loan),
+    /// One that handed it over before the node started, and waits for nothing.
+    Handed(Holder),
+}
+
+impl Lender {
+    fn group(&self) -> Holder {
+        match self {
+            Self::Loan(loan) => loan.group.holder,
+            Self::Handed(group) => *group,
+        }
+    }
 }
 
 impl Queued {
+    /// How the log knows it, if it does.
+    pub(crate) fn stored(&self) -> Option<DeliveryId> {
+        self.position.map(|position| {
+            let of = self.lender.as_deref().map(Lender::group);
+            DeliveryId { position, of }
+        })
+    }
+
+    /// What its group waits for.
+    pub(crate) fn loan(&self) -> Option<Loan> {
+        match self.lender.as_deref()? {
+            Lender::Loan(loan) => Some(*loan),
+            Lender::Handed(_) => None,
+        }
+    }
+
     pub(crate) fn manner(&self) -> Manner<'_> {
         let Self { position, qos, retain, ids, .. } = self;
         Manner { qos: *qos, retain: *retain, position: *position, ids }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bellbird_codec::{PacketId, QoS, RetainHandling, SubscribeOptions};
-use bellbird_core::identity::{Holder, Lane, MessageId, Position, Time};
+use bellbird_core::identity::{DeliveryId, Holder, Lane, MessageId, Position, Time};
 use bellbird_core::message::{Message, MessageParts};
 use bellbird_core::record::{
     Append, Commit, Delivery, Operation, Received, Record, Retain, Settings,
@@ -170,19 +170,12 @@ fn encode_operation(operation: &Operation, out: &mut Vec<u8>) {
             out.push(UNSUBSCRIBE);
             put_bytes(out, filter.as_bytes());
         }
-        Operation::Done { position } => {
-            out.push(DONE);
-            put_u64(out, position.0);
-        }
-        Operation::Sending { position, packet_id } => {
-            out.push(SENDING);
-            put_u64(out, position.0);
+        Operation::Done { delivery } => encode_delivery(DONE, *delivery, out),
+        Operation::Sending { delivery, packet_id } => {
+            encode_delivery(SENDING, *delivery, out);
             put_u64(out, packet_id.value().into());
         }
-        Operation::Had { position } => {
-            out.push(HAD);
-            put_u64(out, position.0);
-        }
+        Operation::Had { delivery } => encode_delivery(HAD, *delivery, out),
         Operation::Released { position } => {
             out.push(RELEASED);
             put_u64(out, position.0);
@@ -219,7 +212,8 @@ fn encode_operation(operation: &Operation, out: &mut Vec<u8>) {
 }
 
 fn decode_operation(reader: &mut Reader<'_>) -> Result<Operation, Malformed> {
-    Ok(match reader.u8()? {
+    let tag = reader.u8()?;
+    Ok(match tag {
         OPEN => Operation::Open {
             namespace: Namespace(reader.u32()?),
             client_id: reader.text()?.into(),
@@ -233,13 +227,14 @@ fn decode_operation(reader: &mut Reader<'_>) -> Result<Operation, Malformed> {
             subscription: Subscription { options: options(reader)?, id: subscription_id(reader)? },
         },
         UNSUBSCRIBE => Operation::Unsubscribe { filter: reader.text()?.into() },
-        DONE => Operation::Done { position: Position(reader.u64()?) },
-        SENDING => {
-            Operation::Sending { position: Position(reader.u64()?), packet_id: packet_id(reader)? }
-        }
+        DONE | DONE_OF => Operation::Done { delivery: decode_delivery(tag, reader)? },
+        SENDING | SENDING_OF => Operation::Sending {
+            delivery: decode_delivery(tag, reader)?,
+            packet_id: packet_id(reader)?,
+        },
         HOLDING => Operation::Holding { packet_id: packet_id(reader)? },
         FREED => Operation::Freed { packet_id: packet_id(reader)? },
-        HAD => Operation::Had { position: Position(reader.u64()?) },
+        HAD | HAD_OF => Operation::Had { delivery: decode_delivery(tag, reader)? },
         RELEASED => Operation::Released { position: Position(reader.u64()?) },
         WILL => Operation::Will {
             message: Arc::new(decode_message(reader)?),
@@ -265,6 +260,21 @@ fn decode_operation(reader: &mut Reader<'_>) -> Result<Operation, Malformed> {
         END => Operation::End,
         _ => return Err(Malformed("an operation is unknown")),
     })
+}
+
+/// The tag says whether a group handed it over.
+fn encode_delivery(tag: u8, delivery: DeliveryId, out: &mut Vec<u8>) {
+    out.push(tag | flag(delivery.of.is_some(), OF_GROUP));
+    put_u64(out, delivery.position.0);
+    if let Some(group) = delivery.of {
+        encode_holder(group, out);
+    }
+}
+
+fn decode_delivery(tag: u8, reader: &mut Reader<'_>) -> Result<DeliveryId, Malformed> {
+    let position = Position(reader.u64()?);
+    let of = if tag & OF_GROUP == 0 { None } else { Some(decode_holder(reader)?) };
+    Ok(DeliveryId { position, of })
 }
 
 fn encode_retain(retain: &Retain, out: &mut Vec<u8>) {
@@ -420,6 +430,11 @@ const WILL_OVER: u8 = 12;
 const FOUND: u8 = 15;
 const HANDED: u8 = 16;
 
+const OF_GROUP: u8 = 0x80;
+const DONE_OF: u8 = DONE | OF_GROUP;
+const SENDING_OF: u8 = SENDING | OF_GROUP;
+const HAD_OF: u8 = HAD | OF_GROUP;
+
 const QOS: u8 = 0b11;
 const RETAIN: u8 = 0b100;
 const EXPIRES: u8 = 0b1000;
@@ -470,13 +485,15 @@ mod tests {
             retain_handling: RetainHandling::DoNotSend,
         };
         let subscription = Subscription { options, id: SubscriptionId::new(3) };
+        let of = Some(Holder { number: 129, incarnation: 1 });
         Record::Commit(Commit {
             holder: Holder { number: 5, incarnation: 6 },
             epoch: 2,
             at: Time(8),
             operations: vec![
                 Operation::Subscribe { filter: "a/#".into(), subscription },
-                Operation::Done { position: Position(130) },
+                Operation::Done { delivery: DeliveryId::own(Position(130)) },
+                Operation::Had { delivery: DeliveryId { position: Position(4), of } },
                 Operation::End,
             ],
         })
@@ -497,7 +514,8 @@ mod tests {
             &[1, 5, 6, 0b101, 2, 1, 2, 0xAC, 2, 5, 6, 9],
         ];
         check(&append(), 1, &append_body.concat());
-        let commit_body = [&[5, 6, 2, 8, 3, 4, 3][..], b"a/#", &[0x25, 3, 6, 0x82, 1, 7]];
+        let commit_body =
+            [&[5, 6, 2, 8, 4, 4, 3][..], b"a/#", &[0x25, 3, 6, 0x82, 1, 0x89, 4, 0x81, 1, 1, 7]];
         check(&commit(), 2, &commit_body.concat());
         let settings = Settings { key: "k".into(), value: [1, 2].into() };
         check(&Record::Settings(settings), 4, &[1, b'k', 2, 1, 2]);

@@ -7,7 +7,7 @@ use bellbird_topics::Namespace;
 
 use crate::config::Config;
 use crate::errand::GroupName;
-use crate::identity::{Holder, Lane, Position, ShardId, Time};
+use crate::identity::{DeliveryId, Holder, Lane, Position, ShardId, Time};
 use crate::name::Name;
 use crate::record::Operation;
 use crate::release::StoredFor;
@@ -34,15 +34,13 @@ pub(super) struct HolderState {
     pub(super) will: Option<Will>,
     pub(super) subscriptions: BTreeMap<Box<str>, Subscription>,
     /// With the lane that each came by.
-    pub(super) queue: BTreeMap<Position, (Lane, Queued)>,
-    /// Those of the queue that groups handed over: later than their positions tell.
-    pub(super) borrowed: BTreeSet<Position>,
+    pub(super) queue: BTreeMap<DeliveryId, (Lane, Queued)>,
     /// Done before the message itself was read.
-    pub(super) done: BTreeSet<Position>,
+    pub(super) done: BTreeSet<DeliveryId>,
     /// Deliveries of QoS 2 with a packet id.
-    pub(super) sending: BTreeMap<Position, PacketId>,
+    pub(super) sending: BTreeMap<DeliveryId, PacketId>,
     /// Those that the client has.
-    pub(super) had: BTreeSet<Position>,
+    pub(super) had: BTreeSet<DeliveryId>,
     /// Packet ids of deliveries of QoS 2 that the log does not have.
     pub(super) held: BTreeSet<PacketId>,
     /// What the client published with QoS 2 and has not released.
@@ -79,8 +77,8 @@ impl HolderState {
             Operation::Unsubscribe { filter } => {
                 self.subscriptions.remove(&filter);
             }
-            Operation::Sending { position, packet_id } => {
-                self.sending.insert(position, packet_id);
+            Operation::Sending { delivery, packet_id } => {
+                self.sending.insert(delivery, packet_id);
             }
             Operation::Holding { packet_id } => {
                 self.held.insert(packet_id);
@@ -88,19 +86,19 @@ impl HolderState {
             Operation::Freed { packet_id } => {
                 self.held.remove(&packet_id);
             }
-            Operation::Had { position } => {
-                self.had.insert(position);
+            Operation::Had { delivery } => {
+                self.had.insert(delivery);
             }
             Operation::Released { position } => {
                 if self.received.remove(&position).is_none() {
                     self.released.insert(position);
                 }
             }
-            Operation::Done { position } => {
-                self.sending.remove(&position);
-                self.had.remove(&position);
-                if self.queue.remove(&position).is_none() {
-                    self.done.insert(position);
+            Operation::Done { delivery } => {
+                self.sending.remove(&delivery);
+                self.had.remove(&delivery);
+                if self.queue.remove(&delivery).is_none() {
+                    self.done.insert(delivery);
                 }
             }
             Operation::Found { namespace, name } => {
@@ -112,7 +110,7 @@ impl HolderState {
             Operation::End => {
                 self.ended = true;
                 // What a group gave away before is not its own any more.
-                self.queue.retain(|position, _| self.handed.contains_key(position));
+                self.queue.retain(|id, _| self.handed.contains_key(&id.position));
                 self.subscriptions = BTreeMap::new();
                 self.received = BTreeMap::new();
             }
@@ -182,16 +180,16 @@ impl HolderState {
         }
         // Ids come back in the order of their messages, not of their numbers.
         session.has_ids_ahead = true;
-        self.sending.retain(|position, _| self.queue.contains_key(position));
+        self.sending.retain(|id, _| self.queue.contains_key(id));
         let Some(last) = self.sending.keys().next_back().copied() else { return };
         let taken: BTreeSet<PacketId> = self.sending.values().chain(&self.held).copied().collect();
         let mut free = (1..=u16::MAX).filter_map(PacketId::new).filter(|id| !taken.contains(id));
-        let before: Vec<Position> = self.queue.range(..=last).map(|(at, _)| *at).collect();
+        let before: Vec<DeliveryId> = self.queue.range(..=last).map(|(id, _)| *id).collect();
         // Lanes with a delivery that was not sent: nor was what came behind it by the same lane.
         let mut unsent = BTreeSet::new();
-        for position in before {
-            let Some((lane, queued)) = self.queue.get(&position) else { continue };
-            let known = self.sending.get(&position).copied();
+        for id in before {
+            let Some((lane, queued)) = self.queue.get(&id) else { continue };
+            let known = self.sending.get(&id).copied();
             let packet_id = match known {
                 Some(packet_id) => packet_id,
                 // The packet ids of QoS 1 are not in the log.
@@ -201,14 +199,15 @@ impl HolderState {
                         None => break,
                     }
                 }
-                None if self.borrowed.contains(&position) => continue,
+                // Groups hand over later than positions tell.
+                None if id.of.is_some() => continue,
                 None => {
                     unsent.insert(*lane);
                     continue;
                 }
             };
-            let Some((_, delivery)) = self.queue.remove(&position) else { continue };
-            let had = self.had.contains(&position);
+            let Some((_, delivery)) = self.queue.remove(&id) else { continue };
+            let had = self.had.contains(&id);
             session.inflight.push_back(Inflight {
                 packet_id,
                 qos: delivery.qos,

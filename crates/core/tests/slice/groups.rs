@@ -405,3 +405,51 @@ fn the_last_group_of_a_name_is_the_only_one() {
         assert_eq!(node.ledger().done, 1);
     });
 }
+
+/// [MQTT-4.3.3-10]: a message that a session gets by its own subscription and from two groups is
+/// three deliveries, each with an exchange of its own, after a restart as well.
+#[test]
+fn one_message_in_three_ways() {
+    on_each(|shards| {
+        for (over, had, sent) in [(1, 2, 3), (2, 3, 1), (3, 1, 2)] {
+            let mut node = Node::new(shards);
+            let first = member(&mut node, "a", true);
+            node.subscribe(first, "$share/h/t/#", ExactlyOnce);
+            node.subscribe(first, "t/#", ExactlyOnce);
+            node.forget(first);
+            let publisher = node.connect("p", V311, true);
+            node.publish(publisher, &Publish::new("t", "m").qos2(1));
+            node.expect(first, &["t=m id=2:1", "t=m id=2:2", "t=m id=2:3"]);
+            node.answer(first, Pubrec, over);
+            node.answer(first, Pubcomp, over);
+            node.answer(first, Pubrec, had);
+            let pubrel = format!("pubrel {had} 0");
+            node.expect(first, &[&format!("pubrel {over} 0"), &pubrel]);
+            let mut log = node.log;
+            for _ in 0..2 {
+                let config = Config { shards, ..Config::default() };
+                let mut node = Node::with(config, Gate::default(), &log);
+                let again = node.connect("a", V5, false);
+                let publish = format!("t=m id=2:{sent} dup");
+                node.expect_in_any_order(
+                    again,
+                    &["connack present=true code=0", &pubrel, &publish],
+                );
+                node.check_ledger();
+                log = node.log;
+            }
+            let mut node =
+                Node::with(Config { shards, ..Config::default() }, Gate::default(), &log);
+            let again = node.connect("a", V5, false);
+            node.answer(again, Pubcomp, had);
+            node.answer(again, Pubrec, sent);
+            node.answer(again, Pubcomp, sent);
+            node.check_ledger();
+            assert_eq!(node.ledger().done, 2);
+            let config = Config { shards, ..Config::default() };
+            let mut node = Node::with(config, Gate::default(), &node.log);
+            let again = node.connect("a", V5, false);
+            node.expect(again, &["connack present=true code=0"]);
+        }
+    });
+}

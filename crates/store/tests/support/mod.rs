@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use bellbird_codec::{PacketId, QoS, RetainHandling, SubscribeOptions};
-use bellbird_core::identity::{Holder, Lane, MessageId, Position, Time};
+use bellbird_core::identity::{DeliveryId, Holder, Lane, MessageId, Position, Time};
 use bellbird_core::message::{Message, MessageParts};
 use bellbird_core::record::{
     Append, Commit, Delivery, Operation, Received, Record, Retain, Settings,
@@ -160,13 +160,13 @@ fn every_operation() -> Vec<Operation> {
         Operation::Resume { user_name: None, expiry_secs: u32::MAX },
         Operation::Leave { expiry_secs: 0 },
         Operation::Unsubscribe { filter: "a/+/#".into() },
-        Operation::Done { position: Position(u64::MAX) },
+        Operation::Done { delivery: DeliveryId::own(Position(u64::MAX)) },
         Operation::End,
         Operation::Sending {
-            position: Position(u64::MAX),
+            delivery: DeliveryId::own(Position(u64::MAX)),
             packet_id: PacketId::new(u16::MAX).unwrap(),
         },
-        Operation::Had { position: Position(1) },
+        Operation::Had { delivery: DeliveryId::own(Position(1)) },
         Operation::Released { position: Position(300) },
         Operation::Holding { packet_id: PacketId::new(1).unwrap() },
         Operation::Freed { packet_id: PacketId::new(u16::MAX).unwrap() },
@@ -179,6 +179,14 @@ fn every_operation() -> Vec<Operation> {
             ids: ids(&[9]),
         },
     ];
+    let of = Some(Holder { number: 300, incarnation: 1 });
+    let delivery = DeliveryId { position: Position(7), of };
+    let packet_id = PacketId::new(1).unwrap();
+    operations.extend([
+        Operation::Sending { delivery, packet_id },
+        Operation::Had { delivery },
+        Operation::Done { delivery },
+    ]);
     for expiry_secs in [None, Some(0), Some(u32::MAX)] {
         let message = message.clone();
         operations.push(Operation::Will { message, expiry_secs, delay_secs: u32::MAX });

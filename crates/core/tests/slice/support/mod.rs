@@ -195,6 +195,15 @@ impl Node {
         assert_eq!(seen, expected);
     }
 
+    #[track_caller]
+    pub(crate) fn expect_in_any_order(&mut self, client: Client, expected: &[&str]) {
+        let mut seen = std::mem::take(&mut self.clients[client.0].seen);
+        let mut expected = expected.to_vec();
+        seen.sort();
+        expected.sort_unstable();
+        assert_eq!(seen, expected);
+    }
+
     pub(crate) fn forget(&mut self, client: Client) {
         self.clients[client.0].seen.clear();
     }
