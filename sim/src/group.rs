@@ -106,6 +106,13 @@ impl World {
         self.stats.shared += 1;
         self.check_membership(link, life, number, group, publish);
         let before = self.groups[group].lent.get(&number).copied();
+        // What is flushed to a connection that was let go of was there before it was returned.
+        let was_returned = self.links[link].watch.detached
+            && publish.qos == QoS::AtLeastOnce
+            && before.is_some_and(|it| it.link != link && it.node == self.node_ends.len());
+        if was_returned {
+            return;
+        }
         match before {
             Some(before) => {
                 self.stats.shared_again += u64::from(!is_again);

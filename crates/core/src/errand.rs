@@ -1,7 +1,9 @@
 //! What the homes of sessions and of groups tell each other, on the same shard or by mail.
 //!
-//! Errands from one shard to another keep their order, and none is ever lost: what is lent is
-//! bounded by credit, and the others are as rare as connections and subscriptions.
+//! Errands from one shard to another keep their order, and none is ever lost but for messages of
+//! QoS 0: those use the credit between the two shards, as parcels do, and are dropped without it.
+//! What a group lends is bounded by its members' credit, and the others are as rare as connections
+//! and subscriptions.
 
 use std::sync::Arc;
 
@@ -67,6 +69,25 @@ pub enum Errand {
     Return(Loan),
 }
 
+impl Errand {
+    /// What it counts against the credit between two shards: none for errands that need none.
+    pub fn size_bytes(&self) -> Option<usize> {
+        match self {
+            Self::Lend(lending) if lending.loan.is_none() => {
+                Some(lending.message.size_bytes() + LENDING_BYTES)
+            }
+            Self::Lend(_)
+            | Self::Join { .. }
+            | Self::Leave { .. }
+            | Self::Shown(_)
+            | Self::Ready { .. }
+            | Self::Gone { .. }
+            | Self::Settle(_)
+            | Self::Return(_) => None,
+        }
+    }
+}
+
 /// How a group is known: it is a queue for one share name and filter.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct GroupName {
@@ -109,3 +130,6 @@ pub struct Loan {
     /// The member's connection, whose credit it used.
     pub epoch: u32,
 }
+
+/// Fixed part of what a message of QoS 0 counts, for [`Errand::size_bytes`].
+const LENDING_BYTES: usize = 128;

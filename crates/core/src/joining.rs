@@ -60,7 +60,7 @@ impl Shard {
             if to == self.id {
                 self.run_errand(now, errand, view);
             } else {
-                self.post.send_errand(to, errand);
+                self.post.send_errand(to, errand, &mut self.clients.ledger);
             }
         }
     }

@@ -15,7 +15,7 @@ pub enum Mail {
     Deliver(Vec<Parcel>),
     /// Errands between the homes of sessions and of groups, in order.
     Errands(Vec<Errand>),
-    /// The receiver has dealt with so many bytes of parcels: the sender may send as many more.
+    /// The receiver has dealt with so many bytes: the sender may send as many more.
     Credit(usize),
 }
 

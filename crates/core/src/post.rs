@@ -64,9 +64,17 @@ impl Post {
         lane.batch.push(parcel);
     }
 
-    /// Sends an errand with this turn's letter.
-    pub(crate) fn send_errand(&mut self, to: ShardId, errand: Errand) {
-        self.lanes[to.index()].errands.push(errand);
+    /// Sends an errand with this turn's letter. Without credit, a message of QoS 0 is dropped.
+    pub(crate) fn send_errand(&mut self, to: ShardId, errand: Errand, ledger: &mut Ledger) {
+        let is_full = self.is_full(to);
+        let lane = &mut self.lanes[to.index()];
+        if let Some(bytes) = errand.size_bytes() {
+            if is_full || !lane.held.is_empty() {
+                return ledger.drop(DropReason::MailboxFull, 1);
+            }
+            lane.uncredited += bytes;
+        }
+        lane.errands.push(errand);
     }
 
     /// The receiver gave credit back. Returns the connections that may go on.
@@ -82,7 +90,7 @@ impl Post {
         if lane.uncredited < bytes_max { std::mem::take(&mut lane.parked) } else { Vec::new() }
     }
 
-    /// Parcels of `from` were dealt with.
+    /// Parcels and errands of `from` were dealt with.
     pub(crate) fn received(&mut self, from: ShardId, bytes: usize) {
         self.lanes[from.index()].to_credit += bytes;
     }

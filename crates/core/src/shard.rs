@@ -423,7 +423,9 @@ impl Shard {
             }
             Mail::Errands(errands) => {
                 let me = self.id;
+                let bytes = errands.iter().filter_map(Errand::size_bytes).sum();
                 self.clients.errands.extend(errands.into_iter().map(|errand| (me, errand)));
+                self.post.received(from, bytes);
             }
             Mail::Credit(bytes) => {
                 for id in self.post.credited(from, bytes) {

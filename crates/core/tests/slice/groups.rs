@@ -4,9 +4,9 @@
 use bellbird_codec::QoS::{AtLeastOnce, AtMostOnce, ExactlyOnce};
 use bellbird_codec::Version::{V5, V311};
 use bellbird_codec::{Property, PropertyBuffer};
-use bellbird_core::Config;
 use bellbird_core::permit::Gate;
 use bellbird_core::record::{Operation, Record};
+use bellbird_core::{Config, DropReason};
 
 use crate::on_each;
 use crate::support::Answer::{Pubcomp, Pubrec};
@@ -210,6 +210,32 @@ fn at_qos_0_expiry_counts_as_well() {
         node.check_ledger();
         assert_eq!(node.ledger().expired, 1);
     });
+}
+
+/// Without credit between the shards, QoS 0 is dropped and counted; with the credit it goes on.
+#[test]
+fn at_qos_0_the_way_to_a_member_is_bounded() {
+    const COUNT: usize = 20;
+    let seen_by = |name: &str, publisher: &str| {
+        let config = Config { shards: 2, mailbox_bytes_max: 1, ..Config::default() };
+        let mut node = Node::with(config, Gate::default(), &[]);
+        let first = member(&mut node, name, false);
+        let publisher = node.connect(publisher, V311, true);
+        let one = Publish::new("t", "m").bytes(V311);
+        node.send(publisher, &one.repeat(COUNT));
+        let seen = node.seen(first);
+        node.check_ledger();
+        let dropped = node.ledger().dropped[DropReason::MailboxFull as usize];
+        assert_eq!(seen as u64 + dropped, COUNT as u64);
+        node.send(publisher, &one);
+        assert_eq!(node.seen(first), seen + 1, "the credit has come back");
+        seen
+    };
+    let publishers = ["p", "q", "r", "s", "t", "u"];
+    // Some members are on another shard than the group: wherever the publisher is, one passes.
+    let is_bounded = |name: &&str| publishers.iter().all(|publisher| seen_by(name, publisher) == 1);
+    let bounded = ["a", "b", "c", "d", "e", "f"].iter().filter(|name| is_bounded(name)).count();
+    assert!((1..6).contains(&bounded), "{bounded}");
 }
 
 /// A message that the log was still to be told of is counted when its group ends meanwhile.
