@@ -38,8 +38,8 @@ pub(crate) struct Arguments {
     /// Allow the topics that this ACL file names and no others
     #[arg(long, value_name = "FILE")]
     acl: Option<PathBuf>,
-    /// With --users: let in clients without a user name as well
-    #[arg(long, requires = "users")]
+    /// Let in clients without a user name, also beside users and from other machines
+    #[arg(long)]
     anonymous: bool,
     /// Offer health and metrics over HTTP here, on a loopback address
     #[arg(long, value_name = "ADDR:PORT", value_parser = address)]
@@ -106,11 +106,11 @@ fn open_access(configuration: &Configuration) -> Result<Access, bellbird_access:
 fn reload(arguments: &Arguments, configuration: &mut Configuration, node: &Node) {
     let (newer, warnings) = match Configuration::load(&sources(arguments)) {
         Ok(loaded) => loaded,
-        Err(failure) => return error!("reload: nothing has changed: {failure}"),
+        Err(failure) => return error!("reload refused, everything stays as it was: {failure}"),
     };
     let access = match open_access(&newer) {
         Ok(access) => access,
-        Err(failure) => return error!("reload: nothing has changed: {failure}"),
+        Err(failure) => return error!("reload refused, everything stays as it was: {failure}"),
     };
     warnings.iter().for_each(|warning| warn!("{warning}"));
     node.set_access(access.gate(), access.authenticator().map(Authenticator::new));
@@ -120,10 +120,14 @@ fn reload(arguments: &Arguments, configuration: &mut Configuration, node: &Node)
     if !changes.waiting.is_empty() {
         warn!("reload: these wait for the next start: {}", changes.waiting.join(", "));
     }
+    let files = match (&configuration.access_users, &configuration.access_acl) {
+        (None, None) => "",
+        _ => "; users and rules were read again",
+    };
     if changes.live.is_empty() {
-        info!("reload: nothing has changed");
+        info!("reload: no setting has changed{files}");
     } else {
-        info!("reload: changed: {}", changes.live.join(", "));
+        info!("reload: changed: {}{files}", changes.live.join(", "));
     }
 }
 

@@ -6,6 +6,7 @@
 mod support;
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use bellbird_store::{Batch, Files, Log, Medium, MediumFile, Options, StoreError};
@@ -108,4 +109,22 @@ fn names_are_taken_once_and_foreign_files_are_left_alone() {
     log.append(&[&batch], &mut Vec::new()).unwrap();
     log.sync().unwrap();
     assert_eq!(fs::read(directory.0.join("notes.txt")).unwrap(), b"mine");
+}
+
+/// Messages are for the broker's user alone, whatever its umask says.
+#[test]
+fn nobody_else_may_read_it() {
+    let directory = Directory::new("private");
+    let data = directory.0.join("data");
+    let options = Options { segment_bytes: 400 };
+    let (mut log, _) = Log::open(Files::open(&data).unwrap(), options, &mut |_, _| {}).unwrap();
+    let mut batch = Batch::new();
+    batch.push(&every_kind()[0]);
+    log.append(&[&batch], &mut Vec::new()).unwrap();
+    log.sync().unwrap();
+    let mode = |path: &std::path::Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&data), 0o700);
+    for entry in fs::read_dir(&data).unwrap() {
+        assert_eq!(mode(&entry.unwrap().path()), 0o600);
+    }
 }

@@ -57,7 +57,8 @@ fn warn_of_strangers(configuration: &Configuration, listener: &Listening, readin
     } else if configuration.access_users.is_none() {
         reading.warnings.push(format!(
             "{key} = \"{address}\" lets nobody in, since there are no users: name their file with \
-             users in [access], or set anonymous = true in its [[listeners]]"
+             --users or users in [access], or let everybody in with --anonymous or anonymous = \
+             true in [access]"
         ));
     }
 }
@@ -107,8 +108,16 @@ fn rewrites(configuration: &Configuration, reading: &mut Reading) {
                 if let Some(number) = reference_beyond(to, wildcards) {
                     let key = key("to");
                     let message = format!(
-                        "{key} = \"{to}\" names ${number}, but from = \"{from}\" has {wildcards} \
-                         wildcards: name $1 to $9 as far as there are wildcards"
+                        "{key} = \"{to}\" names ${number}, but from = \"{from}\" has {wildcards} of \
+                         the wildcards + and #: each stands for one number, in their order"
+                    );
+                    mistake(reading, &key, message);
+                }
+                if rewrite.publishes && to.contains(['+', '#']) {
+                    let key = key("to");
+                    let message = format!(
+                        "{key} = \"{to}\" is no topic, for it has a wildcard: use $1 to $9 for what \
+                         the wildcards of from take, or set publishes = false"
                     );
                     mistake(reading, &key, message);
                 }

@@ -22,7 +22,7 @@ impl Configuration {
         take(NODE, "", self, newer, &mut changes);
         let limits = format!("{LIMITS}.");
         take(TERMS, &limits, &mut self.terms, &newer.terms, &mut changes);
-        take_listeners(&mut self.listeners, &newer.listeners, &mut changes);
+        take_listeners(&mut self.listeners, newer, &mut changes);
         if self.core.rewrites != newer.core.rewrites {
             self.core.rewrites.clone_from(&newer.core.rewrites);
             changes.live.push(REWRITES.name.into());
@@ -58,8 +58,10 @@ fn take<T>(
     }
 }
 
-/// Terms follow their address: what came or went waits for the next start.
-fn take_listeners(running: &mut [Listening], newer: &[Listening], changes: &mut Changes) {
+/// Terms follow their address: what came or went waits for the next start. But whether users are
+/// required counts at once, for the users do.
+fn take_listeners(running: &mut [Listening], configuration: &Configuration, changes: &mut Changes) {
+    let newer = &configuration.listeners;
     let addresses = |listeners: &[Listening]| -> Vec<_> {
         listeners.iter().map(|listener| listener.address).collect()
     };
@@ -73,7 +75,10 @@ fn take_listeners(running: &mut [Listening], newer: &[Listening], changes: &mut 
         } else {
             newer.iter().find(|other| other.address == listener.address)
         };
-        let Some(found) = found else { continue };
+        let Some(found) = found else {
+            listener.terms.anonymous = configuration.is_anonymous_welcome(listener.address);
+            continue;
+        };
         let place = listener.key.strip_suffix(".address").map(|place| format!("{place}."));
         if let Some(place) = place {
             if listener.terms.anonymous != found.terms.anonymous {

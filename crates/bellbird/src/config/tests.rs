@@ -75,6 +75,7 @@ fn mistakes_are_named() {
     check("[[rewrites]]\nfrom = \"a#\"\nto = \"b\"", "2 rewrites[0].from = \"a#\" is no filter");
     check("[[rewrites]]\nfrom = \"a/+\"\nto = \"b/$2\"", "3 rewrites[0].to = \"b/$2\" names $2");
     check("[[rewrites]]\nfrom = \"a\"", "1 this [[rewrites]] has no to");
+    check("[[rewrites]]\nfrom = \"a/+\"\nto = \"b/+\"", "3 rewrites[0].to = \"b/+\" is no topic");
     check("[[auto_subscriptions]]\nfilter = \"a#\"", "2 auto_subscriptions[0].filter");
     check("[[auto_subscriptions]]\nfilter = \"$share/g/a\"\nno_local = true", "leave no_local out");
     check("shards = \n", "1 this is no TOML");
@@ -204,4 +205,17 @@ fn reloads_take_what_may_change() {
     check("", "[[rewrites]]\nfrom = \"a\"\nto = \"b\"", &["rewrites"], &[]);
     let auto = "[[auto_subscriptions]]\nfilter = \"a\"";
     check("", auto, &["auto_subscriptions"], &[]);
+}
+
+/// Users are required from the reload on, also where a listener waits for the next start to go.
+#[test]
+fn a_listener_that_is_gone_asks_for_users_like_the_others() {
+    let (mut configuration, _) = load("listen = [\"127.0.0.1:1\"]", &[], &[]).unwrap();
+    assert!(configuration.core().listeners[0].anonymous);
+    let newer = "listen = [\"127.0.0.1:2\"]\n[access]\nusers = \"users\"";
+    configuration.reload(&load(newer, &[], &[]).unwrap().0);
+    assert!(!configuration.core().listeners[0].anonymous);
+    let newer = "listen = [\"127.0.0.1:2\"]\n[access]\nusers = \"users\"\nanonymous = true";
+    configuration.reload(&load(newer, &[], &[]).unwrap().0);
+    assert!(configuration.core().listeners[0].anonymous);
 }

@@ -3,7 +3,7 @@
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::hash::{BuildHasher, RandomState};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::error::StoreError;
@@ -24,6 +24,7 @@ impl Files {
         let path = || directory.to_path_buf();
         create_directory(directory)?;
         let lock = OpenOptions::new()
+            .mode(OWNER_ONLY)
             .create(true)
             .truncate(false)
             .write(true)
@@ -62,7 +63,7 @@ impl Medium for Files {
 
     fn create(&mut self, name: &str) -> io::Result<SegmentFile> {
         let path = self.directory.join(name);
-        let file = OpenOptions::new().create_new(true).write(true).open(path)?;
+        let file = OpenOptions::new().mode(OWNER_ONLY).create_new(true).write(true).open(path)?;
         Ok(SegmentFile { file, end: 0, len: 0 })
     }
 
@@ -132,15 +133,21 @@ fn create_directory(directory: &Path) -> Result<(), StoreError> {
         .ancestors()
         .take_while(|level| !level.as_os_str().is_empty() && !level.exists())
         .collect();
-    let created = fs::create_dir_all(directory).and_then(|()| {
-        missing.iter().try_for_each(|level| match level.parent() {
-            Some(parent) if parent.as_os_str().is_empty() => sync_directory(Path::new(".")),
-            Some(parent) => sync_directory(parent),
-            None => Ok(()),
-        })
-    });
+    let mut builder = fs::DirBuilder::new();
+    let created =
+        builder.recursive(true).mode(OWNER_ALONE_ENTERS).create(directory).and_then(|()| {
+            missing.iter().try_for_each(|level| match level.parent() {
+                Some(parent) if parent.as_os_str().is_empty() => sync_directory(Path::new(".")),
+                Some(parent) => sync_directory(parent),
+                None => Ok(()),
+            })
+        });
     created.map_err(|source| StoreError::NotCreatable { path: directory.to_path_buf(), source })
 }
+
+/// What clients said is for the broker's user alone.
+const OWNER_ONLY: u32 = 0o600;
+const OWNER_ALONE_ENTERS: u32 = 0o700;
 
 fn sync_directory(directory: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()
