@@ -120,7 +120,12 @@ impl Clone for SharedView {
 
 impl Drop for SharedView {
     fn drop(&mut self) {
-        self.shared.stripes().retain(|stripe| !Arc::ptr_eq(stripe, &self.stripe));
+        // The handle goes while the list is held: a writer that does not find the stripe there
+        // must not find the tables in use either.
+        let mut stripes = self.shared.stripes();
+        stripes.retain(|stripe| !Arc::ptr_eq(stripe, &self.stripe));
+        let handle = self.stripe.write().take();
+        drop(handle);
     }
 }
 
@@ -243,6 +248,30 @@ mod tests {
         let third = other.clone();
         other.apply(&(3..100).map(change).collect::<Vec<_>>());
         assert_eq!((count(&other).0, count(&third).0), (99, 99));
+    }
+
+    #[test]
+    fn readers_come_and_go_while_others_write() {
+        let shared = SharedView::new(0);
+        std::thread::scope(|scope| {
+            for writer in 0..2 {
+                let view = shared.clone();
+                scope.spawn(move || {
+                    for number in 0..2_000 {
+                        view.apply(&[change(writer * 2_000 + number)]);
+                    }
+                });
+            }
+            for _ in 0..2 {
+                let view = shared.clone();
+                scope.spawn(move || {
+                    for _ in 0..20_000 {
+                        drop(view.clone());
+                    }
+                });
+            }
+        });
+        assert_eq!(count(&shared).0, 4_000);
     }
 
     #[test]
