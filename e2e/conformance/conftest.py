@@ -7,6 +7,8 @@ A normal run goes over each transport and notes which statements were tested.
 
 import itertools
 import os
+import select
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -200,6 +202,8 @@ def _belongs(item) -> bool:
 
 
 NUMBERS = itertools.count(1)
+CONTACT_SECS = 0.3
+"""How often clients are in contact while time passes: well within a Keep Alive of a second."""
 
 
 @pytest.fixture
@@ -274,6 +278,37 @@ def dial(request, broker, transport) -> Iterator[Callable[..., wire.Client]]:
     yield open_one
     for client in clients:
         client.close()
+
+
+@pytest.fixture
+def pass_secs(broker, unique) -> Callable[..., None]:
+    """Lets whole seconds pass that a statement is about, by the clock of the shared broker.
+
+    What is waited for is the will of a client that has just gone, delayed by so many seconds. The
+    clients named are in contact meanwhile, and `meanwhile` is called as often. Wrong doubles are not
+    in between.
+    """
+
+    def wait(secs: int, *busy: wire.Client, meanwhile: Callable[[], object] = lambda: None) -> None:
+        topic, straight = unique("time"), transports.Tcp()
+        bell, gone = (wire.Client(straight.open(broker), 5) for _ in range(2))
+        bell.connect(unique("bell"))
+        bell.subscribe((topic, 0))
+        will = wire.Will(topic, props=[(wire.Property.WILL_DELAY, secs)])
+        gone.connect(unique("gone"), props=[(wire.Property.SESSION_EXPIRY, secs + 60)], will=will)
+        gone.close()
+        late = time.monotonic() + secs + 15
+        while not select.select([bell.socket], [], [], CONTACT_SECS)[0]:
+            assert time.monotonic() < late, f"no will within 15 s after its {secs} s"
+            meanwhile()
+            for one in busy:
+                one.ping()
+        bell.expect(wire.Kind.PUBLISH)
+        bell.close()
+        for one in busy:
+            one.ping()
+
+    return wait
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """What the tests of section 4 share: sessions that are kept, and messages taken to their end."""
 
-import time
 
 import pytest
 import wire
@@ -33,15 +32,6 @@ def take(one: wire.Client, payload: bytes | None = None, *, within: float = 0) -
         one.expect(Kind.PUBREL, packet_id=message.packet_id)
         one.send(wire.ack(Kind.PUBCOMP, message.packet_id))
     return message
-
-
-def pass_secs(secs: float, *busy: wire.Client) -> None:
-    """Lets time pass that the statement itself is about; these clients stay in contact meanwhile."""
-    end = time.monotonic() + secs
-    while (left := end - time.monotonic()) > 0:
-        time.sleep(min(left, 0.3))
-        for one in busy:
-            one.ping()
 
 
 def start_release(one: wire.Client, topic: str, payload: bytes, **options) -> int:

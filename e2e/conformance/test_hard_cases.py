@@ -6,7 +6,6 @@ from operation import (
     PACKET_TOO_LARGE,
     TOPIC_ALIAS_INVALID,
     durable,
-    pass_secs,
     release,
     start_release,
     table,
@@ -90,7 +89,7 @@ def test_a_repeated_message_and_a_newer_retained_one(client, unique):
 
 @statement("H-18", wrong="message-expiry-ignored")
 @pytest.mark.parametrize("qos", [1, 2])
-def test_expired_messages_make_room(client, unique, qos):
+def test_expired_messages_make_room(client, unique, qos, pass_secs):
     """Expired messages in front of a queue are passed over."""
     one, other, topic = client(**durable()), client(), unique("t")
     one.subscribe((topic, qos))
@@ -99,14 +98,14 @@ def test_expired_messages_make_room(client, unique, qos):
         other.publish(topic, b"short", qos=qos, props=[(Property.MESSAGE_EXPIRY, 1)])
     other.publish(topic, b"long", qos=qos, props=[(Property.MESSAGE_EXPIRY, 60)])
     other.publish(topic, b"for ever", qos=qos)
-    pass_secs(2.2)
+    pass_secs(2)
     again = client(one.client_id, **durable())
     assert [again.expect(Kind.PUBLISH).payload for _ in range(2)] == [b"long", b"for ever"]
     again.ping()
 
 
 @statement("H-18", wrong=["message-expiry-ignored", "connect-receive-maximum-ignored"])
-def test_expired_messages_behind_a_full_window(client, unique):
+def test_expired_messages_behind_a_full_window(client, unique, pass_secs):
     """Messages that expire while they wait for the client's Receive Maximum do not stop those behind."""
     one, other, topic = client(props=[(0x21, 1)]), client(), unique("t")
     one.subscribe((topic, 1))
@@ -114,7 +113,7 @@ def test_expired_messages_behind_a_full_window(client, unique):
     other.publish(topic, b"short", props=[(Property.MESSAGE_EXPIRY, 1)])
     other.publish(topic, b"last")
     message = one.expect(Kind.PUBLISH)
-    pass_secs(2.2, one)
+    pass_secs(2, one)
     one.send(wire.ack(Kind.PUBACK, message.packet_id))
     take(one, b"last")
 
@@ -122,7 +121,7 @@ def test_expired_messages_behind_a_full_window(client, unique):
 @statement("H-19", wrong=["message-expiry-restarted", "publish-properties-stripped"])
 @pytest.mark.parametrize("restart", [False, True])
 @pytest.mark.parametrize("retain", [False, True], ids=["queued", "retained"])
-def test_expiry_counts_the_time_waited(client, own_broker, unique, restart, retain):
+def test_expiry_counts_the_time_waited(client, own_broker, unique, restart, retain, pass_secs):
     """What is left of the Message Expiry Interval is told, also over a restart."""
     broker, topic = own_broker(), unique("t")
     one, other = client(to=broker, **durable()), client(to=broker)
@@ -132,7 +131,7 @@ def test_expiry_counts_the_time_waited(client, own_broker, unique, restart, reta
     other.publish(topic, b"60", retain=retain, props=[(Property.MESSAGE_EXPIRY, 60)])
     if restart:
         broker.kill()
-    pass_secs(2.2)
+    pass_secs(2)
     if restart:
         broker.start()
     again = client(one.client_id, to=broker, **durable())
@@ -143,7 +142,7 @@ def test_expiry_counts_the_time_waited(client, own_broker, unique, restart, reta
 
 
 @statement("H-20", wrong=["message-expiry-ignored", "publish-payload-bit-flipped", "acked-and-lost"])
-def test_payloads_after_expiry_and_restart(client, own_broker, unique):
+def test_payloads_after_expiry_and_restart(client, own_broker, unique, pass_secs):
     """After some messages have expired and the broker was started again, each topic has its own payload."""
     broker, topic = own_broker(), unique("t")
     one, other = client(to=broker, **durable()), client(to=broker)
@@ -153,7 +152,7 @@ def test_payloads_after_expiry_and_restart(client, own_broker, unique):
     for number, name in enumerate(names):
         short = [(Property.MESSAGE_EXPIRY, 1)] if number % 3 == 0 else None
         other.publish(name, name.encode() * (number + 1), retain=True, props=short)
-    pass_secs(2.2)
+    pass_secs(2)
     broker.kill()
     broker.start()
     again = client(one.client_id, to=broker, **durable())

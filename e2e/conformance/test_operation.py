@@ -2,7 +2,7 @@
 
 import pytest
 import wire
-from operation import NOT_FOUND, durable, pass_secs, release, start_release, table, take
+from operation import NOT_FOUND, durable, release, start_release, table, take
 from registry import statement
 from wire import Kind, Property
 
@@ -11,17 +11,17 @@ QOS = pytest.mark.parametrize("qos", [1, 2])
 
 @statement("MQTT-4.1.0-1", wrong="forgets-after-a-second")
 @statement("MQTT311-4.1.0-2", wrong="forgets-after-a-second")
-def test_state_lives_with_its_connection(client, unique, level):
+def test_state_lives_with_its_connection(client, unique, level, pass_secs):
     """A session whose time would be over after a second is kept as long as it is connected."""
     one, other, topic = client(clean=True, props=[(0x11, 1)] if level == 5 else None), client(), unique("t")
     one.subscribe((topic, 1))
-    pass_secs(2.2, one, other)
+    pass_secs(2, one, other)
     other.publish(topic, b"still there")
     take(one, b"still there")
 
 
 @statement("MQTT-4.1.0-2", wrong="connect-expiry-forever")
-def test_state_is_discarded_in_time(client, dial):
+def test_state_is_discarded_in_time(client, dial, pass_secs):
     """After the expiry interval there is nothing to resume."""
     first = client(**durable(secs=1))
     first.leave()
@@ -193,13 +193,13 @@ def test_release_is_sent_again(client, unique, level):
 
 @statement("MQTT-4.3.3-7", wrong="resend-dropped")
 @QOS
-def test_no_expiry_once_sent(client, unique, qos):
+def test_no_expiry_once_sent(client, unique, qos, pass_secs):
     """A message that was sent does not expire any more: it comes again, however late."""
     one, other, topic = client(**durable()), client(), unique("t")
     one.subscribe((topic, qos))
     other.publish(topic, b"old", qos=qos, props=[(Property.MESSAGE_EXPIRY, 1)])
     first = one.expect(Kind.PUBLISH)
-    pass_secs(2.2)
+    pass_secs(2)
     one.close()
     again = client(one.client_id, **durable())
     take(again, b"old")
@@ -207,13 +207,13 @@ def test_no_expiry_once_sent(client, unique, qos):
 
 
 @statement("MQTT-4.3.3-13", wrong=["pubrel-dropped", "pubrel-id-plus-one"])
-def test_expired_and_still_released(client, unique):
+def test_expired_and_still_released(client, unique, pass_secs):
     """The broker goes on with a handshake, though the message has expired in the middle of it."""
     one, other, topic = client(), client(), unique("t")
     one.subscribe((topic, 2))
     other.publish(topic, b"old", qos=2, props=[(Property.MESSAGE_EXPIRY, 1)])
     message = one.expect(Kind.PUBLISH)
-    pass_secs(2.2, one)
+    pass_secs(2, one)
     one.send(wire.ack(Kind.PUBREC, message.packet_id))
     one.expect(Kind.PUBREL, packet_id=message.packet_id)
     one.send(wire.ack(Kind.PUBCOMP, message.packet_id))
@@ -221,11 +221,11 @@ def test_expired_and_still_released(client, unique):
 
 
 @statement("MQTT-4.3.3-13", wrong=["pubcomp-dropped", "pubcomp-not-found"])
-def test_expired_and_still_completed(client, unique):
+def test_expired_and_still_completed(client, unique, pass_secs):
     """PUBREL gets its PUBCOMP, though the message has expired since."""
     other = client()
     packet_id = start_release(other, unique("t"), b"old", props=[(Property.MESSAGE_EXPIRY, 1)])
-    pass_secs(2.2, other)
+    pass_secs(2, other)
     assert release(other, packet_id).code == 0
 
 
@@ -317,7 +317,7 @@ def test_redelivery(client, unique, level):
 
 @statement("MQTT-4.4.0-1", "H-14", "U5-46", wrong="resend-unasked")
 @QOS
-def test_no_resending_on_a_living_connection(client, unique, qos):
+def test_no_resending_on_a_living_connection(client, unique, qos, pass_secs):
     """As long as the connection lives, silence does not bring the message again."""
     one, other, topic = client(), client(), unique("t")
     one.subscribe((topic, qos))

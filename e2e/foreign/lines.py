@@ -162,6 +162,9 @@ class Rumqttc(_Driven):
     def __init__(self, options: Options):
         super().__init__(options, _rumqttc())
 
+    def come_back(self) -> None:
+        self._obey("come back")
+
 
 @functools.cache
 def _mqttjs() -> Driver:

@@ -89,6 +89,9 @@ class Client:
         """Hands out all messages of one topic before it waits for the first acknowledgement."""
         raise NotImplementedError
 
+    def come_back(self) -> None:
+        """Says that the broker is there again, to clients that leave it to their user to connect."""
+
     def leave(self) -> None:
         """Sends DISCONNECT and waits until the connection is down."""
         raise NotImplementedError

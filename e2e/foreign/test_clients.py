@@ -216,6 +216,8 @@ def test_coming_back_after_a_kill(own_broker, connect, kind, qos):
         received = [subscriber.receive() for _ in range(IN_FLIGHT // 8)]
         broker.kill()
         broker.start()
+        for client in (subscriber, publisher):
+            client.come_back()
         publishing.result()
     publisher.publish(Message("t", "end", qos))
     while received[-1].payload != "end":

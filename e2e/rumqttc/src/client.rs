@@ -2,8 +2,8 @@
 
 use std::fmt::Display;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use crate::lines::{self, Message, Options};
@@ -14,6 +14,8 @@ pub(crate) struct Client {
     handle: Handle,
     waiting: Waiting,
     task: JoinHandle<()>,
+    /// Says that the broker is there again, to a client that comes back.
+    call: Arc<Notify>,
 }
 
 impl Client {
@@ -21,16 +23,16 @@ impl Client {
     pub(crate) fn connect(number: u64, id: u64, options: &Options) -> Self {
         let waiting = Waiting { client: number, command: Arc::default() };
         waiting.begin(id, Wanted::Connection);
-        let coming_back = Some(Duration::from_millis(options.coming_back_millis))
-            .filter(|delay| !delay.is_zero());
+        let call = Arc::new(Notify::new());
+        let awaited = (options.coming_back_millis > 0).then(|| call.clone());
         if options.level == 5 {
             let (client, events) = v5::client(options);
-            let task = tokio::spawn(v5::run(events, waiting.clone(), coming_back));
-            Self { handle: Handle::V5(client), waiting, task }
+            let task = tokio::spawn(v5::run(events, waiting.clone(), awaited));
+            Self { handle: Handle::V5(client), waiting, task, call }
         } else {
             let (client, events) = v4::client(options);
-            let task = tokio::spawn(v4::run(events, waiting.clone(), coming_back));
-            Self { handle: Handle::V4(client), waiting, task }
+            let task = tokio::spawn(v4::run(events, waiting.clone(), awaited));
+            Self { handle: Handle::V4(client), waiting, task, call }
         }
     }
 
@@ -70,6 +72,11 @@ impl Client {
                 }
             }
         });
+    }
+
+    /// The broker is there again: rumqttc leaves it to its user when to connect again.
+    pub(crate) fn come_back(&self) {
+        self.call.notify_one();
     }
 
     /// Sends DISCONNECT; the answer comes when the broker has closed the connection.

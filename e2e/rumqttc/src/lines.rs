@@ -21,9 +21,19 @@ pub(crate) struct Command {
 #[serde(tag = "do", rename_all = "lowercase")]
 pub(crate) enum Task {
     Connect(Box<Options>),
-    Subscribe { filter: String, qos: u8, identifier: Option<usize> },
-    Unsubscribe { filter: String },
-    Publish { messages: Vec<Message> },
+    Subscribe {
+        filter: String,
+        qos: u8,
+        identifier: Option<usize>,
+    },
+    Unsubscribe {
+        filter: String,
+    },
+    Publish {
+        messages: Vec<Message>,
+    },
+    #[serde(rename = "come back")]
+    ComeBack,
     Leave,
     Drop,
 }

@@ -45,6 +45,10 @@ async fn obey(clients: &mut HashMap<u64, Client>, command: Command) {
         }
         Task::Unsubscribe { filter } => client.unsubscribe(id, &filter),
         Task::Publish { messages } => client.publish(id, messages),
+        Task::ComeBack => {
+            client.come_back();
+            lines::done(id, &());
+        }
         Task::Leave => client.leave(id),
         Task::Drop => {
             if let Some(client) = clients.remove(&number) {

@@ -1,11 +1,13 @@
 //! MQTT 3.1.1 with rumqttc.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use rumqttc::{
     AsyncClient, ClientError, Event, EventLoop, LastWill, MqttOptions, Outgoing, Packet, Publish,
     QoS, SubscribeReasonCode,
 };
+use tokio::sync::Notify;
 
 use crate::client::{Happened, Waiting};
 use crate::lines::{Message, Options};
@@ -44,8 +46,9 @@ pub(crate) fn text(error: ClientError) -> String {
     error.to_string()
 }
 
-/// Moves packets until the connection ends, or for ever if the client comes back by itself.
-pub(crate) async fn run(mut events: EventLoop, waiting: Waiting, coming_back: Option<Duration>) {
+/// Moves packets until the connection ends; or for ever, if there is a call to wait for before it
+/// comes back.
+pub(crate) async fn run(mut events: EventLoop, waiting: Waiting, call: Option<Arc<Notify>>) {
     loop {
         match events.poll().await {
             Ok(event) => {
@@ -53,8 +56,8 @@ pub(crate) async fn run(mut events: EventLoop, waiting: Waiting, coming_back: Op
                     waiting.happened(happened);
                 }
             }
-            Err(error) => match coming_back {
-                Some(delay) => tokio::time::sleep(delay).await,
+            Err(error) => match &call {
+                Some(call) => call.notified().await,
                 None => return waiting.ended(error),
             },
         }
