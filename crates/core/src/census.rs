@@ -47,7 +47,7 @@ impl Shard {
             sum.queued_bytes += session.queue_bytes as u64;
         }
         sum.queued += self.clients.groups.iter().map(|group| group.queue_len() as u64).sum::<u64>();
-        sum.unsent = self.clients.outboxes.iter().map(|outbox| u64::from(outbox.unsent)).sum();
+        sum.unsent = self.clients.outboxes.iter().map(|(_, outbox)| u64::from(outbox.unsent)).sum();
         sum.delayed = self.delayed.len() as u64;
         sum
     }

@@ -21,6 +21,7 @@ use crate::record::Operation;
 use crate::release::{Handing, Handings};
 use crate::session::{Inflight, NONE, Queued, Session, Stage};
 use crate::sessions::Sessions;
+use crate::slots::Slots;
 use crate::subscription::SubscriptionIds;
 use crate::traffic::Traffic;
 use crate::view::View;
@@ -31,7 +32,7 @@ pub(crate) struct Clients {
     pub(crate) gate: Arc<Gate>,
     pub(crate) sessions: Sessions,
     pub(crate) connections: Connections,
-    pub(crate) outboxes: Vec<Outbox>,
+    pub(crate) outboxes: Slots<Outbox>,
     pub(crate) pool: Pool,
     pub(crate) ledger: Ledger,
     pub(crate) traffic: Traffic,
@@ -94,7 +95,7 @@ impl Clients {
             gate,
             sessions,
             connections: Connections::default(),
-            outboxes: Vec::new(),
+            outboxes: Slots::new(),
             pool: Pool::default(),
             ledger: Ledger::default(),
             traffic: Traffic::default(),
@@ -201,7 +202,7 @@ impl Clients {
         session.inflight.push_back(inflight);
         session.sent += 1;
         let connection = session.connection;
-        let outbox = &mut self.outboxes[connection as usize];
+        let outbox = &mut self.outboxes[connection];
         let buffer = outbox.buffer(&mut self.pool);
         let at = buffer.len() + packet_id_at;
         self.appended_bytes += frame.len() as u64;
@@ -238,7 +239,7 @@ impl Clients {
             return self.drop(index, DropReason::TooLarge, None);
         }
         let connection = session.connection;
-        let outbox = &mut self.outboxes[connection as usize];
+        let outbox = &mut self.outboxes[connection];
         // One message always fits, however large: it is within the bound on packets.
         if outbox.len() > 0 && outbox.len() + frame.len() > self.config.outbox_bytes_max {
             return self.drop(index, DropReason::OutboxFull, None);
@@ -269,7 +270,7 @@ impl Clients {
         out: &Outgoing<'_>,
     ) {
         let Some(session) = self.sessions.at(index) else { return };
-        let outbox = &self.outboxes[session.connection as usize];
+        let outbox = &self.outboxes[session.connection];
         let about = out.parts.topic.as_bytes().len() + out.parts.payload.len();
         if outbox.len() > 0 && outbox.len() + about > self.config.outbox_bytes_max {
             return self.drop(index, DropReason::OutboxFull, None);
@@ -298,7 +299,7 @@ impl Clients {
         session.queue_bytes += delivery.message.size_bytes();
         session.queue.push_back(delivery);
         let connection = session.connection;
-        if let Some(outbox) = self.outboxes.get_mut(connection as usize) {
+        if let Some(outbox) = self.outboxes.get_mut(connection) {
             outbox.hungry = true;
         }
     }
@@ -323,7 +324,7 @@ impl Clients {
     pub(crate) fn over(&mut self, now: Time, index: u32, packet_id: PacketId, view: &dyn View) {
         let Some(session) = self.sessions.at(index) else { return };
         let Some(inflight) = session.acknowledge(packet_id) else { return };
-        let has_more = !session.is_drained() || session.walks.is_some();
+        let has_more = !session.is_drained() || !session.walks.is_empty();
         let (holder, durable) = (session.holder, session.durable);
         match inflight.dropped {
             Some(reason) => self.ledger.drop(reason, 1),
@@ -358,7 +359,7 @@ impl Clients {
             // It reads, if slowly, and cannot be heard meanwhile.
             connection.last_seen = now;
         }
-        let Some(outbox) = self.outboxes.get_mut(id.index as usize) else { return false };
+        let Some(outbox) = self.outboxes.get_mut(id.index) else { return false };
         if outbox.consume(bytes, &mut self.pool) {
             outbox.announced = false;
             self.ledger.done += u64::from(std::mem::take(&mut outbox.unsent));
@@ -372,7 +373,7 @@ impl Clients {
 
     /// Tells the shell that a connection has something to send.
     pub(crate) fn announce(&mut self, connection: u32) {
-        let outbox = &mut self.outboxes[connection as usize];
+        let outbox = &mut self.outboxes[connection];
         if outbox.announced {
             return;
         }
@@ -385,7 +386,7 @@ impl Clients {
     /// Writes something other than a PUBLISH. A client that asks and asks and never reads is not
     /// heard any more until it does.
     pub(crate) fn write(&mut self, connection: u32, write: impl FnOnce(&mut Vec<u8>)) {
-        let outbox = &mut self.outboxes[connection as usize];
+        let outbox = &mut self.outboxes[connection];
         write(outbox.buffer(&mut self.pool));
         self.traffic.others_sent += 1;
         if outbox.len() >= self.config.outbox_bytes_max
@@ -421,7 +422,7 @@ impl Clients {
     fn outbox_is_full(&mut self, index: u32) -> bool {
         let Some(session) = self.sessions.at(index) else { return true };
         self.outboxes
-            .get(session.connection as usize)
+            .get(session.connection)
             .is_none_or(|outbox| outbox.len() >= self.config.outbox_bytes_max)
     }
 }

@@ -14,6 +14,7 @@ use crate::message::Message;
 use crate::permit::{Action, Verdict};
 use crate::publish::Retaining;
 use crate::session::NONE;
+use crate::slots::Slots;
 use crate::walk::Walk;
 
 /// Why a connection ended.
@@ -246,52 +247,45 @@ impl Connection {
 /// A shard's connections, by the slots the shell gave them.
 #[derive(Default, Debug)]
 pub(crate) struct Connections {
-    slots: Vec<Option<Connection>>,
+    slots: Slots<Connection>,
     count: usize,
 }
 
 impl Connections {
-    pub(crate) fn open(
-        &mut self,
-        id: ConnectionId,
-        now: Time,
-        listener: u8,
-        config: Arc<Config>,
-    ) -> &mut Connection {
-        let index = id.index as usize;
-        if index >= self.slots.len() {
-            self.slots.resize_with(index + 1, || None);
-        }
-        let slot = &mut self.slots[index];
-        assert!(slot.is_none(), "the shell opens connections in free slots");
+    pub(crate) fn open(&mut self, id: ConnectionId, now: Time, listener: u8, config: Arc<Config>) {
+        let former = self.slots.put(id.index, Connection::new(id, now, listener, config));
+        assert!(former.is_none(), "the shell opens connections in free slots");
         self.count += 1;
-        slot.insert(Connection::new(id, now, listener, config))
     }
 
     pub(crate) fn close(&mut self, id: ConnectionId) -> Option<Connection> {
         self.live(id)?;
         self.count -= 1;
-        self.slots[id.index as usize].take()
+        self.slots.take(id.index)
     }
 
     /// The connection, unless its slot has been used again since.
     pub(crate) fn live(&mut self, id: ConnectionId) -> Option<&mut Connection> {
-        let connection = self.slots.get_mut(id.index as usize)?.as_mut()?;
+        let connection = self.slots.get_mut(id.index)?;
         (connection.generation == id.generation).then_some(connection)
     }
 
     /// The connection in this slot.
     pub(crate) fn at(&mut self, index: u32) -> Option<&mut Connection> {
-        self.slots.get_mut(index as usize)?.as_mut()
+        self.slots.get_mut(index)
     }
 
     pub(crate) fn id_at(&self, index: u32) -> Option<ConnectionId> {
-        let generation = self.slots.get(index as usize)?.as_ref()?.generation;
+        let generation = self.slots.get(index)?.generation;
         Some(ConnectionId { index, generation })
     }
 
     pub(crate) fn ids(&self) -> Vec<ConnectionId> {
-        (0..).zip(&self.slots).filter_map(|(index, _)| self.id_at(index)).collect()
+        let id = |(index, found): (u32, &Connection)| ConnectionId {
+            index,
+            generation: found.generation,
+        };
+        self.slots.iter().map(id).collect()
     }
 
     pub(crate) fn count(&self) -> usize {

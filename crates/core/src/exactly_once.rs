@@ -38,7 +38,7 @@ impl Shard {
         let receive_max = usize::from(self.terms_of(id).receive_max);
         let Some(connection) = self.clients.connections.live(id) else { return true };
         let Some(session) = self.clients.sessions.at(index) else { return true };
-        let unreleased = session.received.as_ref().map_or(0, |receipts| receipts.len());
+        let unreleased = session.received.len();
         let open = unreleased + usize::from(connection.unanswered);
         if version == Version::V5 && open >= receive_max {
             return false;
@@ -145,7 +145,7 @@ impl Clients {
     /// The operations of this turn have their ticket.
     pub(crate) fn is_committed(&mut self, index: u32, ticket: Ticket) {
         let Some(session) = self.sessions.at(index) else { return };
-        for inflight in &mut session.inflight {
+        for inflight in session.inflight.iter_mut() {
             if let Stage::Recording(none @ None) | Stage::Having(none @ None) = &mut inflight.stage
             {
                 *none = Some(ticket);

@@ -4,7 +4,7 @@ use bellbird_codec::{Disconnect, Packet, Properties, ReasonCode, Version};
 
 use crate::connection::{Cause, Phase};
 use crate::contract::{Event, Flow, Output};
-use crate::identity::{ConnectionId, Holder, Time};
+use crate::identity::{ConnectionId, Time};
 use crate::ledger::DropReason;
 use crate::record::Operation;
 use crate::release::StoredFor;
@@ -112,9 +112,9 @@ impl Shard {
         if connection.phase != Phase::Closing {
             self.clients.traffic.closed(Cause::Lost);
         }
-        if let Some(outbox) = self.clients.outboxes.get_mut(id.index as usize) {
-            let outbox = std::mem::take(outbox);
-            self.clients.ledger.drop(DropReason::ConnectionLost, u64::from(outbox.unsent));
+        if let Some(outbox) = self.clients.outboxes.take(id.index) {
+            let unsent = outbox.close(&mut self.clients.pool);
+            self.clients.ledger.drop(DropReason::ConnectionLost, u64::from(unsent));
         }
     }
 
@@ -133,6 +133,7 @@ impl Shard {
         session.owner = NONE;
         session.sent = 0;
         session.left_at = now;
+        session.rest();
         let (holder, epoch, expiry_secs) = (session.holder, session.epoch, session.expiry_secs);
         let deadline = session.next_deadline();
         let keeps_will = cause == Cause::Stopped && session.will.is_some();
@@ -188,9 +189,10 @@ impl Shard {
         self.disconnect(now, id, ReasonCode::KeepAliveTimeout, Cause::KeepAlive);
     }
 
-    pub(crate) fn check_expiry(&mut self, now: Time, index: u32, holder: Holder) {
+    pub(crate) fn check_expiry(&mut self, now: Time, index: u32) {
         let Some(session) = self.clients.sessions.at(index) else { return };
-        if session.holder != holder || session.look_at > now {
+        // Another look is to come, or this one was for a session that had the place before.
+        if session.look_at > now {
             return;
         }
         session.look_at = Time(0);
@@ -228,7 +230,6 @@ impl Shard {
         if session.look_at > now && session.look_at <= deadline {
             return;
         }
-        let timer = Timer::Session(index, session.holder);
-        session.look_at = self.timers.insert(now, deadline, timer);
+        session.look_at = self.timers.insert(now, deadline, Timer::Session(index));
     }
 }

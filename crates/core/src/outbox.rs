@@ -3,9 +3,7 @@
 /// What one connection has still to be sent. An idle connection owns no buffer.
 #[derive(Default, Debug)]
 pub(crate) struct Outbox {
-    bytes: Vec<u8>,
-    /// Bytes at the front that the kernel has taken already.
-    head: usize,
+    buffer: Option<Box<Buffer>>,
     /// Messages of QoS 0 among the bytes, for the ledger.
     pub(crate) unsent: u32,
     /// The shell knows that there is something to send and reports when it sent it.
@@ -14,53 +12,74 @@ pub(crate) struct Outbox {
     pub(crate) hungry: bool,
 }
 
+/// Bytes, and how many of them the kernel has taken already.
+#[derive(Default, Debug)]
+struct Buffer {
+    bytes: Vec<u8>,
+    head: usize,
+}
+
 impl Outbox {
     /// The buffer to append to, taken from the pool if there is none yet.
     pub(crate) fn buffer(&mut self, pool: &mut Pool) -> &mut Vec<u8> {
-        if self.bytes.capacity() == 0 {
-            self.bytes = pool.take();
-        }
-        &mut self.bytes
+        &mut self.buffer.get_or_insert_with(|| pool.take()).bytes
     }
 
     /// Forgets `count` bytes from the front. Returns whether nothing is left.
     pub(crate) fn consume(&mut self, count: usize, pool: &mut Pool) -> bool {
-        self.head = (self.head + count).min(self.bytes.len());
-        if self.head == self.bytes.len() {
-            self.head = 0;
-            pool.give(std::mem::take(&mut self.bytes));
+        let Some(buffer) = &mut self.buffer else { return true };
+        buffer.head = (buffer.head + count).min(buffer.bytes.len());
+        if buffer.head == buffer.bytes.len() {
+            self.give_back(pool);
             return true;
         }
-        if self.head >= COMPACT_BYTES && self.head > self.bytes.len() / 2 {
-            self.bytes.drain(..self.head);
-            self.head = 0;
+        if buffer.head >= COMPACT_BYTES && buffer.head > buffer.bytes.len() / 2 {
+            buffer.bytes.drain(..buffer.head);
+            buffer.head = 0;
         }
         false
     }
 
+    /// The connection is gone, with what it was not sent. Returns how many messages of QoS 0
+    /// that were.
+    pub(crate) fn close(mut self, pool: &mut Pool) -> u32 {
+        self.give_back(pool);
+        self.unsent
+    }
+
+    fn give_back(&mut self, pool: &mut Pool) {
+        if let Some(buffer) = self.buffer.take() {
+            pool.give(buffer);
+        }
+    }
+
     pub(crate) fn pending(&self) -> &[u8] {
-        &self.bytes[self.head..]
+        self.buffer.as_ref().map_or(&[], |buffer| &buffer.bytes[buffer.head..])
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.bytes.len() - self.head
+        self.buffer.as_ref().map_or(0, |buffer| buffer.bytes.len() - buffer.head)
     }
 }
 
 /// Buffers that no connection needs just now, the last one used on top: it is still in the cache.
 #[derive(Default, Debug)]
 pub(crate) struct Pool {
-    free: Vec<Vec<u8>>,
+    #[allow(clippy::vec_box)] // they go to an outbox and come back as they are
+    free: Vec<Box<Buffer>>,
 }
 
 impl Pool {
-    fn take(&mut self) -> Vec<u8> {
-        self.free.pop().unwrap_or_else(|| Vec::with_capacity(FIRST_BYTES))
+    fn take(&mut self) -> Box<Buffer> {
+        self.free
+            .pop()
+            .unwrap_or_else(|| Box::new(Buffer { bytes: Vec::with_capacity(FIRST_BYTES), head: 0 }))
     }
 
-    fn give(&mut self, mut buffer: Vec<u8>) {
-        if self.free.len() < POOL_BUFFERS && (1..=KEEP_BYTES).contains(&buffer.capacity()) {
-            buffer.clear();
+    fn give(&mut self, mut buffer: Box<Buffer>) {
+        if self.free.len() < POOL_BUFFERS && buffer.bytes.capacity() <= KEEP_BYTES {
+            buffer.bytes.clear();
+            buffer.head = 0;
             self.free.push(buffer);
         }
     }
@@ -86,7 +105,7 @@ mod tests {
         assert!(!outbox.consume(2, &mut pool));
         assert_eq!((outbox.pending(), outbox.len()), (&b"cdef"[..], 4));
         assert!(outbox.consume(4, &mut pool));
-        assert_eq!((outbox.len(), outbox.bytes.capacity(), pool.free.len()), (0, 0, 1));
+        assert_eq!((outbox.len(), outbox.buffer.is_none(), pool.free.len()), (0, true, 1));
         assert!(outbox.buffer(&mut pool).is_empty());
     }
 
@@ -95,6 +114,17 @@ mod tests {
         let (mut outbox, mut pool) = (Outbox::default(), Pool::default());
         outbox.buffer(&mut pool).extend_from_slice(&[7; 100_000]);
         assert!(!outbox.consume(70_000, &mut pool));
-        assert_eq!((outbox.bytes.len(), outbox.len()), (30_000, 30_000));
+        assert_eq!((outbox.buffer(&mut pool).len(), outbox.len()), (30_000, 30_000));
+    }
+
+    #[test]
+    fn what_a_lost_connection_was_not_sent_is_gone() {
+        let (mut outbox, mut pool) = (Outbox::default(), Pool::default());
+        outbox.buffer(&mut pool).extend_from_slice(b"abcdef");
+        outbox.unsent = 3;
+        assert!(!outbox.consume(1, &mut pool));
+        assert_eq!((outbox.close(&mut pool), pool.free.len()), (3, 1));
+        let mut next = Outbox::default();
+        assert!(next.buffer(&mut pool).is_empty() && next.pending().is_empty());
     }
 }

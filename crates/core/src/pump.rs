@@ -32,7 +32,7 @@ impl Clients {
             if session.connection == NONE {
                 return false;
             }
-            let outbox = &mut self.outboxes[session.connection as usize];
+            let outbox = &mut self.outboxes[session.connection];
             outbox.hungry = outbox.len() >= self.config.outbox_bytes_max / 2;
             if outbox.hungry {
                 return false;
@@ -218,7 +218,7 @@ impl Clients {
             dup: id.is_some_and(|(_, dup)| dup),
             packet_id: id.map_or(0, |(packet_id, _)| packet_id.value()),
         };
-        let outbox = &mut self.outboxes[connection as usize];
+        let outbox = &mut self.outboxes[connection];
         let buffer = outbox.buffer(&mut self.pool);
         let before = buffer.len();
         let fits = single.encode(now, session.version, session.max_packet_bytes, buffer);
@@ -244,18 +244,15 @@ impl Clients {
     fn walk_on(&mut self, now: Time, index: u32, view: &dyn View) -> bool {
         let Some(session) = self.sessions.at(index) else { return false };
         let namespace = session.namespace;
-        let Some(walks) = &mut session.walks else { return false };
-        let Some(walk) = walks.front_mut() else { return false };
+        let Some(walk) = session.walks.front_mut() else { return false };
         if let Some(message) = walk.found.pop_front() {
             let (granted, ids) = (walk.granted, walk.ids.clone());
             self.deliver_retained(now, index, message, granted, ids);
             return true;
         }
         if walk.is_done {
-            walks.pop_front();
-            if walks.is_empty() {
-                session.walks = None;
-            }
+            session.walks.pop_front();
+            session.walks.forget_if_empty();
             return true;
         }
         if session.is_walking {

@@ -1,6 +1,5 @@
 //! A client's state, with or without a connection.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bellbird_codec::{PacketId, QoS, Version};
@@ -12,6 +11,7 @@ use crate::identity::{DeliveryId, Holder, Lane, Position, Ticket, Time};
 use crate::ledger::DropReason;
 use crate::message::Message;
 use crate::name::Name;
+use crate::row::Row;
 use crate::sessions::lane_of;
 use crate::subscription::{Subscription, SubscriptionIds};
 use crate::walk::Walk;
@@ -43,8 +43,8 @@ pub(crate) struct Session {
     pub(crate) has_ids_ahead: bool,
     /// How many of `inflight`, from the front, were sent on this connection.
     pub(crate) sent: u16,
-    pub(crate) inflight: VecDeque<Inflight>,
-    pub(crate) queue: VecDeque<Queued>,
+    pub(crate) inflight: Row<Inflight>,
+    pub(crate) queue: Row<Queued>,
     pub(crate) queue_bytes: usize,
     /// The connection that claims the session: `connection`, or one that waits for its CONNACK.
     pub(crate) owner: u32,
@@ -64,15 +64,13 @@ pub(crate) struct Session {
     /// Stands on the list of walks to go on with.
     pub(crate) is_walking: bool,
     /// Retained messages that subscriptions asked for and that are still to be sent.
-    #[allow(clippy::box_collection)] // most sessions have none: 8 bytes instead of 32
-    pub(crate) walks: Option<Box<VecDeque<Walk>>>,
+    pub(crate) walks: Row<Walk>,
     /// What is published when the client goes without a word.
     pub(crate) will: Option<Box<Will>>,
     /// The log knows this session though it is not durable: for its will.
     pub(crate) is_logged: bool,
     /// Packet ids of what the client published with QoS 2 and has not released.
-    #[allow(clippy::box_collection)] // most sessions have none: 8 bytes instead of 24
-    pub(crate) received: Option<Box<VecDeque<Receipt>>>,
+    pub(crate) received: Row<Receipt>,
 }
 
 /// A PUBLISH of QoS 2 whose PUBREL has not come.
@@ -189,8 +187,8 @@ impl Session {
             last_packet_id: 0,
             has_ids_ahead: false,
             sent: 0,
-            inflight: VecDeque::new(),
-            queue: VecDeque::new(),
+            inflight: Row::new(),
+            queue: Row::new(),
             queue_bytes: 0,
             owner: NONE,
             epoch: 0,
@@ -202,10 +200,10 @@ impl Session {
             namespace,
             name,
             subscriptions: Vec::new(),
-            walks: None,
+            walks: Row::new(),
             will: None,
             is_logged: false,
-            received: None,
+            received: Row::new(),
         }
     }
 
@@ -271,28 +269,29 @@ impl Session {
     }
 
     pub(crate) fn receipt(&mut self, id: PacketId) -> Option<&mut Receipt> {
-        let receipts = self.received.as_mut()?;
-        let index = receipts.binary_search_by_key(&id, |receipt| receipt.packet_id).ok()?;
-        receipts.get_mut(index)
+        let index = self.received.binary_search_by_key(&id, |receipt| receipt.packet_id).ok()?;
+        self.received.get_mut(index)
     }
 
     /// Takes a receipt in, unless there is one with its packet id.
     pub(crate) fn receive(&mut self, receipt: Receipt) {
-        let receipts = self.received.get_or_insert_default();
-        if let Err(index) = receipts.binary_search_by_key(&receipt.packet_id, |r| r.packet_id) {
-            receipts.insert(index, receipt);
+        let found = self.received.binary_search_by_key(&receipt.packet_id, |r| r.packet_id);
+        if let Err(index) = found {
+            self.received.insert(index, receipt);
         }
     }
 
-    /// Takes a receipt out; an idle session keeps no memory for them.
+    /// Takes a receipt out.
     pub(crate) fn release(&mut self, id: PacketId) -> Option<Receipt> {
-        let receipts = self.received.as_mut()?;
-        let index = receipts.binary_search_by_key(&id, |receipt| receipt.packet_id).ok()?;
-        let receipt = receipts.remove(index)?;
-        if receipts.is_empty() {
-            self.received = None;
-        }
-        Some(receipt)
+        let index = self.received.binary_search_by_key(&id, |receipt| receipt.packet_id).ok()?;
+        self.received.remove(index)
+    }
+
+    /// Its connection is gone: what is empty takes no memory.
+    pub(crate) fn rest(&mut self) {
+        self.inflight.forget_if_empty();
+        self.queue.forget_if_empty();
+        self.received.forget_if_empty();
     }
 
     /// When the session expires if nobody comes back; none for ever.

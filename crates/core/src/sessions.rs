@@ -9,11 +9,14 @@ use hashbrown::HashTable;
 use crate::contract::{Slot, Subscriber};
 use crate::identity::{Holder, Lane, ShardId};
 use crate::session::Session;
+use crate::slots::Slots;
 
 /// The sessions whose home is this shard.
 pub(crate) struct Sessions {
     me: ShardId,
-    slots: Vec<Option<Session>>,
+    slots: Slots<Session>,
+    /// Slots that are or were in use.
+    places: u32,
     free: Vec<u32>,
     by_client: HashTable<u32>,
     hasher: FixedState,
@@ -40,7 +43,8 @@ impl Sessions {
         let shards = u64::from(shards);
         Self {
             me,
-            slots: Vec::new(),
+            slots: Slots::new(),
+            places: 0,
             free: Vec::new(),
             by_client: HashTable::new(),
             hasher: FixedState::with_seed(TABLE_SEED),
@@ -60,28 +64,25 @@ impl Sessions {
     pub(crate) fn add(&mut self, session: Session) -> Option<u32> {
         let hash = hash_of(&self.hasher, session.namespace, session.name.client_id());
         let index = match self.free.pop() {
-            Some(index) => {
-                self.slots[index as usize] = Some(session);
-                index
-            }
+            Some(index) => index,
             None => {
-                let index = u32::try_from(self.slots.len()).ok()?;
+                let index = self.places;
                 Slot::new(self.me, index)?;
-                self.slots.push(Some(session));
+                self.places += 1;
                 index
             }
         };
+        self.slots.put(index, session);
         let (slots, hasher) = (&self.slots, &self.hasher);
         self.by_client.insert_unique(hash, index, |index| {
-            slots[*index as usize]
-                .as_ref()
-                .map_or(0, |session| hash_of(hasher, session.namespace, session.name.client_id()))
+            let session = &slots[*index];
+            hash_of(hasher, session.namespace, session.name.client_id())
         });
         Some(index)
     }
 
     pub(crate) fn remove(&mut self, index: u32) -> Option<Session> {
-        let session = self.slots.get_mut(index as usize)?.take()?;
+        let session = self.slots.take(index)?;
         let hash = hash_of(&self.hasher, session.namespace, session.name.client_id());
         if let Ok(entry) = self.by_client.find_entry(hash, |found| *found == index) {
             entry.remove();
@@ -93,23 +94,21 @@ impl Sessions {
     pub(crate) fn find(&self, namespace: Namespace, client_id: &str) -> Option<u32> {
         let hash = hash_of(&self.hasher, namespace, client_id);
         let is_it = |index: &u32| {
-            self.slots[*index as usize].as_ref().is_some_and(|session| {
-                session.namespace == namespace && session.name.client_id() == client_id
-            })
+            let session = &self.slots[*index];
+            session.namespace == namespace && session.name.client_id() == client_id
         };
         self.by_client.find(hash, is_it).copied()
     }
 
     pub(crate) fn at(&mut self, index: u32) -> Option<&mut Session> {
-        self.slots.get_mut(index as usize)?.as_mut()
+        self.slots.get_mut(index)
     }
 
     /// The session of this subscriber, unless its place has been used again since.
     pub(crate) fn of(&mut self, subscriber: Subscriber) -> Option<(u32, &mut Session)> {
-        let index = subscriber.slot.index();
-        let session = self.slots.get_mut(index)?.as_mut()?;
-        let place = u32::try_from(index).ok()?;
-        (session.holder == subscriber.holder).then_some((place, session))
+        let index = u32::try_from(subscriber.slot.index()).ok()?;
+        let session = self.slots.get_mut(index)?;
+        (session.holder == subscriber.holder).then_some((index, session))
     }
 
     /// How the view knows the session in this place.
@@ -119,12 +118,12 @@ impl Sessions {
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Session> {
-        self.slots.iter().flatten()
+        self.slots.iter().map(|(_, session)| session)
     }
 
     /// Places that sessions have or had: their indices are below this.
     pub(crate) fn places(&self) -> u32 {
-        u32::try_from(self.slots.len()).expect("slots are only added within their bound")
+        self.places
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -20,6 +20,7 @@ use crate::joining::GROUP_EPOCH;
 use crate::ledger::Ledger;
 use crate::limits::{EXPIRIES_PER_TURN, FIRST_PACKET_BYTES_MAX};
 use crate::mail::{Mail, Parcel, Share};
+use crate::outbox::Outbox;
 use crate::outgoing::{Frames, MessageIds, Outgoing};
 use crate::permit::Gate;
 use crate::post::Post;
@@ -154,7 +155,7 @@ impl Shard {
             let Some(timer) = self.due.pop_front() else { break };
             match timer {
                 Timer::Connection(id) => self.check_silence(now, id),
-                Timer::Session(index, holder) => self.check_expiry(now, index, holder),
+                Timer::Session(index) => self.check_expiry(now, index),
                 Timer::Delayed => self.check_delayed(now),
                 Timer::Retained => self.check_retained(now),
             }
@@ -199,7 +200,7 @@ impl Shard {
 
     /// The bytes that wait for this connection's socket.
     pub fn outbox(&self, connection: ConnectionId) -> &[u8] {
-        self.clients.outboxes.get(connection.index as usize).map_or(&[], |outbox| outbox.pending())
+        self.clients.outboxes.get(connection.index).map_or(&[], |outbox| outbox.pending())
     }
 
     /// Whether packets of this connection must wait for [`Output::Resume`].
@@ -349,10 +350,7 @@ impl Shard {
     fn opened_at_home(&mut self, now: Time, id: ConnectionId, listener: u8) {
         let config = self.clients.config.clone();
         self.clients.connections.open(id, now, listener, config);
-        let index = id.index as usize;
-        if index >= self.clients.outboxes.len() {
-            self.clients.outboxes.resize_with(index + 1, Default::default);
-        }
+        self.clients.outboxes.put(id.index, Outbox::default());
     }
 
     fn stored(

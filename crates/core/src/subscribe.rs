@@ -112,9 +112,7 @@ impl Shard {
                 outcome.codes.push(ReasonCode::NoSubscriptionExisted.value());
                 continue;
             }
-            if let Some(walks) = &mut session.walks {
-                walks.retain(|walk| *walk.filter != *shown(text));
-            }
+            session.walks.retain(|walk| *walk.filter != *shown(text));
             stopped.push(shown(text));
             let namespace = session.namespace;
             outcome.codes.push(ReasonCode::Success.value());

@@ -3,15 +3,15 @@
 //! An entry is looked at when its tick comes and goes back in if it turns out to be early:
 //! something may happen late, never early.
 
-use crate::identity::{ConnectionId, Holder, Time};
+use crate::identity::{ConnectionId, Time};
 
 /// What a deadline belongs to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Timer {
     /// Keep alive, or the time to say CONNECT.
     Connection(ConnectionId),
-    /// Session expiry or a will, with the session's index.
-    Session(u32, Holder),
+    /// Session expiry or a will, with the session's index. A look that comes too often does no harm.
+    Session(u32),
     /// Messages that wait for their time.
     Delayed,
     /// Retained messages that are over some time.
@@ -89,7 +89,7 @@ mod tests {
     #[test]
     fn never_early_and_every_entry_once() {
         let mut wheel = Wheel::new();
-        let timer = |index| Timer::Session(index, Holder::default());
+        let timer = |index| Timer::Session(index);
         let start = Time(1_000_500);
         for (index, delay_ms) in [(0, 0), (1, 1), (2, 600), (3, 3_000), (4, 10_000_000)] {
             wheel.insert(start, Time(start.0 + delay_ms), timer(index));

@@ -7,6 +7,7 @@ use bellbird_codec::QoS;
 use bellbird_topics::Cursor;
 
 use crate::message::Message;
+use crate::row::Row;
 use crate::subscription::{Subscription, SubscriptionIds};
 
 /// A walk through the retained messages that one subscription asked for. It is exempt from the
@@ -37,9 +38,7 @@ impl Walk {
 }
 
 /// Adds a walk; one through the same filter that has not finished begins anew with it.
-#[allow(clippy::box_collection)] // as in the session: most have none
-pub(crate) fn begin(walks: &mut Option<Box<VecDeque<Walk>>>, walk: Walk) {
-    let walks = walks.get_or_insert_default();
+pub(crate) fn begin(walks: &mut Row<Walk>, walk: Walk) {
     walks.retain(|waiting| waiting.filter != walk.filter);
     walks.push_back(walk);
 }

@@ -236,14 +236,14 @@ impl EventLoop {
     /// Hands in bytes just read.
     fn take(&mut self, now: Time, id: ConnectionId, bytes: &[u8]) {
         let Some(socket) = self.sockets.get(id) else { return };
-        if !socket.rest.is_empty() {
+        if !socket.untaken().is_empty() {
             socket.keep(bytes);
             return self.take_rest(now, id);
         }
         let fed = feed(&mut self.core, now, &self.view, id, bytes, self.desk.budget);
         let Some(socket) = self.sockets.get(id) else { return };
         socket.keep(&bytes[fed.taken..]);
-        socket.needed = fed.needed;
+        socket.advance(0, fed.needed);
         if fed.is_over_budget {
             self.list_again(id);
         }
@@ -252,15 +252,9 @@ impl EventLoop {
     /// Hands in what was read before and not taken.
     fn take_rest(&mut self, now: Time, id: ConnectionId) {
         let Some(socket) = self.sockets.get(id) else { return };
-        if !socket.rest.is_empty() && socket.untaken().len() >= socket.needed {
+        if socket.has_enough() {
             let fed = feed(&mut self.core, now, &self.view, id, socket.untaken(), self.desk.budget);
-            socket.taken += fed.taken;
-            socket.needed = fed.needed;
-            if socket.taken == socket.rest.len() {
-                // An idle connection owns no buffer.
-                socket.rest = Vec::new();
-                socket.taken = 0;
-            }
+            socket.advance(fed.taken, fed.needed);
             if fed.is_over_budget {
                 self.list_again(id);
             }

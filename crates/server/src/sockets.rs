@@ -1,18 +1,14 @@
 //! A shard's sockets, in slots that are used again only in a later turn.
 
-use bellbird_core::ConnectionId;
+use bellbird_core::{ConnectionId, Slots};
 use mio::net::TcpStream;
 
 /// One socket and what its driver must remember.
 pub(crate) struct Socket {
     pub(crate) stream: TcpStream,
     pub(crate) id: ConnectionId,
-    /// Bytes read and not yet taken as packets: part of one, or packets that are parked.
-    pub(crate) rest: Vec<u8>,
-    /// How many of `rest` were taken already.
-    pub(crate) taken: usize,
-    /// Bytes that are needed before `rest` can be more than part of a packet.
-    pub(crate) needed: usize,
+    /// An idle connection owns no buffer.
+    rest: Option<Box<Rest>>,
     /// The kernel may have bytes that were not read.
     pub(crate) is_readable: bool,
     /// The peer will send no more: what is there is read until the end shows, as no edge follows.
@@ -23,22 +19,53 @@ pub(crate) struct Socket {
     pub(crate) is_listed: bool,
 }
 
+/// Bytes read and not yet taken as packets: part of one, or packets that are parked.
+#[derive(Default)]
+struct Rest {
+    bytes: Vec<u8>,
+    /// How many of them were taken already.
+    taken: usize,
+    /// Bytes that are needed before they can be more than part of a packet.
+    needed: usize,
+}
+
 /// A token has 31 bits for the generation.
 const GENERATION_MASK: u32 = 0x7FFF_FFFF;
 
 impl Socket {
     /// The bytes that were read and not taken.
     pub(crate) fn untaken(&self) -> &[u8] {
-        &self.rest[self.taken..]
+        self.rest.as_ref().map_or(&[], |rest| &rest.bytes[rest.taken..])
+    }
+
+    /// Whether there are enough of them for another packet.
+    pub(crate) fn has_enough(&self) -> bool {
+        let is_enough = |rest: &Rest| rest.bytes.len() - rest.taken >= rest.needed;
+        self.rest.as_deref().is_some_and(is_enough)
     }
 
     /// Keeps bytes behind those that wait.
     pub(crate) fn keep(&mut self, bytes: &[u8]) {
-        if self.taken > 0 {
-            self.rest.drain(..self.taken);
-            self.taken = 0;
+        if bytes.is_empty() {
+            return;
         }
-        self.rest.extend_from_slice(bytes);
+        let rest = self.rest.get_or_insert_default();
+        if rest.taken > 0 {
+            rest.bytes.drain(..rest.taken);
+            rest.taken = 0;
+        }
+        rest.bytes.extend_from_slice(bytes);
+    }
+
+    /// `taken` more of the bytes are packets that the core has; before there are `needed`, no
+    /// other is whole.
+    pub(crate) fn advance(&mut self, taken: usize, needed: usize) {
+        let Some(rest) = &mut self.rest else { return };
+        rest.taken += taken;
+        rest.needed = needed;
+        if rest.taken == rest.bytes.len() {
+            self.rest = None;
+        }
     }
 }
 
@@ -46,7 +73,7 @@ impl Socket {
 /// reach its next user.
 #[derive(Default)]
 pub(crate) struct Sockets {
-    slots: Vec<Option<Socket>>,
+    slots: Slots<Socket>,
     generations: Vec<u32>,
     free: Vec<u32>,
     freed: Vec<u32>,
@@ -55,28 +82,26 @@ pub(crate) struct Sockets {
 impl Sockets {
     pub(crate) fn add(&mut self, stream: TcpStream, rest: Vec<u8>) -> ConnectionId {
         let index = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(None);
             self.generations.push(0);
-            u32::try_from(self.slots.len() - 1).expect("fewer descriptors than 2³²")
+            u32::try_from(self.generations.len() - 1).expect("fewer descriptors than 2³²")
         });
         let generation = self.generations[index as usize];
         let id = ConnectionId { index, generation };
-        self.slots[index as usize] = Some(Socket {
+        let socket = Socket {
             stream,
             id,
-            rest,
-            taken: 0,
-            needed: 0,
+            rest: (!rest.is_empty()).then(|| Box::new(Rest { bytes: rest, taken: 0, needed: 0 })),
             is_readable: false,
             is_hung_up: false,
             is_blocked: false,
             is_listed: false,
-        });
+        };
+        self.slots.put(index, socket);
         id
     }
 
     pub(crate) fn get(&mut self, id: ConnectionId) -> Option<&mut Socket> {
-        self.slots.get_mut(id.index as usize)?.as_mut().filter(|socket| socket.id == id)
+        self.slots.get_mut(id.index).filter(|socket| socket.id == id)
     }
 
     pub(crate) fn remove(&mut self, id: ConnectionId) -> Option<Socket> {
@@ -84,7 +109,7 @@ impl Sockets {
         self.freed.push(id.index);
         let generation = &mut self.generations[id.index as usize];
         *generation = generation.wrapping_add(1) & GENERATION_MASK;
-        self.slots[id.index as usize].take()
+        self.slots.take(id.index)
     }
 
     pub(crate) fn end_turn(&mut self) {
