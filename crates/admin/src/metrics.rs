@@ -1,6 +1,6 @@
 //! The node as a page for Prometheus; `docs/metrics.md` says what each metric means.
 
-use bellbird_core::{Cause, DropReason, Quirk};
+use bellbird_core::{Cause, DropReason, Memory, Quirk};
 use bellbird_server::Status;
 
 use crate::page::{Kind, Page};
@@ -35,6 +35,16 @@ fn node(page: &mut Page, status: &Status, is_healthy: bool) {
         status.uptime.as_secs(),
     );
     page.number(Kind::Gauge, "bellbird_shards", "Event loops.", status.shards);
+    let memory = status.memory;
+    for (name, help, value) in [
+        ("bellbird_memory_bytes", "Bytes that are allocated.", memory.bytes),
+        ("bellbird_memory_bytes_max", "Bytes that may be allocated.", memory.bytes_max),
+    ] {
+        page.number(Kind::Gauge, name, help, value);
+    }
+    let stage = ("bellbird_memory_stage", "1 for the stage that the memory in use stands for.");
+    let stages = Memory::ALL.map(|stage| (stage.name(), u8::from(stage == memory.memory)));
+    page.numbers(Kind::Gauge, stage, "stage", stages);
 }
 
 /// `routed = done + inflight + queued + unsent + expired + dropped`.

@@ -27,6 +27,12 @@ pub struct StatusReport {
     pub subscriptions: usize,
     /// Topics with a retained message, those of `$SYS` included.
     pub retained: usize,
+    /// Bytes that are allocated.
+    pub memory_bytes: usize,
+    /// Bytes that may be.
+    pub memory_bytes_max: usize,
+    /// `ample`, `tight`, `short` or `exhausted`.
+    pub memory: String,
     /// What became of all deliveries.
     pub deliveries: Deliveries,
     /// PUBLISH packets from clients.
@@ -82,6 +88,9 @@ impl StatusReport {
             clients_away: counts.sessions.saturating_sub(traffic.connected),
             subscriptions: status.subscriptions,
             retained: status.retained.messages,
+            memory_bytes: status.memory.bytes,
+            memory_bytes_max: status.memory.bytes_max,
+            memory: status.memory.memory.name().into(),
             deliveries: Deliveries {
                 routed: ledger.routed,
                 done: ledger.done,

@@ -11,6 +11,7 @@ mod frames;
 mod handshake;
 mod stamp;
 
+mod histogram;
 mod latency;
 mod ledger;
 mod publisher;

@@ -44,6 +44,7 @@ pub(crate) struct Configuration {
     pub(crate) access_test_mechanism: bool,
     pub(crate) admin_listen: Option<SocketAddr>,
     pub(crate) sys_interval_secs: u16,
+    pub(crate) memory_bytes_max: usize,
     listen: Vec<SocketAddr>,
     /// What `[limits]` says.
     terms: Terms,
@@ -169,6 +170,7 @@ impl Default for Configuration {
             access_test_mechanism: false,
             admin_listen: None,
             sys_interval_secs: SYS_INTERVAL_SECS,
+            memory_bytes_max: bellbird_memory::bytes_max_of_machine(),
             listen: vec![SocketAddr::from(([127, 0, 0, 1], 1883))],
             terms: Terms::default(),
             offers: Vec::new(),

@@ -130,6 +130,8 @@ fn show_status(out: &mut dyn Write, report: &StatusReport) -> io::Result<()> {
     writeln!(out, "clients       {connected} connected, {away} away")?;
     writeln!(out, "subscriptions {}", report.subscriptions)?;
     writeln!(out, "retained      {}", report.retained)?;
+    let (mib, mib_max) = (report.memory_bytes >> 20, report.memory_bytes_max >> 20);
+    writeln!(out, "memory        {}, {mib} of {mib_max} MiB in use", report.memory)?;
     let deliveries = &report.deliveries;
     let (messages, unmatched) = (deliveries.messages, deliveries.unmatched);
     writeln!(out, "messages      {messages} received, {unmatched} without subscriber")?;

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use bellbird_access::Access;
 use bellbird_admin::Admin;
-use bellbird_server::{Authenticator, Listener, Node, Settings};
+use bellbird_server::{Authenticator, Governor, Listener, Node, Settings};
 use clap::Args;
 use log::{error, info, warn};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR2};
@@ -76,6 +76,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         test_mechanism: configuration.access_test_mechanism,
         core: configuration.core(),
         gate: access.gate(),
+        governor: Governor::new(bellbird_memory::in_use, configuration.memory_bytes_max),
         authenticator: access.authenticator().map(Authenticator::new),
     };
     let node = Node::start(&settings, &listeners, || {
@@ -116,7 +117,7 @@ fn reload(arguments: &Arguments, configuration: &mut Configuration, node: &Node)
     node.set_access(access.gate(), access.authenticator().map(Authenticator::new));
     let changes = configuration.reload(&newer);
     logging::set_level(configuration.log_level);
-    node.reload(configuration.core());
+    node.reload(configuration.core(), configuration.memory_bytes_max);
     if !changes.waiting.is_empty() {
         warn!("reload: these wait for the next start: {}", changes.waiting.join(", "));
     }

@@ -13,6 +13,7 @@ use crate::group::Groups;
 use crate::identity::{ConnectionId, DeliveryId, Holder, Position, ShardId, Time};
 use crate::ledger::{DropReason, Ledger};
 use crate::mail::{Share, Target};
+use crate::memory::Memory;
 use crate::message::Message;
 use crate::outbox::{Outbox, Pool};
 use crate::outgoing::Outgoing;
@@ -34,6 +35,7 @@ pub(crate) struct Clients {
     pub(crate) connections: Connections,
     pub(crate) outboxes: Slots<Outbox>,
     pub(crate) pool: Pool,
+    pub(crate) memory: Memory,
     pub(crate) ledger: Ledger,
     pub(crate) traffic: Traffic,
     pub(crate) outputs: VecDeque<Output>,
@@ -97,6 +99,7 @@ impl Clients {
             connections: Connections::default(),
             outboxes: Slots::new(),
             pool: Pool::default(),
+            memory: Memory::default(),
             ledger: Ledger::default(),
             traffic: Traffic::default(),
             outputs: VecDeque::new(),
@@ -241,7 +244,8 @@ impl Clients {
         let connection = session.connection;
         let outbox = &mut self.outboxes[connection];
         // One message always fits, however large: it is within the bound on packets.
-        if outbox.len() > 0 && outbox.len() + frame.len() > self.config.outbox_bytes_max {
+        let bytes_max = self.memory.outbox_bytes_max(self.config.outbox_bytes_max);
+        if outbox.len() > 0 && outbox.len() + frame.len() > bytes_max {
             return self.drop(index, DropReason::OutboxFull, None);
         }
         outbox.unsent += 1;
@@ -254,7 +258,8 @@ impl Clients {
     /// QoS 0 for a client that is away: kept only if the operator wants it kept.
     fn deliver_offline(&mut self, index: u32, manner: Manner<'_>, out: &mut Outgoing<'_>) {
         let Some(session) = self.sessions.at(index) else { return };
-        if self.config.queues_at_most_once && session.durable {
+        let keeps = self.config.queues_at_most_once && self.memory < Memory::Tight;
+        if keeps && session.durable {
             self.enqueue(index, manner.keep(out.share()));
         } else {
             self.drop(index, DropReason::Offline, None);
@@ -272,7 +277,8 @@ impl Clients {
         let Some(session) = self.sessions.at(index) else { return };
         let outbox = &self.outboxes[session.connection];
         let about = out.parts.topic.as_bytes().len() + out.parts.payload.len();
-        if outbox.len() > 0 && outbox.len() + about > self.config.outbox_bytes_max {
+        let bytes_max = self.memory.outbox_bytes_max(self.config.outbox_bytes_max);
+        if outbox.len() > 0 && outbox.len() + about > bytes_max {
             return self.drop(index, DropReason::OutboxFull, None);
         }
         if !self.send_single(now, index, &out.parts, manner, None) {

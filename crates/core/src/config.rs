@@ -20,6 +20,8 @@ pub struct Config {
     /// Whether messages of QoS 0 wait in the queue of a durable session whose client is away, in
     /// memory only.
     pub queues_at_most_once: bool,
+    /// See [`limits::SESSIONS_MAX`].
+    pub sessions_max: usize,
     /// See [`limits::SUBSCRIPTIONS_MAX`].
     pub subscriptions_max: usize,
     /// Topics with a retained message in the node at most.
@@ -144,6 +146,7 @@ impl Default for Config {
             queue_messages_max: limits::QUEUE_MESSAGES_MAX,
             queue_bytes_max: limits::QUEUE_BYTES_MAX,
             queues_at_most_once: false,
+            sessions_max: limits::SESSIONS_MAX,
             subscriptions_max: limits::SUBSCRIPTIONS_MAX,
             retained_messages_max: limits::RETAINED_MESSAGES_MAX,
             retained_bytes_max: limits::RETAINED_BYTES_MAX,

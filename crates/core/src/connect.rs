@@ -177,6 +177,10 @@ impl Shard {
                 self.begin_session(Holder { number: holder.number, incarnation }, hello)
             }
             (None, None) => {
+                if let Err(reason) = self.room_for_session() {
+                    let _closing = self.refuse(now, id, reason);
+                    return;
+                }
                 let number = self.clients.sessions.take_number();
                 self.begin_session(Holder { number, incarnation: 1 }, hello)
             }

@@ -34,11 +34,13 @@ pub enum Cause {
     Protocol,
     /// The operator ended it.
     Kicked,
+    /// The node's memory was exhausted, and most of it was kept for this connection.
+    Memory,
 }
 
 impl Cause {
     /// All of them, in the order of [`field@crate::Traffic::closed`].
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Client,
         Self::Lost,
         Self::KeepAlive,
@@ -46,6 +48,7 @@ impl Cause {
         Self::Stopped,
         Self::Protocol,
         Self::Kicked,
+        Self::Memory,
     ];
 
     /// Its name in metrics.
@@ -58,6 +61,7 @@ impl Cause {
             Self::Stopped => "stopped",
             Self::Protocol => "protocol",
             Self::Kicked => "kicked",
+            Self::Memory => "memory",
         }
     }
 }

@@ -13,6 +13,7 @@ use crate::config::Config;
 use crate::connect::Hello;
 use crate::identity::{ConnectionId, Holder, Position, ShardId, Ticket, Time};
 use crate::mail::Mail;
+use crate::memory::Memory;
 use crate::message::Message;
 use crate::permit::{Gate, Question, Verdict};
 use crate::record::Record;
@@ -108,6 +109,13 @@ pub enum Input<'a> {
         namespace: Namespace,
         /// Its identifier.
         client_id: &'a str,
+    },
+    /// The node's memory is as short as this from here on.
+    Memory(Memory),
+    /// The node's memory is exhausted, and this connection is to end for it.
+    Shed {
+        /// Which.
+        connection: ConnectionId,
     },
     /// The operator changed settings: they count from here on, but for the terms of connections
     /// that are open. Shards, mailboxes and the number of listeners are as they were.

@@ -14,6 +14,7 @@ use crate::contract::{Flow, Output};
 use crate::identity::{DeliveryId, Holder, Lane, Position, Time};
 use crate::joining::GROUP_EPOCH;
 use crate::limits::EXPIRIES_PER_TURN;
+use crate::memory::Memory;
 use crate::message::{Message, MessageParts};
 use crate::publish::Publisher;
 use crate::record::{Append, Delivery, Operation, Received, Record};
@@ -74,7 +75,9 @@ impl Shard {
     /// Whether no more messages may wait here.
     pub(crate) fn is_delayed_full(&self) -> bool {
         let config = &self.clients.config;
-        self.delayed.len() >= config.delayed_messages_max.div_ceil(usize::from(config.shards))
+        self.clients.memory >= Memory::Short
+            || self.delayed.len()
+                >= config.delayed_messages_max.div_ceil(usize::from(config.shards))
     }
 
     /// Stores a message that is published after `delay`, and answers the publisher.

@@ -31,6 +31,10 @@ pub const INFLIGHT_MAX: u16 = 100;
 /// not see the PUBRELs behind.
 pub const RECEIVE_MAX: u16 = 100;
 
+/// Sessions of the node, with and without connection: a few hundred bytes each, besides what waits
+/// in them. Each shard takes its part of them.
+pub const SESSIONS_MAX: usize = 1_000_000;
+
 /// Subscriptions of one session: a list that is kept sorted must stay movable.
 pub const SUBSCRIPTIONS_MAX: usize = 10_000;
 

@@ -70,6 +70,11 @@ pub(crate) struct Pool {
 }
 
 impl Pool {
+    /// Gives the memory back.
+    pub(crate) fn empty(&mut self) {
+        self.free = Vec::new();
+    }
+
     fn take(&mut self) -> Box<Buffer> {
         self.free
             .pop()

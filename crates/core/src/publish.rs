@@ -12,6 +12,7 @@ use crate::contract::{Change, Flow, Output};
 use crate::delaying::{Delay, NoDelay};
 use crate::identity::{ConnectionId, Holder, Lane, Time};
 use crate::mail::{Parcel, Share};
+use crate::memory::Memory;
 use crate::message::{Message, MessageParts};
 use crate::outgoing::{Outgoing, forwarded_properties};
 use crate::permit::Action;
@@ -137,13 +138,12 @@ impl Shard {
         if topic.as_bytes().len() >= levels_max && topic.levels().count() > levels_max {
             return self.break_off(now, id, ReasonCode::TopicNameInvalid);
         }
-        if delay.is_some() && self.is_delayed_full() {
-            let reason = ReasonCode::QuotaExceeded;
-            return self.refuse_publish(now, id, packet, reason, OldClients::AreClosed);
-        }
-        let has_no_room = packet.retain
-            && delay.is_none()
-            && !self.may_retain(publisher.namespace, topic, packet, view);
+        let has_no_room = self.clients.memory == Memory::Exhausted
+            || match (&delay, packet.retain) {
+                (Some(_), _) => self.is_delayed_full(),
+                (None, true) => !self.may_retain(publisher.namespace, topic, packet, view),
+                (None, false) => false,
+            };
         if has_no_room {
             let reason = ReasonCode::QuotaExceeded;
             return self.refuse_publish(now, id, packet, reason, OldClients::AreClosed);

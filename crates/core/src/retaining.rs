@@ -6,6 +6,7 @@ use bellbird_topics::{Namespace, TopicName};
 use crate::contract::{Change, Output};
 use crate::identity::Time;
 use crate::limits::EXPIRIES_PER_TURN;
+use crate::memory::Memory;
 use crate::message::Message;
 use crate::shard::Shard;
 use crate::timer::Timer;
@@ -40,7 +41,10 @@ impl Shard {
     ) -> bool {
         let after = view.retained_with(namespace, topic, bytes);
         let config = &self.clients.config;
-        after.messages <= config.retained_messages_max && after.bytes <= config.retained_bytes_max
+        let has_memory = self.clients.memory < Memory::Short;
+        has_memory
+            && after.messages <= config.retained_messages_max
+            && after.bytes <= config.retained_bytes_max
     }
 
     /// Has an expired message leave the view, if it is still the topic's then.

@@ -142,6 +142,8 @@ impl Shard {
                 self.system(Namespace::default(), topic, payload);
             }
             Input::Kick { namespace, client_id } => self.kick(now, namespace, client_id),
+            Input::Memory(memory) => self.memory_is(memory),
+            Input::Shed { connection } => self.shed(now, connection),
             Input::Config(config) => self.clients.reconfigure(config),
             Input::Stop => self.stop(now),
         }

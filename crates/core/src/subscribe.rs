@@ -16,6 +16,7 @@ use crate::errand::{Errand, GroupName};
 use crate::exclusive::{Claims, shown};
 use crate::identity::{ConnectionId, Time};
 use crate::joining::is_shared;
+use crate::memory::Memory;
 use crate::permit::Action;
 use crate::record::Operation;
 use crate::release::StoredFor;
@@ -182,6 +183,7 @@ impl Shard {
             return Err(ReasonCode::NotAuthorized);
         }
         let subscriptions_max = self.clients.config.subscriptions_max;
+        let has_memory = self.clients.memory < Memory::Short;
         let Some((session, subscriber)) = self.session_and_subscriber(index) else {
             return Err(ReasonCode::UnspecifiedError);
         };
@@ -189,7 +191,8 @@ impl Shard {
             return Err(ReasonCode::ImplementationSpecificError);
         }
         let is_known = session.has_subscription(item.text);
-        if !is_known && session.subscriptions.len() >= subscriptions_max {
+        let is_full = session.subscriptions.len() >= subscriptions_max;
+        if !is_known && (is_full || !has_memory) {
             return Err(ReasonCode::QuotaExceeded);
         }
         let options = SubscribeOptions {

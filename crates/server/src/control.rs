@@ -10,6 +10,7 @@ use bellbird_topics::Namespace;
 
 use crate::census::Counts;
 use crate::committer::Health;
+use crate::governor::{Governor, MemoryReport};
 use crate::mailbox::{Letter, Slit};
 use crate::query::{Client, Depth, Page, Query};
 use crate::view::SharedView;
@@ -21,6 +22,7 @@ pub struct Control {
     slits: Vec<Slit>,
     view: Arc<SharedView>,
     log: Health,
+    governor: Governor,
     started: Instant,
 }
 
@@ -35,6 +37,8 @@ pub struct Status {
     pub subscriptions: usize,
     /// What is retained, topics of `$SYS` included.
     pub retained: RetainedSize,
+    /// What is allocated, and what may be.
+    pub memory: MemoryReport,
     /// Since the node started.
     pub uptime: Duration,
 }
@@ -49,8 +53,13 @@ pub struct Bookmark {
 }
 
 impl Control {
-    pub(crate) fn new(slits: Vec<Slit>, view: Arc<SharedView>, log: Health) -> Self {
-        Self { slits, view, log, started: Instant::now() }
+    pub(crate) fn new(
+        slits: Vec<Slit>,
+        view: Arc<SharedView>,
+        log: Health,
+        governor: Governor,
+    ) -> Self {
+        Self { slits, view, log, governor, started: Instant::now() }
     }
 
     /// Why the node does not serve, if it does not: the log failed, or a shard does not answer.
@@ -75,7 +84,8 @@ impl Control {
         }
         let (subscriptions, retained) = self.view.sizes();
         let (shards, uptime) = (self.slits.len(), self.started.elapsed());
-        Ok(Status { counts, shards, subscriptions, retained, uptime })
+        let memory = self.governor.report();
+        Ok(Status { counts, shards, subscriptions, retained, memory, uptime })
     }
 
     /// At least `limit` clients from a bookmark on, if there are so many, and where to go on.

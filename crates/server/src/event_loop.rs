@@ -15,6 +15,7 @@ use crate::census::Census;
 use crate::clock::Clock;
 use crate::committer::{Order, Orders};
 use crate::connection::{Budget, Got, Put, feed, read, send};
+use crate::governor::{Governor, Restraint};
 use crate::lingering::Lingering;
 use crate::mailbox::{Letter, Mailbox, Slit};
 use crate::mechanism::Mechanisms;
@@ -38,6 +39,8 @@ pub(crate) struct EventLoop {
     pub(crate) sockets: Sockets,
     pub(crate) authenticator: authenticator::Desk,
     pub(crate) mechanisms: Mechanisms,
+    pub(crate) governor: Governor,
+    pub(crate) restraint: Restraint,
     pub(crate) desk: Desk,
 }
 
@@ -118,6 +121,7 @@ impl EventLoop {
         }
         self.read_mail(now);
         self.core.handle_timeout(now, &self.view);
+        self.govern(now);
         self.desk.lingering.end(now);
         self.settle(now);
         self.sockets.end_turn();
@@ -401,8 +405,10 @@ impl EventLoop {
         let due = self.core.poll_timeout().map(|due| due.millis_since(self.clock.now()));
         let pause = if self.desk.has_refused { ACCEPT_RETRY_MS } else { 0 };
         let retry = self.desk.must_accept.then_some(pause);
-        let linger = self.desk.lingering.next().map(|end| end.millis_since(self.clock.now()));
-        let millis = [due, retry, linger].into_iter().flatten().min()?;
+        let until = |end: Time| end.millis_since(self.clock.now());
+        let linger = self.desk.lingering.next().map(until);
+        let shedding = self.next_shedding().map(until);
+        let millis = [due, retry, linger, shedding].into_iter().flatten().min()?;
         Some(Duration::from_millis(millis))
     }
 }

@@ -20,6 +20,7 @@ use crate::clock::Clock;
 use crate::committer::{Committer, Durability};
 use crate::control::Control;
 use crate::event_loop::{Desk, EventLoop, waker_token};
+use crate::governor::{Governor, Restraint};
 use crate::guard::{guard, or_abort};
 use crate::listen::Listener;
 use crate::mailbox::{Letter, Mailbox, Slit, mailbox};
@@ -40,6 +41,8 @@ pub struct Settings {
     pub core: Config,
     /// What clients may do.
     pub gate: Gate,
+    /// Keeps an eye on the memory of the process.
+    pub governor: Governor,
     /// Who knows the users, if the gate has any.
     pub authenticator: Option<Authenticator>,
 }
@@ -53,6 +56,7 @@ pub struct Node {
     census: Arc<Census>,
     view: Arc<SharedView>,
     addresses: Vec<SocketAddr>,
+    governor: Governor,
     report: StartReport,
 }
 
@@ -135,6 +139,8 @@ impl Node {
                 sockets: Sockets::default(),
                 authenticator: authenticators.desk(),
                 mechanisms: Mechanisms::new(settings.test_mechanism),
+                governor: settings.governor.clone(),
+                restraint: Restraint::default(),
                 desk: Desk::default(),
             };
             let run = move || guard(|| or_abort("an event loop", event_loop.run()));
@@ -150,6 +156,7 @@ impl Node {
             census,
             view: Arc::new(view),
             addresses,
+            governor: settings.governor.clone(),
             report,
         })
     }
@@ -193,7 +200,8 @@ impl Node {
 
     /// Gives every shard other settings, for what it decides from then on. Shards, mailboxes and
     /// the number of listeners must be those of the start.
-    pub fn reload(&self, core: Config) {
+    pub fn reload(&self, core: Config, memory_bytes_max: usize) {
+        self.governor.set_bytes_max(memory_bytes_max);
         let core = Arc::new(core);
         for slit in &self.slits {
             slit.drop_in(Letter::Config(core.clone()));
@@ -207,7 +215,8 @@ impl Node {
 
     /// A handle for those who watch the node.
     pub fn control(&self) -> Control {
-        Control::new(self.slits.clone(), self.view.clone(), self.committer.health().clone())
+        let health = self.committer.health().clone();
+        Control::new(self.slits.clone(), self.view.clone(), health, self.governor.clone())
     }
 
     /// Where it listens.

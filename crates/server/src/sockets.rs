@@ -112,6 +112,11 @@ impl Sockets {
         self.slots.take(id.index)
     }
 
+    /// How many bytes each connection sent that could not be taken yet.
+    pub(crate) fn unread(&self) -> impl Iterator<Item = (ConnectionId, usize)> {
+        self.slots.iter().map(|(_, socket)| (socket.id, socket.untaken().len()))
+    }
+
     pub(crate) fn end_turn(&mut self) {
         self.free.append(&mut self.freed);
     }

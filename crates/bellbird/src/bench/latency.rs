@@ -1,13 +1,14 @@
 //! Latencies and their percentiles.
 
-use hdrhistogram::Histogram;
 use serde::Serialize;
+
+use super::histogram::Histogram;
 
 /// Collects nanoseconds. Equal values in a row, as messages of one read have them, cost one
 /// addition.
 #[derive(Debug)]
 pub(super) struct Latencies {
-    histogram: Histogram<u64>,
+    histogram: Histogram,
     run_nanos: u64,
     run_count: u64,
 }
@@ -26,15 +27,11 @@ pub(super) struct Percentiles {
 
 /// Longer ones count as this: two minutes.
 const NANOS_MAX: u64 = 120_000_000_000;
-/// Significant decimal digits kept.
-const DIGITS: u8 = 3;
 
 impl Latencies {
     /// None yet.
     pub(super) fn new() -> Self {
-        let histogram = Histogram::new_with_bounds(1, NANOS_MAX, DIGITS)
-            .expect("bounds and digits are constants that fit together");
-        Self { histogram, run_nanos: 0, run_count: 0 }
+        Self { histogram: Histogram::new(NANOS_MAX), run_nanos: 0, run_count: 0 }
     }
 
     /// One more.
@@ -51,17 +48,17 @@ impl Latencies {
 
     /// Forgets all, for the end of the warm-up.
     pub(super) fn clear(&mut self) {
-        self.histogram.reset();
+        self.histogram.clear();
         self.run_count = 0;
     }
 
     /// The percentiles so far; `None` without a value.
     pub(super) fn percentiles(&mut self) -> Option<Percentiles> {
         self.close_run();
-        if self.histogram.is_empty() {
+        if self.histogram.len() == 0 {
             return None;
         }
-        let at = |quantile| micros(self.histogram.value_at_quantile(quantile));
+        let at = |quantile| micros(self.histogram.at(quantile));
         Some(Percentiles {
             count: self.histogram.len(),
             mean_us: round(self.histogram.mean() / 1e3),
@@ -75,7 +72,7 @@ impl Latencies {
 
     fn close_run(&mut self) {
         if self.run_count > 0 {
-            self.histogram.saturating_record_n(self.run_nanos, self.run_count);
+            self.histogram.record(self.run_nanos, self.run_count);
             self.run_count = 0;
         }
     }

@@ -8,6 +8,7 @@ mod delayed;
 mod exactly_once;
 mod exclusive;
 mod groups;
+mod memory;
 mod reload;
 mod retained;
 mod support;

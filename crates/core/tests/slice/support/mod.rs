@@ -13,7 +13,7 @@ use bellbird_core::permit::{Gate, Question, Verdict};
 use bellbird_core::record::Record;
 use bellbird_core::recovery::Recovery;
 use bellbird_core::{
-    AuthOutcome, ClientReport, Config, ConnectionId, Flow, Input, Ledger, Output, OwnView,
+    AuthOutcome, ClientReport, Config, ConnectionId, Flow, Input, Ledger, Memory, Output, OwnView,
     Position, RetainedSize, Shard, ShardId, Ticket, Time, Traffic, home_of,
 };
 use bellbird_topics::Namespace;
@@ -308,6 +308,22 @@ impl Node {
     /// The node says something about itself.
     pub(crate) fn say(&mut self, topic: &str, payload: &str) {
         self.input(ShardId(0), Input::System { topic, payload: payload.as_bytes() });
+        self.settle();
+    }
+
+    /// So short is the node's memory.
+    pub(crate) fn memory_is(&mut self, memory: Memory) {
+        for index in 0..self.shards.len() {
+            self.input(ShardId(u8::try_from(index).unwrap()), Input::Memory(memory));
+        }
+        self.settle();
+    }
+
+    /// Memory is exhausted, and this client's connection takes most of it.
+    pub(crate) fn shed(&mut self, client: Client) {
+        let state = &self.clients[client.0];
+        let (shard, connection) = (state.shard, state.id);
+        self.input(shard, Input::Shed { connection });
         self.settle();
     }
 

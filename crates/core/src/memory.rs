@@ -1,0 +1,76 @@
+//! What a shard does without while the node's memory is short: least missed first.
+
+use bellbird_codec::ReasonCode;
+
+use crate::connection::Cause;
+use crate::identity::{ConnectionId, Time};
+use crate::shard::Shard;
+
+/// How much memory the node has left, from most to least. Each stage keeps the restraints of those
+/// before it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub enum Memory {
+    /// Enough.
+    #[default]
+    Ample,
+    /// Messages of QoS 0 are kept only briefly: a sixteenth of the outbox is for them, and none
+    /// wait for clients that are away.
+    Tight,
+    /// Nothing new is taken in that stays: no sessions, no subscriptions, no retained or delayed
+    /// messages. Clients of 5.0 hear Server busy or Quota exceeded.
+    Short,
+    /// No messages are taken in. Those of QoS 1 and 2 are refused with Quota exceeded, which a
+    /// client of 3.1 or 3.1.1 learns by the end of its connection; those of QoS 0 are dropped. And
+    /// the shell ends connections, those first for which most is kept.
+    Exhausted,
+}
+
+impl Memory {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Ample, Self::Tight, Self::Short, Self::Exhausted];
+
+    /// Its name in logs and metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ample => "ample",
+            Self::Tight => "tight",
+            Self::Short => "short",
+            Self::Exhausted => "exhausted",
+        }
+    }
+
+    /// What an outbox may hold for one more message of QoS 0, of `bytes_max` for all.
+    pub(crate) fn outbox_bytes_max(self, bytes_max: usize) -> usize {
+        if self >= Self::Tight { bytes_max / TIGHT_PART } else { bytes_max }
+    }
+}
+
+impl Shard {
+    pub(crate) fn memory_is(&mut self, memory: Memory) {
+        self.clients.memory = memory;
+        if memory >= Memory::Tight {
+            self.clients.pool.empty();
+        }
+    }
+
+    /// Ends a connection for the memory it takes; its session stays as if the network had.
+    pub(crate) fn shed(&mut self, now: Time, id: ConnectionId) {
+        self.disconnect(now, id, ReasonCode::QuotaExceeded, Cause::Memory);
+    }
+
+    /// Whether one more session finds room, and why not.
+    pub(crate) fn room_for_session(&self) -> Result<(), ReasonCode> {
+        let config = &self.clients.config;
+        let mine = config.sessions_max.div_ceil(usize::from(config.shards));
+        if self.clients.sessions.len() >= mine {
+            Err(ReasonCode::QuotaExceeded)
+        } else if self.clients.memory >= Memory::Short {
+            Err(ReasonCode::ServerBusy)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+/// 64 KiB of 1 MiB: what a connection on its way takes in a turn.
+const TIGHT_PART: usize = 16;

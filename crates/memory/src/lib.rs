@@ -1,0 +1,151 @@
+//! How much memory the process has allocated, and how much it may.
+
+#![allow(unsafe_code, reason = "an allocator cannot be written without")]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::fs;
+use std::path::Path;
+use std::sync::atomic::{AtomicIsize, Ordering};
+
+/// The system's allocator, counting bytes. The program has it as its global allocator; it costs
+/// about ten instructions for each call.
+#[derive(Debug)]
+pub struct Counted;
+
+/// Bytes that are allocated now, to a few hundred kB: each thread adds up before it tells.
+///
+/// 0 where [`Counted`] is not the global allocator.
+pub fn in_use() -> usize {
+    usize::try_from(IN_USE.load(Ordering::Relaxed)).unwrap_or(0)
+}
+
+/// Three quarters of what this process may have: of the machine's memory, or of what its cgroup
+/// and those above grant it. `usize::MAX` where nobody knows.
+pub fn bytes_max_of_machine() -> usize {
+    let machine = fs::read_to_string("/proc/meminfo").ok().and_then(|text| mem_total(&text));
+    let group = fs::read_to_string("/proc/self/cgroup").ok();
+    let limit = |group: &Path| {
+        let below_root = group.strip_prefix("/").ok()?;
+        fs::read_to_string(Path::new("/sys/fs/cgroup").join(below_root).join("memory.max")).ok()
+    };
+    let group = group.and_then(|text| group_limit(&text, limit));
+    match [machine, group].into_iter().flatten().min() {
+        Some(bytes) => bytes / 4 * 3,
+        None => usize::MAX,
+    }
+}
+
+fn mem_total(meminfo: &str) -> Option<usize> {
+    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let kib: usize = line.trim().strip_suffix(" kB")?.trim().parse().ok()?;
+    kib.checked_mul(1024)
+}
+
+/// The lowest `memory.max` from the process's own group of version 2 up to the root.
+fn group_limit(own: &str, limit: impl Fn(&Path) -> Option<String>) -> Option<usize> {
+    let own = own.lines().find_map(|line| line.strip_prefix("0::"))?;
+    let limits = Path::new(own).ancestors().filter_map(limit);
+    limits.filter_map(|text| text.trim().parse().ok()).min()
+}
+
+fn note(bytes: isize) {
+    let untold = UNTOLD.get() + bytes;
+    if untold.unsigned_abs() < TELL_BYTES {
+        UNTOLD.set(untold);
+    } else {
+        UNTOLD.set(0);
+        IN_USE.fetch_add(untold, Ordering::Relaxed);
+    }
+}
+
+/// No allocation is larger than `isize::MAX`, [`Layout`] sees to that.
+fn signed(bytes: usize) -> isize {
+    isize::try_from(bytes).unwrap_or(isize::MAX)
+}
+
+static IN_USE: AtomicIsize = AtomicIsize::new(0);
+
+thread_local! {
+    // Neither built lazily nor dropped: the allocator may use it at any time.
+    static UNTOLD: Cell<isize> = const { Cell::new(0) };
+}
+
+// SAFETY: everything is left to the system's allocator; counting touches no memory of others.
+unsafe impl GlobalAlloc for Counted {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        note(signed(layout.size()));
+        // SAFETY: the caller keeps what `GlobalAlloc` asks for.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        note(signed(layout.size()));
+        // SAFETY: the caller keeps what `GlobalAlloc` asks for.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn realloc(&self, old: *mut u8, layout: Layout, bytes: usize) -> *mut u8 {
+        note(signed(bytes) - signed(layout.size()));
+        // SAFETY: the caller keeps what `GlobalAlloc` asks for.
+        unsafe { System.realloc(old, layout, bytes) }
+    }
+
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        note(-signed(layout.size()));
+        // SAFETY: the caller keeps what `GlobalAlloc` asks for.
+        unsafe { System.dealloc(memory, layout) }
+    }
+}
+
+/// A thread tells the others when it is off by this much.
+const TELL_BYTES: usize = 64 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_machine_has_memory() {
+        assert!(bytes_max_of_machine() > 1 << 20);
+        assert_eq!(
+            mem_total("MemTotal:       24652432 kB\nMemFree: 1 kB"),
+            Some(24_652_432 * 1024)
+        );
+        assert_eq!(mem_total("MemFree: 1 kB"), None);
+    }
+
+    #[test]
+    fn the_lowest_limit_of_the_groups_counts() {
+        let own = "1:name=systemd:/elsewhere\n0::/system.slice/bellbird.service\n";
+        let check = |limits: &[(&str, &str)], expected| {
+            let read = |group: &Path| {
+                let found = limits.iter().find(|(known, _)| group == Path::new(known));
+                found.map(|(_, limit)| (*limit).to_owned())
+            };
+            assert_eq!(group_limit(own, read), expected, "{limits:?}");
+        };
+        let (slice, service) = ("/system.slice", "/system.slice/bellbird.service");
+        check(&[], None);
+        check(&[(service, "max\n")], None);
+        check(&[(service, "900\n")], Some(900));
+        check(&[(service, "900\n"), (slice, "500\n")], Some(500));
+        check(&[(service, "max\n"), ("/", "700\n")], Some(700));
+        assert_eq!(group_limit("no group", |_| None), None);
+    }
+
+    #[test]
+    fn what_is_allocated_and_freed_counts_to_zero() {
+        let before = in_use();
+        // SAFETY: the layout is not empty, and the memory is freed with the one it has.
+        unsafe {
+            let layout = Layout::from_size_align(1 << 20, 8).unwrap();
+            let memory = Counted.alloc(layout);
+            assert!(in_use() >= before + (1 << 20) - TELL_BYTES);
+            let memory = Counted.realloc(memory, layout, 3 << 20);
+            assert!(in_use() >= before + (3 << 20) - TELL_BYTES);
+            Counted.dealloc(memory, Layout::from_size_align(3 << 20, 8).unwrap());
+        }
+        assert!(in_use() <= before + TELL_BYTES);
+    }
+}
