@@ -21,7 +21,7 @@ use crate::committer::{Committer, Durability};
 use crate::control::Control;
 use crate::event_loop::{Desk, EventLoop, waker_token};
 use crate::guard::{guard, or_abort};
-use crate::listen::Listener;
+use crate::listen::{Listener, Transport};
 use crate::mailbox::{Letter, Mailbox, Slit, mailbox};
 use crate::mechanism::Mechanisms;
 use crate::sockets::Sockets;
@@ -52,7 +52,7 @@ pub struct Node {
     authenticators: Pool,
     census: Arc<Census>,
     view: Arc<SharedView>,
-    addresses: Vec<SocketAddr>,
+    listening: Vec<(SocketAddr, Transport)>,
     report: StartReport,
 }
 
@@ -140,7 +140,10 @@ impl Node {
             let run = move || guard(|| or_abort("an event loop", event_loop.run()));
             threads.push(thread::Builder::new().name(format!("shard-{index}")).spawn(run)?);
         }
-        let addresses = listeners.iter().map(Listener::address).collect();
+        let listening = listeners
+            .iter()
+            .map(|listener| (listener.address(), listener.transport().clone()))
+            .collect();
         let report = StartReport { found: recovered.found, log: log_report };
         Ok(Self {
             threads,
@@ -149,7 +152,7 @@ impl Node {
             authenticators,
             census,
             view: Arc::new(view),
-            addresses,
+            listening,
             report,
         })
     }
@@ -210,9 +213,9 @@ impl Node {
         Control::new(self.slits.clone(), self.view.clone(), self.committer.health().clone())
     }
 
-    /// Where it listens.
-    pub fn addresses(&self) -> &[SocketAddr] {
-        &self.addresses
+    /// Where it listens, and for what.
+    pub fn listening(&self) -> &[(SocketAddr, Transport)] {
+        &self.listening
     }
 
     /// What the start found on the disk.

@@ -3,10 +3,14 @@
 use bellbird_core::ConnectionId;
 use mio::net::TcpStream;
 
+use crate::websocket::WebSocket;
+
 /// One socket and what its driver must remember.
 pub(crate) struct Socket {
     pub(crate) stream: TcpStream,
     pub(crate) id: ConnectionId,
+    /// What stands between the stream and MQTT, if the listener speaks WebSocket.
+    pub(crate) websocket: Option<Box<WebSocket>>,
     /// Bytes read and not yet taken as packets: part of one, or packets that are parked.
     pub(crate) rest: Vec<u8>,
     /// How many of `rest` were taken already.
@@ -32,6 +36,11 @@ impl Socket {
         &self.rest[self.taken..]
     }
 
+    /// Whether bytes wait that may be packets: parked ones, or more than a turn takes.
+    pub(crate) fn has_untaken(&self) -> bool {
+        !self.untaken().is_empty() && self.untaken().len() >= self.needed
+    }
+
     /// Keeps bytes behind those that wait.
     pub(crate) fn keep(&mut self, bytes: &[u8]) {
         if self.taken > 0 {
@@ -53,7 +62,12 @@ pub(crate) struct Sockets {
 }
 
 impl Sockets {
-    pub(crate) fn add(&mut self, stream: TcpStream, rest: Vec<u8>) -> ConnectionId {
+    pub(crate) fn add(
+        &mut self,
+        stream: TcpStream,
+        websocket: Option<Box<WebSocket>>,
+        rest: Vec<u8>,
+    ) -> ConnectionId {
         let index = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
             self.generations.push(0);
@@ -64,6 +78,7 @@ impl Sockets {
         self.slots[index as usize] = Some(Socket {
             stream,
             id,
+            websocket,
             rest,
             taken: 0,
             needed: 0,
