@@ -28,6 +28,7 @@ class Broker:
         self.wrapper = wrapper or []
         self.arguments: list[str] = []
         self.port = 0
+        self.websocket_port: int | None = None
         self.process: Process | None = None
         self.past_output = ""
 
@@ -42,6 +43,17 @@ class Broker:
     def address(self) -> tuple[str, int]:
         """Where clients connect to."""
         return "127.0.0.1", self.port
+
+    @property
+    def websocket_address(self) -> tuple[str, int]:
+        """Where clients connect to over WebSocket."""
+        assert self.websocket_port is not None, "the broker was started without a WebSocket"
+        return "127.0.0.1", self.websocket_port
+
+    def offer_websocket(self) -> "Broker":
+        """Also listens for MQTT over WebSocket, from the next start on."""
+        self.websocket_port = self.websocket_port or 0
+        return self
 
     @property
     def pid(self) -> int:
@@ -84,10 +96,13 @@ class Broker:
         return log
 
     def _command(self) -> list[str]:
+        is_offered = self.websocket_port is not None
+        websocket = [f"--listen-websocket=127.0.0.1:{self.websocket_port}"] if is_offered else []
         return [
             bellbird_binary(),
             "start",
             f"--listen=127.0.0.1:{self.port}",
+            *websocket,
             f"--data={self.directory}",
             f"--shards={self.shards}",
             *self.arguments,
@@ -96,6 +111,9 @@ class Broker:
     def _wait_until_ready(self) -> None:
         found = self.process.expect(r"^listening on 127\.0\.0\.1:(\d+) \(mqtt, tcp\)$")
         self.port = int(found[1])
+        if self.websocket_port is not None:
+            found = self.process.expect(r"^listening on \S+:(\d+) \(mqtt, websocket at /mqtt\)$")
+            self.websocket_port = int(found[1])
         self.process.expect("^ready$")
 
 

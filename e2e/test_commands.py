@@ -82,7 +82,7 @@ def test_one_publishes_and_the_other_prints(broker, level, qos):
 
 @qualities
 def test_crossing_with_the_clients_of_mosquitto(broker, level, qos):
-    with closing(Kind(MosquittoClient, level).connect(broker.address, "theirs")) as theirs:
+    with closing(Kind(MosquittoClient, level).connect(broker, "theirs")) as theirs:
         theirs.subscribe("x", qos)
         publish(broker, level, "-t", "x", "-m", "from here", "-q", qos)
         assert theirs.receive() == Message("x", "from here", qos)

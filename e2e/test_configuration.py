@@ -12,6 +12,7 @@ from broker import bellbird_binary
 from mqtt import Client
 from packets import Kind, Property
 from process import Process
+from websocket import WebSocket
 
 pytestmark = pytest.mark.bellbird
 
@@ -200,3 +201,21 @@ def check(settings: Path, **environment: str) -> tuple[int, str]:
         check=False,
     )
     return done.returncode, done.stdout
+
+
+def test_websocket_for_the_pages_of_one_site(start):
+    process, [port] = start(
+        '[[listeners]]\naddress = "127.0.0.1:0"\ntransport = "websocket"\n'
+        'websocket_path = "/broker/ws"\nwebsocket_origins = ["https://app.example.com"]\n'
+    )
+    assert "(mqtt, websocket at /broker/ws)" in process.output()
+    for origin, path, status in (
+        ("https://app.example.com", "/broker/ws", 101),
+        (None, "/broker/ws", 101),
+        ("https://evil.example.com", "/broker/ws", 403),
+        ("null", "/broker/ws", 403),
+        ("https://app.example.com", "/mqtt", 404),
+    ):
+        one = WebSocket(("127.0.0.1", port))
+        assert one.upgrade(path, Origin=origin).status == status, (origin, path)
+        one.close()

@@ -16,6 +16,7 @@ import doubles_operation  # noqa: F401, registers its doubles
 import doubles_publish  # noqa: F401, registers its doubles
 import doubles_subscribe  # noqa: F401, registers its doubles
 import doubles_topics  # noqa: F401, registers its doubles
+import doubles_websocket  # noqa: F401, registers its doubles
 import mqtt
 import pytest
 import registry
@@ -24,6 +25,7 @@ import wire
 from broker import Broker
 from doubles import DOUBLES
 from results import DOCUMENT, Results
+from websocket import WebSocket
 
 HERE = Path(__file__).resolve().parent
 SHORT_PATIENCE_SECS = 0.7
@@ -56,7 +58,7 @@ def pytest_generate_tests(metafunc) -> None:
     if "level" in metafunc.fixturenames and "level" not in names:
         metafunc.parametrize("level", registry.levels(marks), ids="level={}".format)
     if "transport" in metafunc.fixturenames:
-        ways = transports.NAMES
+        ways = ["websocket"] if "websocket" in metafunc.fixturenames else transports.NAMES
         if _wrong(metafunc.config):
             marks += _marks_of_parameters(metafunc)
             ways = [f"relay:{name}" for name in dict.fromkeys(_all_wrong(marks)) if name in DOUBLES]
@@ -230,7 +232,8 @@ def transport(request) -> Iterator[transports.Tcp]:
 @pytest.fixture(scope="session")
 def shared_broker(tmp_path_factory) -> Iterator[Broker]:
     """The broker that all tests of one process share, with its settings at their defaults."""
-    with Broker(tmp_path_factory.mktemp("broker") / "data", shards=2) as broker:
+    broker = Broker(tmp_path_factory.mktemp("broker") / "data", shards=2)
+    with broker.offer_websocket():
         yield broker
 
 
@@ -253,7 +256,7 @@ def own_broker(tmp_path) -> Iterator[Callable[..., Broker]]:
         folder.mkdir()
         file = folder / "bellbird.toml"
         file.write_text(configuration)
-        own = Broker(folder / "data", shards=2)
+        own = Broker(folder / "data", shards=2).offer_websocket()
         own.arguments = [f"--config={file}"]
         brokers.append(own)
         own.start()
@@ -278,6 +281,20 @@ def dial(request, broker, transport) -> Iterator[Callable[..., wire.Client]]:
     yield open_one
     for client in clients:
         client.close()
+
+
+@pytest.fixture
+def websocket(broker, transport) -> Iterator[Callable[[], WebSocket]]:
+    """Opens WebSockets for which no upgrade was asked, and closes them at the end."""
+    opened: list[WebSocket] = []
+
+    def open_one() -> WebSocket:
+        opened.append(transport.dial_websocket(broker))
+        return opened[-1]
+
+    yield open_one
+    for one in opened:
+        one.close()
 
 
 @pytest.fixture

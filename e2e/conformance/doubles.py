@@ -9,6 +9,7 @@ import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from websocket import Frame
 from wire import Kind, Packet, encode, replace, string
 
 ACKS = {Kind.PUBACK, Kind.PUBREC, Kind.PUBREL, Kind.PUBCOMP}
@@ -36,6 +37,12 @@ class Double:
     down: Callable[[Packet, Link], Sent] | None = None
     up: Callable[[int, bytes, Link], list[tuple[int, bytes]]] | None = None
     hides_close: bool = False
+    request: Callable[[bytes], bytes] | None = None
+    """Changes the HTTP request for a WebSocket, `response` its answer."""
+    response: Callable[[bytes], bytes] | None = None
+    frames_up: Callable[[Frame, Link], list[Frame]] | None = None
+    """Changes frames of the client, `frames_down` those of the broker."""
+    frames_down: Callable[[Frame, Link], list[Frame]] | None = None
 
 
 def _changed(kinds, change: Callable[[Packet], dict], when=lambda packet: True) -> Double:

@@ -8,6 +8,7 @@ import socket
 import threading
 
 import packets
+import websocket
 import wire
 from doubles import Double, Link
 from wire import Kind
@@ -107,9 +108,49 @@ class Relay:
         )
 
 
-def _read(one: socket.socket) -> bytes:
+class FrameRelay(Relay):
+    """The same for WebSockets: changes requests, responses and frames, not the packets in them."""
+
+    def _up(self, client: socket.socket, broker: socket.socket, link: Link) -> None:
+        change = self.double.frames_up and (lambda frame: self.double.frames_up(frame, link))
+        if self._head(client, broker, self.double.request):
+            self._frames(client, broker, change, masked=True)
+        # The broker's last words may still be on their way down.
+
+    def _down(self, client: socket.socket, broker: socket.socket, link: Link) -> None:
+        change = self.double.frames_down and (lambda frame: self.double.frames_down(frame, link))
+        if self._head(broker, client, self.double.response):
+            self._frames(broker, client, change, masked=False)
+        _end(client)
+
+    def _head(self, one: socket.socket, other: socket.socket, change) -> bool:
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            byte = _read(one, 1)
+            if not byte:
+                return False
+            head += byte
+        changed = change(head) if change else head
+        self.bites += changed != head
+        return _write(other, changed)
+
+    def _frames(self, one: socket.socket, other: socket.socket, change, *, masked: bool) -> None:
+        buffer = bytearray()
+        while data := _read(one):
+            if change:
+                buffer += data
+                data = b""
+                while (frame := websocket.split(buffer)) is not None:
+                    sent = change(frame)
+                    self.bites += sent != [frame]
+                    data += b"".join(websocket.encode(item, masked=masked) for item in sent)
+            if not _write(other, data):
+                return
+
+
+def _read(one: socket.socket, size: int = 1 << 16) -> bytes:
     try:
-        return one.recv(1 << 16)
+        return one.recv(size)
     except OSError:
         return b""
 

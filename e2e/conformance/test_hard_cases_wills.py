@@ -104,7 +104,12 @@ def test_a_pending_will_survives_a_restart(client, own_broker, unique):
     assert one.expect_closed() is None
     broker.kill()
     broker.start()
-    take(client(witness.client_id, to=broker, **durable()), b"gone", within=2 + 1)
+    witness = client(witness.client_id, to=broker, **durable())
+    message = take(witness, within=2 + 1)
+    if message.payload == b"before":
+        # The kill came before the acknowledgement was in the log, and QoS 1 may come again.
+        message = take(witness, within=2 + 1)
+    assert message.payload == b"gone"
 
 
 @statement("U5-7", wrong=["publish-dropped", "connect-clean-set"])

@@ -19,19 +19,21 @@ RETAIN_NOT_SUPPORTED, QOS_NOT_SUPPORTED = 0x9A, 0x9B
 
 
 class Configured(Broker):
-    """A broker whose one listener is the one of its configuration file, without options beside it."""
+    """A broker whose listeners are those of its configuration file, without options beside them."""
 
     def _command(self) -> list[str]:
-        return [argument for argument in super()._command() if not argument.startswith("--listen=")]
+        options = ("--listen=", "--listen-websocket=")
+        return [argument for argument in super()._command() if not argument.startswith(options)]
 
 
 @pytest.fixture
 def listener(tmp_path) -> Iterator[Callable[..., Broker]]:
-    """Starts a broker with these settings for its listener, and these texts as files of users and of rules."""
+    """Starts a broker with these settings for its listeners, and these texts as files of users and of rules."""
     brokers: list[Broker] = []
 
     def start(settings: str = "", **access: str) -> Broker:
         lines = ["[[listeners]]", 'address = "127.0.0.1:0"', settings]
+        lines += [*lines, 'transport = "websocket"']
         for name, text in access.items():
             file = tmp_path / name
             file.write_text(text)
@@ -39,7 +41,7 @@ def listener(tmp_path) -> Iterator[Callable[..., Broker]]:
             lines += ["[access]"] * ("[access]" not in lines) + [f'{name} = "{file}"']
         configuration = tmp_path / "bellbird.toml"
         configuration.write_text("\n".join(lines) + "\n")
-        own = Configured(tmp_path / "data", shards=2)
+        own = Configured(tmp_path / "data", shards=2).offer_websocket()
         own.arguments = [f"--config={configuration}"]
         brokers.append(own)
         own.start()

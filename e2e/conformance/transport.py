@@ -1,17 +1,18 @@
 """Ways to the broker: each opens a byte stream with the methods of a socket.
 
-"tcp" goes straight, "relay:NAME" through the wrong double of that name.
-A transport over TLS or WebSocket is one more class here and one more name in NAMES.
+"tcp" goes straight, "websocket" through binary frames, "relay:NAME" through the wrong double of that
+name. A transport over TLS is one more class here and one more name in NAMES.
 """
 
 import socket
 
 import mqtt
+import websocket
 from broker import Broker
 from doubles import DOUBLES
-from relay import Relay
+from relay import FrameRelay, Relay
 
-NAMES = ["tcp"]
+NAMES = ["tcp", "websocket"]
 """The transports that a normal run goes over."""
 
 
@@ -25,8 +26,19 @@ class Tcp:
         """A new stream to this broker."""
         return _dial(broker.address)
 
+    def dial_websocket(self, broker: Broker) -> websocket.WebSocket:
+        """A new WebSocket to this broker, for which no upgrade was asked."""
+        return websocket.WebSocket(broker.websocket_address)
+
     def close(self) -> None:
         """Ends what the transport keeps beside its streams."""
+
+
+class WebSocket(Tcp):
+    """Through binary frames, one for each write."""
+
+    def open(self, broker: Broker) -> websocket.WebSocket:
+        return websocket.connect(broker.websocket_address)
 
 
 class Relayed(Tcp):
@@ -43,18 +55,26 @@ class Relayed(Tcp):
         return sum(relay.bites for relay in self.relays.values())
 
     def open(self, broker: Broker) -> socket.socket:
-        if broker.address not in self.relays:
-            self.relays[broker.address] = Relay(broker.address, self.double)
-        return _dial(self.relays[broker.address].address)
+        return _dial(self._relay(broker.address, Relay))
+
+    def dial_websocket(self, broker: Broker) -> websocket.WebSocket:
+        return websocket.WebSocket(self._relay(broker.websocket_address, FrameRelay))
 
     def close(self) -> None:
         for relay in self.relays.values():
             relay.close()
 
+    def _relay(self, address: tuple[str, int], make: type[Relay]) -> tuple[str, int]:
+        if address not in self.relays:
+            self.relays[address] = make(address, self.double)
+        return self.relays[address].address
+
 
 def named(name: str) -> Tcp:
     """The transport of this name."""
-    return Relayed(name) if name.startswith("relay:") else Tcp(name)
+    if name.startswith("relay:"):
+        return Relayed(name)
+    return WebSocket(name) if name == "websocket" else Tcp(name)
 
 
 def _dial(address: tuple[str, int]) -> socket.socket:

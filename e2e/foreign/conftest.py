@@ -14,7 +14,8 @@ NUMBERS = itertools.count(1)
 @pytest.fixture(scope="session")
 def broker(tmp_path_factory) -> Iterator[Broker]:
     """The broker that all tests share, with its settings at their defaults."""
-    with KINDS[KIND_UNDER_TEST](tmp_path_factory.mktemp("broker") / "data", shards=2) as broker:
+    broker = KINDS[KIND_UNDER_TEST](tmp_path_factory.mktemp("broker") / "data", shards=2)
+    with broker.offer_websocket():
         yield broker
         print(broker.log())
 
@@ -22,7 +23,8 @@ def broker(tmp_path_factory) -> Iterator[Broker]:
 @pytest.fixture
 def own_broker(tmp_path) -> Iterator[Broker]:
     """A broker for one test, which may end it and start it again."""
-    with KINDS[KIND_UNDER_TEST](tmp_path / "data", shards=2) as broker:
+    broker = KINDS[KIND_UNDER_TEST](tmp_path / "data", shards=2)
+    with broker.offer_websocket():
         yield broker
         print(broker.log())
 
@@ -39,8 +41,8 @@ def connect(request, unique) -> Iterator[Callable[..., Client]]:
     clients: list[Client] = []
 
     def one(kind: Kind, client_id: str = "", *, to: Broker | None = None, **options) -> Client:
-        address = (to or request.getfixturevalue("broker")).address
-        clients.append(kind.connect(address, client_id or unique("c"), **options))
+        broker = to or request.getfixturevalue("broker")
+        clients.append(kind.connect(broker, client_id or unique("c"), **options))
         return clients[-1]
 
     yield one

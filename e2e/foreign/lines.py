@@ -91,6 +91,7 @@ class _Driven(Client):
     """A client in the process of a driver."""
 
     able = frozenset({"come back", "unsubscribe", "alias out"})
+    protocol = "mqtt"
 
     def __init__(self, options: Options, driver: Driver):
         super().__init__(options)
@@ -100,6 +101,7 @@ class _Driven(Client):
         host, port = options.address
         present = self._obey(
             "connect",
+            protocol=self.protocol,
             level=options.level,
             host=host,
             port=port,
@@ -149,6 +151,14 @@ class MqttJs(_Driven):
 
     def __init__(self, options: Options):
         super().__init__(options, _mqttjs())
+
+
+class MqttJsWebSocket(MqttJs):
+    """mqtt.js over WebSocket, as in a browser."""
+
+    name = "mqtt.js-websocket"
+    protocol = "ws"
+    over_websocket = True
 
 
 class Rumqttc(_Driven):

@@ -13,7 +13,8 @@ const tasks = {
     const client = mqtt.connect({
       host: command.host,
       port: command.port,
-      protocol: 'mqtt',
+      protocol: command.protocol,
+      path: '/mqtt',
       protocolId: command.level === 3 ? 'MQIsdp' : 'MQTT',
       protocolVersion: command.level,
       clientId: command.client_id,

@@ -16,6 +16,7 @@ class Paho(Client):
     """paho-mqtt."""
 
     name = "paho"
+    transport = "tcp"
     able = frozenset(
         {"come back", "receive once", "unsubscribe", "alias out", "repeated user properties"}
     )
@@ -29,6 +30,7 @@ class Paho(Client):
             CallbackAPIVersion.VERSION2,
             options.client_id,
             protocol=options.level,
+            transport=self.transport,
             reconnect_on_failure=options.comes_back,
             clean_session=None if options.level == 5 else options.clean,
         )
@@ -76,7 +78,8 @@ class Paho(Client):
         self.client.reconnect_on_failure = False
         # The socket is gone already if the broker is.
         with contextlib.suppress(OSError, AttributeError):
-            self.client.socket().shutdown(socket.SHUT_RDWR)
+            wrapped = self.client.socket()
+            getattr(wrapped, "_socket", wrapped).shutdown(socket.SHUT_RDWR)
         self.client.loop_stop()
 
     def close(self) -> None:
@@ -93,6 +96,14 @@ class Paho(Client):
         properties = Properties(PacketTypes.CONNECT)
         properties.SessionExpiryInterval = self.options.session_expiry_secs
         return {"clean_start": self.options.clean, "properties": properties}
+
+
+class PahoWebSocket(Paho):
+    """paho-mqtt over WebSocket."""
+
+    name = "paho-websocket"
+    transport = "websockets"
+    over_websocket = True
 
 
 def message_of(came) -> Message:

@@ -8,6 +8,8 @@ import queue
 import threading
 from dataclasses import dataclass, field
 
+from broker import Broker
+
 PATIENCE_SECS = 15.0
 """How long a wait may last before the test fails; generous, since it is only reached on failure."""
 
@@ -61,6 +63,7 @@ class Client:
     able: frozenset[str] = frozenset()
     levels_saying_will: frozenset[int] = frozenset()
     """Protocol versions in which the client, when it leaves, asks for its will to be said."""
+    over_websocket: bool = False
     bounds_itself: bool = True
     """Whether messages wait in the client rather than exceed what the broker takes at once."""
 
@@ -143,6 +146,7 @@ class Kind:
         """Whether the client can do this."""
         return what in self.make.able
 
-    def connect(self, address: tuple[str, int], client_id: str, **options) -> Client:
+    def connect(self, broker: Broker, client_id: str, **options) -> Client:
         """A client that is connected."""
+        address = broker.websocket_address if self.make.over_websocket else broker.address
         return self.make(Options(address, self.level, client_id, **options))

@@ -11,6 +11,7 @@ mod recovery;
 mod segment;
 mod shard;
 mod store;
+mod websocket;
 mod words;
 
 use crate::outcome::Outcome;
@@ -30,6 +31,12 @@ pub struct Target {
 
 /// All of them.
 pub const TARGETS: &[Target] = &[
+    Target {
+        name: "websocket_stream",
+        checks: "an upgrade and frames in any segments give what they give as a whole",
+        run: websocket::stream,
+        words: words::WEBSOCKET,
+    },
     Target {
         name: "connect_round_trip",
         checks: "a stranger's first bytes: refused, incomplete, or a CONNECT that survives encoding",

@@ -33,7 +33,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     }
     for listener in &configuration.listeners {
         let who = if listener.terms.anonymous { "everybody" } else { "clients with a user name" };
-        println!("listener {} (mqtt, tcp), for {who}", listener.address);
+        println!("listener {} (mqtt, {}), for {who}", listener.address, listener.transport);
     }
     let (data, durability) = (configuration.data.display(), configuration.durability.name());
     println!("data in {data}, {} shards, durability: {durability}", configuration.core().shards);

@@ -15,10 +15,12 @@ mod value;
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bellbird_core::Terms;
 use bellbird_core::limits::SHARDS_MAX;
-use bellbird_server::Durability;
+use bellbird_server::websocket::Offer as WebSocketOffer;
+use bellbird_server::{Durability, Transport};
 use log::LevelFilter;
 
 pub(crate) use self::mistake::ConfigError;
@@ -46,6 +48,7 @@ pub(crate) struct Configuration {
     pub(crate) sys_interval_secs: u16,
     pub(crate) memory_bytes_max: usize,
     listen: Vec<SocketAddr>,
+    listen_websocket: Vec<SocketAddr>,
     /// What `[limits]` says.
     terms: Terms,
     /// As `[[listeners]]` says.
@@ -58,13 +61,24 @@ pub(crate) struct Listening {
     /// The setting that names its address.
     pub(crate) key: String,
     pub(crate) address: SocketAddr,
+    pub(crate) transport: Transport,
     pub(crate) terms: Terms,
+}
+
+/// What carries MQTT over a listener's connections, as it is written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Carrier {
+    Tcp,
+    WebSocket,
 }
 
 /// One of `[[listeners]]` as it is written.
 #[derive(Clone, Debug)]
 struct Offer {
     address: Option<SocketAddr>,
+    transport: Carrier,
+    websocket_path: Box<str>,
+    websocket_origins: Vec<Box<str>>,
     anonymous: Option<bool>,
     terms: Terms,
 }
@@ -114,13 +128,11 @@ impl Configuration {
         let given = reading.origins.get("listen");
         // The default of one form is no addition to the other.
         if given.is_some() || self.offers.is_empty() {
-            for address in &self.listen {
-                let anonymous = self.is_anonymous_welcome(*address);
-                let terms = Terms { anonymous, ..self.terms.clone() };
-                let listening = Listening { key: "listen".into(), address: *address, terms };
-                self.listeners.push(listening);
-            }
+            self.gather_plain("listen", self.listen.clone(), &Transport::Tcp);
         }
+        let offer = WebSocketOffer { path: WEBSOCKET_PATH.into(), origins: Vec::new() };
+        let websocket = Transport::WebSocket(Arc::new(offer));
+        self.gather_plain("listen_websocket", self.listen_websocket.clone(), &websocket);
         // As a whole: who says --listen wants to listen there and nowhere else.
         if let Some(Origin::Environment(_) | Origin::Option(_)) = given {
             return;
@@ -130,7 +142,18 @@ impl Configuration {
             let anonymous = offer.anonymous.unwrap_or(self.is_anonymous_welcome(address));
             let terms = Terms { anonymous, ..offer.terms.clone() };
             let key = format!("{}[{index}].address", LISTENERS.name);
-            self.listeners.push(Listening { key, address, terms });
+            let transport = offer.transport();
+            self.listeners.push(Listening { key, address, transport, terms });
+        }
+    }
+
+    /// Adds listeners with the terms of `[limits]`.
+    fn gather_plain(&mut self, key: &str, addresses: Vec<SocketAddr>, transport: &Transport) {
+        for address in addresses {
+            let anonymous = self.is_anonymous_welcome(address);
+            let terms = Terms { anonymous, ..self.terms.clone() };
+            let (key, transport) = (key.into(), transport.clone());
+            self.listeners.push(Listening { key, address, transport, terms });
         }
     }
 
@@ -147,6 +170,18 @@ impl Configuration {
             listeners: self.listeners.iter().map(|listener| listener.terms.clone()).collect(),
             events: self.log_events || self.log_level >= LevelFilter::Debug,
             ..self.core.clone()
+        }
+    }
+}
+
+impl Offer {
+    fn transport(&self) -> Transport {
+        match self.transport {
+            Carrier::Tcp => Transport::Tcp,
+            Carrier::WebSocket => Transport::WebSocket(Arc::new(WebSocketOffer {
+                path: self.websocket_path.clone(),
+                origins: self.websocket_origins.clone(),
+            })),
         }
     }
 }
@@ -172,6 +207,7 @@ impl Default for Configuration {
             sys_interval_secs: SYS_INTERVAL_SECS,
             memory_bytes_max: bellbird_memory::bytes_max_of_machine(),
             listen: vec![SocketAddr::from(([127, 0, 0, 1], 1883))],
+            listen_websocket: Vec::new(),
             terms: Terms::default(),
             offers: Vec::new(),
         }
@@ -193,6 +229,9 @@ fn default_data() -> PathBuf {
         .unwrap_or_else(|| PathBuf::from("."))
         .join("bellbird")
 }
+
+/// Where most brokers have it, and most clients look for it.
+const WEBSOCKET_PATH: &str = "/mqtt";
 
 /// Often enough to look at, and less work than one client.
 const SYS_INTERVAL_SECS: u16 = 10;

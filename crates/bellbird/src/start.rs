@@ -8,13 +8,13 @@ use std::path::PathBuf;
 
 use bellbird_access::Access;
 use bellbird_admin::Admin;
-use bellbird_server::{Authenticator, Governor, Listener, Node, Settings};
+use bellbird_server::{Authenticator, Governor, ListenError, Listener, Node, Settings, Transport};
 use clap::Args;
 use log::{error, info, warn};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR2};
 use signal_hook::iterator::Signals;
 
-use crate::config::{Configuration, Named, Sources};
+use crate::config::{Configuration, Listening, Named, Sources};
 use crate::logging;
 
 /// Starts a broker with the defaults, a configuration file, or options, which win.
@@ -26,6 +26,9 @@ pub(crate) struct Arguments {
     /// Listen here for MQTT over TCP; may be given several times [default: 127.0.0.1:1883]
     #[arg(long, value_name = "ADDR:PORT", value_parser = address)]
     listen: Vec<SocketAddr>,
+    /// Listen here for MQTT over WebSocket at the path /mqtt; may be given several times
+    #[arg(long, value_name = "ADDR:PORT", value_parser = address)]
+    listen_websocket: Vec<SocketAddr>,
     /// Keep sessions and messages in this directory [default: ~/.local/share/bellbird]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
@@ -67,8 +70,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         sys_interval_secs: configuration.sys_interval_secs.into(),
     };
     admin_settings.check()?;
-    let addresses = configuration.listeners.iter().map(|listener| listener.address);
-    let listeners = addresses.map(Listener::bind).collect::<Result<Vec<_>, _>>()?;
+    let listeners = configuration.listeners.iter().map(bind).collect::<Result<Vec<_>, _>>()?;
     let access = open_access(&configuration)?;
     let settings = Settings {
         data: configuration.data.clone(),
@@ -96,6 +98,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let summary = node.stop()?;
     println!("ended: {summary}");
     Ok(())
+}
+
+fn bind(listening: &Listening) -> Result<Listener, ListenError> {
+    let option = match listening.transport {
+        Transport::Tcp => "--listen",
+        Transport::WebSocket(_) => "--listen-websocket",
+    };
+    Listener::bind(listening.address, listening.transport.clone(), option)
 }
 
 fn open_access(configuration: &Configuration) -> Result<Access, bellbird_access::AccessError> {
@@ -134,9 +144,14 @@ fn reload(arguments: &Arguments, configuration: &mut Configuration, node: &Node)
 
 fn sources(arguments: &Arguments) -> Sources {
     let mut options: Vec<(_, _, OsString)> = Vec::new();
-    if !arguments.listen.is_empty() {
-        let addresses: Vec<String> = arguments.listen.iter().map(ToString::to_string).collect();
-        options.push(("listen", "--listen", addresses.join(",").into()));
+    for (key, option, addresses) in [
+        ("listen", "--listen", &arguments.listen),
+        ("listen_websocket", "--listen-websocket", &arguments.listen_websocket),
+    ] {
+        if !addresses.is_empty() {
+            let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+            options.push((key, option, addresses.join(",").into()));
+        }
     }
     if let Some(data) = &arguments.data {
         options.push(("data", "--data", data.into()));
@@ -181,15 +196,16 @@ fn greet(node: &Node, admin: &Admin, configuration: &Configuration) -> std::io::
         writeln!(out, "{} messages wait for their time ($delayed)", found.delayed)?;
     }
     writeln!(out, "log: {log}")?;
-    for address in node.addresses() {
-        writeln!(out, "listening on {address} (mqtt, tcp)")?;
+    for (address, transport) in node.listening() {
+        writeln!(out, "listening on {address} (mqtt, {transport})")?;
     }
     if let Some(address) = admin.address() {
         writeln!(out, "health and metrics on http://{address}")?;
     }
     let (shards, durability) = (configuration.core().shards, configuration.durability.name());
     writeln!(out, "{shards} shards, durability: {durability}")?;
-    if let Some(address) = node.addresses().first() {
+    let plain = node.listening().iter().find(|(_, transport)| *transport == Transport::Tcp);
+    if let Some((address, _)) = plain {
         let (host, port) = (address.ip(), address.port());
         let program = std::env::args().next().unwrap_or_else(|| "bellbird".into());
         writeln!(out, "try it, in two other terminals (or with mosquitto_sub and mosquitto_pub):")?;

@@ -1,6 +1,6 @@
 //! The connection driver: bytes in, packets to the core, outboxes out. One for all transports.
 
-use std::io::{self, Read, Write};
+use std::io::{self, IoSlice, Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bellbird_codec::{DecodeError, Decoded, decode, peek_version};
@@ -122,12 +122,35 @@ pub(crate) enum Put {
     End,
 }
 
+/// Makes bytes that were read bytes of packets, at their front. Returns how many these are, or
+/// None if the connection is to end at once.
+pub(crate) fn unframe(socket: &mut Socket, bytes: &mut [u8]) -> Option<usize> {
+    let Some(websocket) = &mut socket.websocket else { return Some(bytes.len()) };
+    // A panic in here ends this connection only.
+    catch_unwind(AssertUnwindSafe(|| websocket.take(bytes))).ok()
+}
+
+/// Writes what is between an outbox and its socket, and the outbox.
 pub(crate) fn send(socket: &mut Socket, outbox: &[u8]) -> Put {
     let mut sent = 0;
-    while sent < outbox.len() {
-        match socket.stream.write(&outbox[sent..]) {
+    loop {
+        let rest = &outbox[sent..];
+        let [head, body] = match &mut socket.websocket {
+            Some(websocket) => websocket.pending(rest),
+            None => [&[], rest],
+        };
+        let written = match (head, body) {
+            ([], []) => break,
+            ([], body) => socket.stream.write(body),
+            (head, []) => socket.stream.write(head),
+            _ => socket.stream.write_vectored(&[IoSlice::new(head), IoSlice::new(body)]),
+        };
+        match written {
             Ok(0) => return Put::End,
-            Ok(count) => sent += count,
+            Ok(count) => {
+                let websocket = socket.websocket.as_mut();
+                sent += websocket.map_or(count, |websocket| websocket.sent(count));
+            }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 socket.is_blocked = true;

@@ -4,24 +4,27 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bellbird_codec::DecodeError;
 use bellbird_core::{ConnectionId, Event, Input, Output, Shard, ShardId, Ticket, Time};
 use bellbird_store::Batch;
 use mio::event::Event as Readiness;
-use mio::net::{TcpListener, TcpStream};
+use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 
 use crate::authenticator;
 use crate::census::Census;
 use crate::clock::Clock;
 use crate::committer::{Order, Orders};
-use crate::connection::{Budget, Got, Put, feed, read, send};
+use crate::connection::{Budget, Got, Put, feed, read, send, unframe};
 use crate::governor::{Governor, Restraint};
 use crate::lingering::Lingering;
+use crate::listen;
 use crate::mailbox::{Letter, Mailbox, Slit};
 use crate::mechanism::Mechanisms;
 use crate::query::Depth;
 use crate::sockets::Sockets;
 use crate::view::SharedView;
+use crate::websocket::{CloseCode, Ending, WebSocket};
 
 /// What a shard's thread owns.
 pub(crate) struct EventLoop {
@@ -29,7 +32,7 @@ pub(crate) struct EventLoop {
     pub(crate) core: Shard,
     pub(crate) view: SharedView,
     pub(crate) poll: Poll,
-    pub(crate) listeners: Vec<TcpListener>,
+    pub(crate) listeners: Vec<listen::Handle>,
     pub(crate) mailbox: Mailbox,
     /// By shard, this one's own included.
     pub(crate) slits: Vec<Slit>,
@@ -83,7 +86,7 @@ impl EventLoop {
         self.desk.must_accept = true;
         for (index, listener) in self.listeners.iter_mut().enumerate() {
             let token = Token(LISTENERS + index);
-            self.poll.registry().register(listener, token, Interest::READABLE)?;
+            self.poll.registry().register(&mut listener.socket, token, Interest::READABLE)?;
         }
         let mut events = Events::with_capacity(EVENTS);
         while !self.desk.is_stopping {
@@ -171,9 +174,10 @@ impl EventLoop {
             Output::Move { connection, to, hello } => {
                 let Some(socket) = self.sockets.remove(connection) else { return };
                 let rest = socket.untaken().to_vec();
-                let mut stream = socket.stream;
+                let (mut stream, websocket) = (socket.stream, socket.websocket);
                 if self.poll.registry().deregister(&mut stream).is_ok() {
-                    self.slits[to.index()].drop_in(Letter::Socket { stream, rest, hello });
+                    let letter = Letter::Socket { stream, websocket, rest, hello };
+                    self.slits[to.index()].drop_in(letter);
                 }
             }
             Output::Authenticate { connection, step } => {
@@ -214,7 +218,9 @@ impl EventLoop {
     fn drain(&mut self, now: Time, id: ConnectionId) {
         let is_over = self.is_over();
         let Some(socket) = self.sockets.get(id) else { return };
-        if !socket.is_readable || self.core.is_parked(id) {
+        let has_ended =
+            socket.websocket.as_ref().is_some_and(|websocket| websocket.ending().is_some());
+        if !socket.is_readable || has_ended || self.core.is_parked(id) {
             return;
         }
         if is_over {
@@ -225,11 +231,18 @@ impl EventLoop {
             Got::Bytes(count) => {
                 // A short read has drained it: the next bytes are a new edge.
                 socket.is_readable = count == scratch.len() || socket.is_hung_up;
+                self.desk.bytes_received += count as u64;
+                let unframed = unframe(socket, &mut scratch[..count]);
+                if socket.websocket.as_ref().is_some_and(|websocket| websocket.has_pending()) {
+                    self.desk.touched.push(id);
+                }
                 if socket.is_readable {
                     self.list_again(id);
                 }
-                self.desk.bytes_received += count as u64;
-                self.take(now, id, &scratch[..count]);
+                match unframed {
+                    Some(count) => self.take(now, id, &scratch[..count]),
+                    None => self.lose(now, id),
+                }
             }
             Got::Nothing => socket.is_readable = false,
             Got::End => self.lose(now, id),
@@ -251,12 +264,13 @@ impl EventLoop {
         if fed.is_over_budget {
             self.list_again(id);
         }
+        self.end_websocket(now, id);
     }
 
     /// Hands in what was read before and not taken.
     fn take_rest(&mut self, now: Time, id: ConnectionId) {
         let Some(socket) = self.sockets.get(id) else { return };
-        if socket.has_enough() {
+        if socket.has_untaken() {
             let fed = feed(&mut self.core, now, &self.view, id, socket.untaken(), self.desk.budget);
             socket.advance(fed.taken, fed.needed);
             if fed.is_over_budget {
@@ -269,6 +283,26 @@ impl EventLoop {
             && !is_parked
         {
             self.list_again(id);
+        }
+        self.end_websocket(now, id);
+    }
+
+    /// Ends a connection whose WebSocket is over, as soon as the packets before its end are taken.
+    fn end_websocket(&mut self, now: Time, id: ConnectionId) {
+        let Some(socket) = self.sockets.get(id) else { return };
+        let ending = socket.websocket.as_ref().and_then(|websocket| websocket.ending());
+        let Some(ending) = ending else { return };
+        if socket.has_untaken() || self.core.is_parked(id) {
+            return;
+        }
+        log::debug!("connection {}/{}: the WebSocket ends: {ending:?}", id.index, id.generation);
+        match ending {
+            Ending::Refused | Ending::Said(_) => self.desk.closing.push(id),
+            Ending::Broken(_) => {
+                // To the core, a packet of a type that there is not.
+                let error = DecodeError::PacketType;
+                self.input(now, Input::Malformed { connection: id, error, version: None });
+            }
         }
     }
 
@@ -295,6 +329,11 @@ impl EventLoop {
     /// Closes from our side; what the kernel did not take by now is lost.
     fn close(&mut self, now: Time, id: ConnectionId) {
         self.flush(now, id);
+        if let Some(websocket) = self.sockets.get(id).and_then(|it| it.websocket.as_mut()) {
+            let is_stopping = self.desk.is_stopping;
+            websocket.close(if is_stopping { CloseCode::GOING_AWAY } else { CloseCode::NORMAL });
+            self.flush(now, id);
+        }
         if let Some(stream) = self.let_go(now, id) {
             self.desk.lingering.add(now, stream);
         }
@@ -320,9 +359,11 @@ impl EventLoop {
             let listener = u8::try_from(index).unwrap_or(0);
             for accepted in 1..=ACCEPTS_PER_TURN {
                 self.desk.must_accept |= accepted == ACCEPTS_PER_TURN;
-                match self.listeners[index].accept() {
+                let listening = &self.listeners[index];
+                match listening.socket.accept() {
                     Ok((stream, _peer)) => {
-                        if let Some(id) = self.register(stream, Vec::new()) {
+                        let websocket = listening.transport.begin();
+                        if let Some(id) = self.register(stream, websocket, Vec::new()) {
                             self.input(now, Input::Opened { connection: id, listener });
                         }
                     }
@@ -339,8 +380,13 @@ impl EventLoop {
     }
 
     /// Takes a socket in: both directions once, edge-triggered, never again.
-    fn register(&mut self, stream: TcpStream, rest: Vec<u8>) -> Option<ConnectionId> {
-        let id = self.sockets.add(stream, rest);
+    fn register(
+        &mut self,
+        stream: TcpStream,
+        websocket: Option<Box<WebSocket>>,
+        rest: Vec<u8>,
+    ) -> Option<ConnectionId> {
+        let id = self.sockets.add(stream, websocket, rest);
         let socket = self.sockets.get(id)?;
         let interest = Interest::READABLE | Interest::WRITABLE;
         let registered = self.poll.registry().register(&mut socket.stream, token_of(id), interest);
@@ -356,9 +402,15 @@ impl EventLoop {
         while let Some(letter) = self.mailbox.next() {
             match letter {
                 Letter::Mail { from, mail } => self.input(now, Input::Mail { from, mail }),
-                Letter::Socket { stream, rest, hello } => {
-                    if let Some(connection) = self.register(stream, rest) {
+                Letter::Socket { stream, websocket, rest, hello } => {
+                    let is_framed = websocket.is_some();
+                    if let Some(connection) = self.register(stream, websocket, rest) {
                         self.input(now, Input::Arrived { connection, hello });
+                        if is_framed {
+                            // It may have come with a pong to send, or at its end.
+                            self.desk.touched.push(connection);
+                            self.list_again(connection);
+                        }
                     }
                 }
                 Letter::Stored { first, count, position, batch } => {

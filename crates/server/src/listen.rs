@@ -3,20 +3,58 @@
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
+use std::sync::Arc;
 
 use mio::net::TcpListener;
 use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::websocket::{Offer, WebSocket};
 
 /// A bound address. Every shard accepts from it.
 #[derive(Debug)]
 pub struct Listener {
     socket: StdListener,
     address: SocketAddr,
+    transport: Transport,
+}
+
+/// What carries MQTT over the connections of a listener.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Transport {
+    /// TCP, and nothing in between.
+    Tcp,
+    /// Binary frames of WebSocket, to those who take this offer.
+    WebSocket(Arc<Offer>),
+}
+
+impl Transport {
+    /// The state of a connection that was just accepted, if the transport has any.
+    pub(crate) fn begin(&self) -> Option<Box<WebSocket>> {
+        match self {
+            Self::Tcp => None,
+            Self::WebSocket(offer) => Some(Box::new(WebSocket::new(offer.clone()))),
+        }
+    }
+}
+
+/// As the operator reads it.
+impl fmt::Display for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp => f.write_str("tcp"),
+            Self::WebSocket(offer) => write!(f, "websocket at {}", offer.path),
+        }
+    }
 }
 
 impl Listener {
-    /// Binds `address`; port 0 lets the system choose one.
-    pub fn bind(address: SocketAddr) -> Result<Self, ListenError> {
+    /// Binds `address`; port 0 lets the system choose one. `option` is the one that chooses the
+    /// address, for the remedy if it cannot be had.
+    pub fn bind(
+        address: SocketAddr,
+        transport: Transport,
+        option: &'static str,
+    ) -> Result<Self, ListenError> {
         let bind = || {
             let socket =
                 Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
@@ -29,9 +67,9 @@ impl Listener {
             socket.listen(BACKLOG)?;
             let socket = StdListener::from(socket);
             let address = socket.local_addr()?;
-            Ok(Self { socket, address })
+            Ok(Self { socket, address, transport: transport.clone() })
         };
-        bind().map_err(|source| ListenError::new(address, "--listen", source))
+        bind().map_err(|source| ListenError::new(address, option, source))
     }
 
     /// The address, with the port the system chose.
@@ -39,10 +77,22 @@ impl Listener {
         self.address
     }
 
-    /// One shard's handle of it.
-    pub(crate) fn handle(&self) -> io::Result<TcpListener> {
-        Ok(TcpListener::from_std(self.socket.try_clone()?))
+    /// What its connections carry MQTT over.
+    pub fn transport(&self) -> &Transport {
+        &self.transport
     }
+
+    /// One shard's handle of it.
+    pub(crate) fn handle(&self) -> io::Result<Handle> {
+        let socket = TcpListener::from_std(self.socket.try_clone()?);
+        Ok(Handle { socket, transport: self.transport.clone() })
+    }
+}
+
+/// One shard's handle of a listener.
+pub(crate) struct Handle {
+    pub(crate) socket: TcpListener,
+    pub(crate) transport: Transport,
 }
 
 /// An address that cannot be listened on.

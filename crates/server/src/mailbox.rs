@@ -16,13 +16,19 @@ use mio::Waker;
 use mio::net::TcpStream;
 
 use crate::query::Query;
+use crate::websocket::WebSocket;
 
 /// What one thread tells a shard.
 pub(crate) enum Letter {
     /// A letter between cores.
     Mail { from: ShardId, mail: Mail },
-    /// A connection that moves in, with what was read of it.
-    Socket { stream: TcpStream, rest: Vec<u8>, hello: Box<Hello> },
+    /// A connection that moves in, with what was read of it and what its frames have come to.
+    Socket {
+        stream: TcpStream,
+        websocket: Option<Box<WebSocket>>,
+        rest: Vec<u8>,
+        hello: Box<Hello>,
+    },
     /// Records are stored; their batch comes back to be used again.
     Stored { first: Ticket, count: u32, position: Position, batch: Batch },
     /// The answer to a question about a user.

@@ -22,7 +22,7 @@ use crate::control::Control;
 use crate::event_loop::{Desk, EventLoop, waker_token};
 use crate::governor::{Governor, Restraint};
 use crate::guard::{guard, or_abort};
-use crate::listen::Listener;
+use crate::listen::{Listener, Transport};
 use crate::mailbox::{Letter, Mailbox, Slit, mailbox};
 use crate::mechanism::Mechanisms;
 use crate::sockets::Sockets;
@@ -55,7 +55,7 @@ pub struct Node {
     authenticators: Pool,
     census: Arc<Census>,
     view: Arc<SharedView>,
-    addresses: Vec<SocketAddr>,
+    listening: Vec<(SocketAddr, Transport)>,
     governor: Governor,
     report: StartReport,
 }
@@ -146,7 +146,10 @@ impl Node {
             let run = move || guard(|| or_abort("an event loop", event_loop.run()));
             threads.push(thread::Builder::new().name(format!("shard-{index}")).spawn(run)?);
         }
-        let addresses = listeners.iter().map(Listener::address).collect();
+        let listening = listeners
+            .iter()
+            .map(|listener| (listener.address(), listener.transport().clone()))
+            .collect();
         let report = StartReport { found: recovered.found, log: log_report };
         Ok(Self {
             threads,
@@ -155,7 +158,7 @@ impl Node {
             authenticators,
             census,
             view: Arc::new(view),
-            addresses,
+            listening,
             governor: settings.governor.clone(),
             report,
         })
@@ -219,9 +222,9 @@ impl Node {
         Control::new(self.slits.clone(), self.view.clone(), health, self.governor.clone())
     }
 
-    /// Where it listens.
-    pub fn addresses(&self) -> &[SocketAddr] {
-        &self.addresses
+    /// Where it listens, and for what.
+    pub fn listening(&self) -> &[(SocketAddr, Transport)] {
+        &self.listening
     }
 
     /// What the start found on the disk.

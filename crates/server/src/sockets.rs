@@ -3,10 +3,14 @@
 use bellbird_core::{ConnectionId, Slots};
 use mio::net::TcpStream;
 
+use crate::websocket::WebSocket;
+
 /// One socket and what its driver must remember.
 pub(crate) struct Socket {
     pub(crate) stream: TcpStream,
     pub(crate) id: ConnectionId,
+    /// What stands between the stream and MQTT, if the listener speaks WebSocket.
+    pub(crate) websocket: Option<Box<WebSocket>>,
     /// An idle connection owns no buffer.
     rest: Option<Box<Rest>>,
     /// The kernel may have bytes that were not read.
@@ -38,8 +42,8 @@ impl Socket {
         self.rest.as_ref().map_or(&[], |rest| &rest.bytes[rest.taken..])
     }
 
-    /// Whether there are enough of them for another packet.
-    pub(crate) fn has_enough(&self) -> bool {
+    /// Whether bytes wait that may be packets: parked ones, or more than a turn takes.
+    pub(crate) fn has_untaken(&self) -> bool {
         let is_enough = |rest: &Rest| rest.bytes.len() - rest.taken >= rest.needed;
         self.rest.as_deref().is_some_and(is_enough)
     }
@@ -80,7 +84,12 @@ pub(crate) struct Sockets {
 }
 
 impl Sockets {
-    pub(crate) fn add(&mut self, stream: TcpStream, rest: Vec<u8>) -> ConnectionId {
+    pub(crate) fn add(
+        &mut self,
+        stream: TcpStream,
+        websocket: Option<Box<WebSocket>>,
+        rest: Vec<u8>,
+    ) -> ConnectionId {
         let index = self.free.pop().unwrap_or_else(|| {
             self.generations.push(0);
             u32::try_from(self.generations.len() - 1).expect("fewer descriptors than 2³²")
@@ -90,6 +99,7 @@ impl Sockets {
         let socket = Socket {
             stream,
             id,
+            websocket,
             rest: (!rest.is_empty()).then(|| Box::new(Rest { bytes: rest, taken: 0, needed: 0 })),
             is_readable: false,
             is_hung_up: false,

@@ -1,5 +1,41 @@
 //! Fragments of what the targets read.
 
+/// Of upgrades and frames; the mask is of zeros.
+pub(super) const WEBSOCKET: &[&[u8]] = &[
+    b"GET /mqtt HTTP/1.1\r\n",
+    b"GET /mqtt?a=b HTTP/1.0\r\n",
+    b"Host: h\r\n",
+    b"Upgrade: websocket\r\n",
+    b"Connection: keep-alive, Upgrade\r\n",
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n",
+    b"Sec-WebSocket-Version: 13\r\n",
+    b"Sec-WebSocket-Version: 8\r\n",
+    b"Sec-WebSocket-Protocol: mqtt\r\n",
+    b"Sec-WebSocket-Protocol: chat, mqttv3.1\r\n",
+    b"Origin: http://example.com\r\n",
+    b"Origin: null\r\n",
+    b"Content-Length: 5\r\n",
+    b"Transfer-Encoding: chunked\r\n",
+    b"\r\n\r\n",
+    b"\x82\x81\0\0\0\0x",
+    b"\x02\x81\0\0\0\0x",
+    b"\x00\x81\0\0\0\0x",
+    b"\x80\x81\0\0\0\0x",
+    b"\x81\x81\0\0\0\0x",
+    b"\x82\x01x",
+    b"\x82\xFE\x00\x01\0\0\0\0x",
+    b"\x82\xFF\0\0\0\0\0\0\0\x01\0\0\0\0x",
+    b"\x82\xFF\0\0\0\x01\0\0\0\0",
+    b"\x88\x80\0\0\0\0",
+    b"\x88\x82\0\0\0\0\x03\xE8",
+    b"\x88\x82\0\0\0\0\x03\xED",
+    b"\x88\x83\0\0\0\0\x03\xE8\xFF",
+    b"\x89\x80\0\0\0\0",
+    b"\x89\x82\0\0\0\0hi",
+    b"\x8A\x80\0\0\0\0",
+    b"\xC2\x80\0\0\0\0",
+];
+
 /// Of packets: headers, names, properties, filters.
 pub(super) const PACKETS: &[&[u8]] = &[
     b"\x00\x04MQTT",
@@ -244,6 +280,9 @@ pub(super) const CONFIGURATION: &[&[u8]] = &[
     b"\n[admin]\nlisten = \"127.0.0.1:9000\"\n",
     b"\n[sys]\ninterval_secs = 0\n",
     b"\n[[listeners]]\naddress = \"[::1]:1884\"\n",
+    b"\ntransport = \"websocket\"\n",
+    b"\nwebsocket_path = \"/mqtt\"\n",
+    b"\nwebsocket_origins = [\"https://a.example\"]\n",
     b"\n[[rewrites]]\nfrom = \"a/+\"\nto = \"b/$1\"\n",
     b"\n[[auto_subscriptions]]\nfilter = \"in/%c\"\nqos = 1\n",
     b"\n---\n",

@@ -2,12 +2,14 @@
 
 use std::net::SocketAddr;
 
+use bellbird_server::Transport;
+use bellbird_server::websocket::Offer as WebSocketOffer;
 use bellbird_topics::{Filter, SubscriptionFilter};
 
 use super::mistake::{Mistake, Origin};
 use super::reading::Reading;
-use super::tables::{AUTO_SUBSCRIPTIONS, REWRITES};
-use super::{Configuration, Listening};
+use super::tables::{AUTO_SUBSCRIPTIONS, LISTENERS, REWRITES};
+use super::{Carrier, Configuration, Listening, Offer};
 
 /// Adds what is wrong to the mistakes, and what deserves a look to the warnings.
 pub(crate) fn check(configuration: &Configuration, reading: &mut Reading) {
@@ -41,11 +43,78 @@ fn listeners(configuration: &Configuration, reading: &mut Reading) {
             mistake(reading, key, message);
         }
         warn_of_strangers(configuration, listener, reading);
+        warn_of_pages(listener, reading);
+    }
+    for (index, offer) in configuration.offers.iter().enumerate() {
+        websocket(&format!("{}[{index}]", LISTENERS.name), offer, reading);
+    }
+}
+
+/// What only listeners of WebSocket have.
+fn websocket(place: &str, offer: &Offer, reading: &mut Reading) {
+    let (path_key, origins_key) =
+        (format!("{place}.websocket_path"), format!("{place}.websocket_origins"));
+    let unread = format!("{place}.transport = ");
+    if reading.mistakes.iter().any(|mistake| mistake.message.starts_with(&unread)) {
+        return; // Nobody knows which one was meant.
+    }
+    if offer.transport != Carrier::WebSocket {
+        for key in [path_key, origins_key] {
+            if reading.origins.contains_key(&key) {
+                let message = format!(
+                    "{key} means nothing, for the listener speaks plain TCP: add transport = \
+                     \"websocket\" to it, or leave this out"
+                );
+                mistake(reading, &key, message);
+            }
+        }
+        return;
+    }
+    let path = &offer.websocket_path;
+    let is_path = path.starts_with('/') && path.bytes().all(|byte| byte.is_ascii_graphic());
+    if !is_path || path.contains(['?', '#']) {
+        let message = format!(
+            "{path_key} = \"{path}\" is no path of a URL: begin it with / and leave out spaces, ? \
+             and #, for example \"/mqtt\""
+        );
+        mistake(reading, &path_key, message);
+    }
+    for origin in offer.websocket_origins.iter().filter(|origin| !is_origin(origin)) {
+        let message = format!(
+            "{origins_key} has \"{origin}\", which no browser says: give scheme and host, and the \
+             port if it is not the usual one, without a path, such as \
+             \"https://app.example.com\""
+        );
+        mistake(reading, &origins_key, message);
+    }
+}
+
+/// Whether browsers may name a page's origin so: `null` is that of files.
+fn is_origin(text: &str) -> bool {
+    let is_host = |host: &str| {
+        !host.is_empty()
+            && host.bytes().all(|it| it.is_ascii_graphic())
+            && !host.contains(['/', '*'])
+    };
+    matches!(text, ANY_ORIGIN | "null")
+        || text.split_once("://").is_some_and(|(scheme, host)| !scheme.is_empty() && is_host(host))
+}
+
+/// A web page that somebody opens connects from that machine, and brings no user name.
+fn warn_of_pages(listener: &Listening, reading: &mut Reading) {
+    let Transport::WebSocket(offer) = &listener.transport else { return };
+    if listener.terms.anonymous && offer.origins.is_empty() {
+        reading.warnings.push(format!(
+            "{} = \"{}\" lets every web page in that a browser opens near it, without a user name: \
+             name the pages with websocket_origins in [[listeners]], or say [\"{ANY_ORIGIN}\"] there \
+             if you mean it",
+            listener.key, listener.address
+        ));
     }
 }
 
 fn warn_of_strangers(configuration: &Configuration, listener: &Listening, reading: &mut Reading) {
-    let Listening { key, address, terms } = listener;
+    let Listening { key, address, terms, .. } = listener;
     if address.ip().is_loopback() {
         return;
     }
@@ -174,6 +243,7 @@ fn reference_beyond(text: &str, wildcards: usize) -> Option<usize> {
 
 /// Connections keep the number of their listener in 8 bits.
 const LISTENERS_MAX: usize = 256;
+const ANY_ORIGIN: &str = WebSocketOffer::ANY_ORIGIN;
 
 #[cfg(test)]
 mod tests {
@@ -189,6 +259,21 @@ mod tests {
         check("a/$1/$2", 1, Some(2));
         check("$0", 2, Some(0));
         check("$SYS/$", 0, None);
+    }
+
+    #[test]
+    fn origins_are_those_of_browsers() {
+        let check = |text: &str, expected: bool| assert_eq!(is_origin(text), expected, "{text}");
+        check("https://app.example.com", true);
+        check("http://127.0.0.1:8080", true);
+        check("http://[::1]:8080", true);
+        check("null", true);
+        check("*", true);
+        check("app.example.com", false);
+        check("https://", false);
+        check("https://app.example.com/", false);
+        check("https://*.example.com", false);
+        check("", false);
     }
 
     #[test]

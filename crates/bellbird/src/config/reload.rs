@@ -66,7 +66,8 @@ fn take_listeners(running: &mut [Listening], configuration: &Configuration, chan
         listeners.iter().map(|listener| listener.address).collect()
     };
     let is_same = addresses(running) == addresses(newer);
-    if !is_same && !changes.waiting.iter().any(|key| key == "listen") {
+    let is_named = |key: &String| matches!(key.as_str(), "listen" | "listen_websocket");
+    if !is_same && !changes.waiting.iter().any(is_named) {
         changes.waiting.push(LISTENERS.name.into());
     }
     for (index, listener) in running.iter_mut().enumerate() {
@@ -79,6 +80,10 @@ fn take_listeners(running: &mut [Listening], configuration: &Configuration, chan
             listener.terms.anonymous = configuration.is_anonymous_welcome(listener.address);
             continue;
         };
+        if listener.transport != found.transport && is_same {
+            let key = listener.key.strip_suffix(".address").unwrap_or(&listener.key);
+            changes.waiting.push(format!("{key}, its transport"));
+        }
         let place = listener.key.strip_suffix(".address").map(|place| format!("{place}."));
         if let Some(place) = place {
             if listener.terms.anonymous != found.terms.anonymous {

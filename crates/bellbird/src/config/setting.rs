@@ -8,6 +8,7 @@ use bellbird_core::{GroupStrategy, Profile, Terms};
 use bellbird_server::Durability;
 use log::LevelFilter;
 
+use super::Carrier;
 use super::value::{Kind, Value};
 
 /// One key, and its place in what is configured.
@@ -115,7 +116,7 @@ macro_rules! plain_field {
         }
     )+};
 }
-plain_field!(bool = Flag  Box<str> = Text  PathBuf = Path  SocketAddr = Address  Vec<SocketAddr> = Addresses);
+plain_field!(bool = Flag  Box<str> = Text  PathBuf = Path  SocketAddr = Address  Vec<SocketAddr> = Addresses  Vec<Box<str>> = Texts);
 
 macro_rules! coded_field {
     ($($field:ty = $all:expr;)+) => {$(
@@ -181,6 +182,7 @@ macro_rules! named_field {
 }
 named_field! {
     Durability = "synced" Synced, "written" Written, "memory" Memory;
+    Carrier = "tcp" Tcp, "websocket" WebSocket;
     Profile = "strict" Strict, "tolerant" Tolerant;
     GroupStrategy = "round_robin" RoundRobin, "sticky" Sticky, "hash" Hash;
     LevelFilter = "error" Error, "warn" Warn, "info" Info, "debug" Debug;

@@ -8,12 +8,14 @@ use log::LevelFilter;
 
 use super::setting::{DefaultShown, Field, Reload, Setting, Table, names, setting};
 use super::value::Kind;
-use super::{Configuration, Offer};
+use super::{Carrier, Configuration, Offer, WEBSOCKET_PATH};
 
 /// What a node has once, by its full key.
 pub(crate) const NODE: &[Setting<Configuration>] = &[
     setting!("listen" => listen, Kind::Addresses, "", Restart,
         "Where to listen for MQTT over TCP with the terms of `[limits]`. Port 0 lets the system choose; the port is printed at the start. `[[listeners]]` stand beside it and then replace its default.", DefaultShown::Words("`[\"127.0.0.1:1883\"]`")),
+    setting!("listen_websocket" => listen_websocket, Kind::Addresses, "", Restart,
+        "Where to listen for MQTT over WebSocket, at the path `/mqtt` and for pages of any origin, with the terms of `[limits]`. `[[listeners]]` can say more."),
     setting!("data" => data, Kind::Path, "", Restart,
         "The directory of sessions and messages. It is created if need be, and locked while the broker runs. A relative path counts from the directory in which the broker is started.", DefaultShown::Words("`$XDG_DATA_HOME/bellbird`, else `~/.local/share/bellbird`")),
     setting!("shards" => core.shards, number(1, SHARDS_MAX as u64), "", Restart,
@@ -103,11 +105,24 @@ pub(crate) const LISTENERS: Table<Offer> = Table {
     name: "listeners",
     settings: &[
         setting!("address" => address, Kind::Address, "", Restart,
-            "Where to listen for MQTT over TCP. Port 0 lets the system choose.", DefaultShown::Required),
+            "Where to listen. Port 0 lets the system choose.", DefaultShown::Required),
+        setting!("transport" => transport, names::<Carrier>(), "", Restart,
+            "What carries MQTT there: `tcp`, or `websocket` for browsers and for networks that let nothing else pass. Not encrypted: over networks that others can read, put a proxy with TLS before it."),
+        setting!("websocket_path" => websocket_path, Kind::Text, "", Restart,
+            "The path in the URL of the WebSocket, as in `ws://host:port/mqtt`."),
+        setting!("websocket_origins" => websocket_origins, Kind::Texts, "", Restart,
+            "The web pages that may connect, by scheme, host and port as browsers name them, such as `[\"https://app.example.com\"]`. With none or with `\"*\"`, pages from anywhere may: whoever opens such a page lets it reach this listener from its own machine and network. Clients that are no browsers name no origin and may always connect."),
         setting!("anonymous" => anonymous, Kind::Flag, "", Live,
             "Whether clients without a user name are let in.", DefaultShown::Words("`true` on a loopback address, `false` on others")),
     ],
-    default: || Offer { address: None, anonymous: None, terms: Terms::default() },
+    default: || Offer {
+        address: None,
+        transport: Carrier::Tcp,
+        websocket_path: WEBSOCKET_PATH.into(),
+        websocket_origins: Vec::new(),
+        anonymous: None,
+        terms: Terms::default(),
+    },
     terms: |offer| Some(&mut offer.terms),
 };
 

@@ -71,6 +71,37 @@ fn mistakes_are_named() {
         "3 listeners[0].address = \"127.0.0.1:1\" cannot be listened on beside listen",
     );
     check("[admin]\nlisten = \"127.0.0.1:1883\"", "2 admin.listen");
+    check(
+        "listen_websocket = [\"127.0.0.1:1883\"]",
+        "1 listen_websocket = \"127.0.0.1:1883\" cannot be listened on beside listen",
+    );
+    let plain = "[[listeners]]\naddress = \"127.0.0.1:1\"\n";
+    let websocket = format!("{plain}transport = \"websocket\"\n");
+    check(
+        &format!("{plain}transport = \"websockets\""),
+        "3 listeners[0].transport = \"websockets\"",
+    );
+    check(
+        &format!("{plain}transport = \"ws\"\nwebsocket_path = \"/\""),
+        "transport = \"ws\" is unknown",
+    );
+    check(&format!("{plain}websocket_path = \"/\""), "3 listeners[0].websocket_path means nothing");
+    check(
+        &format!("{plain}websocket_origins = []"),
+        "3 listeners[0].websocket_origins means nothing",
+    );
+    check(&format!("{plain}websocket_pth = \"/\""), "did you mean websocket_path?");
+    check(
+        &format!("{websocket}websocket_path = \"mqtt\""),
+        "4 listeners[0].websocket_path = \"mqtt\"",
+    );
+    check(&format!("{websocket}websocket_path = \"/a?b\""), "begin it with /");
+    check(&format!("{websocket}websocket_path = \"/a b\""), "begin it with /");
+    check(&format!("{websocket}websocket_origins = \"*\""), "is a text: give a list of texts");
+    check(
+        &format!("{websocket}websocket_origins = [\"*\", \"example.com\"]"),
+        "4 listeners[0].websocket_origins has \"example.com\"",
+    );
     check("[admin]\nlisten = \"10.0.0.1:80\"", "give a loopback address");
     check("[[rewrites]]\nfrom = \"a#\"\nto = \"b\"", "2 rewrites[0].from = \"a#\" is no filter");
     check("[[rewrites]]\nfrom = \"a/+\"\nto = \"b/$2\"", "3 rewrites[0].to = \"b/$2\" names $2");
@@ -123,6 +154,11 @@ fn later_sources_win() {
     let terms: Vec<u16> =
         configuration.listeners.iter().map(|listener| listener.terms.receive_max).collect();
     assert_eq!(terms, [1, 1], "an option replaces both forms");
+    let options = [("listen_websocket", "127.0.0.1:4")];
+    let (configuration, _) = load(text, &[], &options).unwrap();
+    let ports: Vec<u16> =
+        configuration.listeners.iter().map(|listener| listener.address.port()).collect();
+    assert_eq!(ports, [4, 1], "but one of WebSocket stands beside");
 }
 
 #[test]
@@ -139,6 +175,12 @@ fn what_deserves_a_look_is_said() {
     check(outside, &[], "lets nobody in");
     check(&format!("{outside}anonymous = true"), &[], "lets everybody in");
     check(&format!("{outside}[access]\nusers = \"file\""), &[], "");
+    let websocket = "[[listeners]]\naddress = \"127.0.0.1:1\"\ntransport = \"websocket\"\n";
+    check("listen_websocket = [\"127.0.0.1:1\"]", &[], "lets every web page in");
+    check(websocket, &[], "listeners[0].address = \"127.0.0.1:1\" lets every web page in");
+    check(&format!("{websocket}anonymous = false"), &[], "");
+    check(&format!("{websocket}websocket_origins = [\"*\"]"), &[], "");
+    check(&format!("{websocket}websocket_origins = [\"https://a.example\"]"), &[], "");
     check("", &[("BELLBIRD_LIMIT_RECEIVE_MAX", "1")], "did you mean BELLBIRD_LIMITS_RECEIVE_MAX?");
     check("", &[("BELLBIRD_BIN", "bellbird")], "");
 }
@@ -201,6 +243,8 @@ fn reloads_take_what_may_change() {
     check(one, &format!("{one}qos_max = 1"), &["listeners[0].qos_max"], &[]);
     check(one, &format!("{one}anonymous = false"), &["listeners[0].anonymous"], &[]);
     check(one, &format!("{one}{two}"), &[], &["listeners"]);
+    check(one, &format!("{one}transport = \"websocket\""), &[], &["listeners[0], its transport"]);
+    check("", "listen_websocket = [\"[::1]:1\"]", &[], &["listen_websocket"]);
     check("", "listen = []\n[[listeners]]\naddress = \"[::1]:1\"", &[], &["listen"]);
     check("", "[[rewrites]]\nfrom = \"a\"\nto = \"b\"", &["rewrites"], &[]);
     let auto = "[[auto_subscriptions]]\nfilter = \"a\"";

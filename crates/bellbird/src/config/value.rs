@@ -16,6 +16,7 @@ pub(crate) enum Value {
     Path(PathBuf),
     Address(SocketAddr),
     Addresses(Vec<SocketAddr>),
+    Texts(Vec<Box<str>>),
     /// An optional setting that nobody gave.
     Nothing,
 }
@@ -34,6 +35,7 @@ pub(crate) enum Kind {
     Path,
     Address,
     Addresses,
+    Texts,
 }
 
 impl Kind {
@@ -53,6 +55,14 @@ impl Kind {
                 let addresses: Result<_, _> =
                     items.iter().map(|item| address(item.get_ref())).collect();
                 addresses.map(Value::Addresses)
+            }
+            (Self::Texts, DeValue::Array(items)) => {
+                let text = |item: &DeValue<'_>| match item {
+                    DeValue::String(text) => Ok(text.as_ref().into()),
+                    other => Err(format!("has {} in it", with_article(other))),
+                };
+                let texts: Result<_, _> = items.iter().map(|item| text(item.get_ref())).collect();
+                texts.map(Value::Texts)
             }
             (Self::Name(_) | Self::Text | Self::Path | Self::Address, DeValue::String(text)) => {
                 self.of_text(OsStr::new(text.as_ref()))
@@ -93,6 +103,9 @@ impl Kind {
                     text.split(',').map(|item| address(item.trim())).collect();
                 addresses.map(Value::Addresses)
             }
+            Self::Texts => {
+                Ok(Value::Texts(text.split(',').map(|item| item.trim().into()).collect()))
+            }
         }
     }
 
@@ -119,6 +132,7 @@ impl Kind {
                 "addresses and ports in numbers, such as [\"127.0.0.1:1883\", \"[::1]:1883\"]"
                     .into()
             }
+            Self::Texts => "a list of texts in quotes".into(),
         }
     }
 
@@ -136,6 +150,7 @@ impl Kind {
             Self::Path => "a path".into(),
             Self::Address => "address and port".into(),
             Self::Addresses => "addresses and ports".into(),
+            Self::Texts => "texts".into(),
         }
     }
 }
@@ -152,6 +167,10 @@ impl fmt::Display for Value {
             Self::Addresses(addresses) => {
                 let texts: Vec<String> = addresses.iter().map(ToString::to_string).collect();
                 let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+                write!(f, "[{}]", quoted(&texts))
+            }
+            Self::Texts(texts) => {
+                let texts: Vec<&str> = texts.iter().map(|text| &**text).collect();
                 write!(f, "[{}]", quoted(&texts))
             }
             Self::Nothing => f.write_str("none"),
@@ -228,5 +247,8 @@ mod tests {
         check(Kind::Addresses, "[\"127.0.0.1:1\", 2]", "has a number in it");
         check(Kind::Addresses, "\"127.0.0.1:1\"", "is a text");
         check(Kind::Text, "{ a = 1 }", "is a table");
+        check(Kind::Texts, "[\"a\", \"b\"]", "[\"a\", \"b\"]");
+        check(Kind::Texts, "[\"a\", 2]", "has a number in it");
+        check(Kind::Texts, "\"a\"", "is a text");
     }
 }
