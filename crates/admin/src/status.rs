@@ -25,8 +25,10 @@ pub struct StatusReport {
     pub clients_away: u64,
     /// Subscriptions of all sessions.
     pub subscriptions: usize,
-    /// Topics with a retained message, those of `$SYS` included.
+    /// Topics with a retained message, but for those of `$SYS`.
     pub retained: usize,
+    /// Topics of `$SYS`, each with what the broker said last.
+    pub retained_system: usize,
     /// What became of all deliveries.
     pub deliveries: Deliveries,
     /// PUBLISH packets from clients.
@@ -81,7 +83,8 @@ impl StatusReport {
             clients_connected: traffic.connected,
             clients_away: counts.sessions.saturating_sub(traffic.connected),
             subscriptions: status.subscriptions,
-            retained: status.retained.messages,
+            retained: status.retained.messages.saturating_sub(status.retained.system_messages),
+            retained_system: status.retained.system_messages,
             deliveries: Deliveries {
                 routed: ledger.routed,
                 done: ledger.done,

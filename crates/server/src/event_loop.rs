@@ -1,10 +1,11 @@
 //! One shard's thread: wait, hand everything to the core, carry out what it says, flush, again.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bellbird_core::{ConnectionId, Event, Input, Output, Shard, ShardId, Ticket, Time};
+use bellbird_core::{ConnectionId, Input, Output, Shard, ShardId, Ticket, Time};
 use bellbird_store::Batch;
 use mio::event::Event as Readiness;
 use mio::net::{TcpListener, TcpStream};
@@ -18,8 +19,9 @@ use crate::connection::{Budget, Got, Put, feed, read, send};
 use crate::lingering::Lingering;
 use crate::mailbox::{Letter, Mailbox, Slit};
 use crate::mechanism::Mechanisms;
-use crate::query::Depth;
+use crate::query::{Depth, Endings};
 use crate::sockets::Sockets;
+use crate::telling::Teller;
 use crate::view::SharedView;
 
 /// What a shard's thread owns.
@@ -38,6 +40,7 @@ pub(crate) struct EventLoop {
     pub(crate) sockets: Sockets,
     pub(crate) authenticator: authenticator::Desk,
     pub(crate) mechanisms: Mechanisms,
+    pub(crate) teller: Teller,
     pub(crate) desk: Desk,
 }
 
@@ -60,6 +63,8 @@ pub(crate) struct Desk {
     /// The system refused to accept: tried again after a while.
     has_refused: bool,
     is_stopping: bool,
+    /// Sessions that the operator has ended, until the log says so.
+    pub(crate) endings: Endings,
     /// Bytes read since the start.
     pub(crate) bytes_received: u64,
 }
@@ -92,6 +97,7 @@ impl EventLoop {
             }
             self.turn(&events);
         }
+        self.teller.end_second(Time(u64::MAX));
         self.census.leave(&self.counts(Depth::Sessions));
         Ok(())
     }
@@ -120,6 +126,8 @@ impl EventLoop {
         self.core.handle_timeout(now, &self.view);
         self.desk.lingering.end(now);
         self.settle(now);
+        self.answer_endings();
+        self.teller.end_second(now);
         self.sockets.end_turn();
     }
 
@@ -182,7 +190,10 @@ impl EventLoop {
                     self.input(now, Input::Decided { connection, verdict });
                 }
             }
-            Output::Event(event) => report(self.id, &event),
+            Output::Event(event) => {
+                let address = event.connection().and_then(|id| self.address_of(id));
+                self.teller.tell(now, self.core.telling(), &event, address);
+            }
         }
     }
 
@@ -395,6 +406,11 @@ impl EventLoop {
         let _flow = self.core.handle(now, input, &self.view);
     }
 
+    /// Where a connection comes from.
+    pub(crate) fn address_of(&mut self, id: ConnectionId) -> Option<SocketAddr> {
+        self.sockets.get(id)?.stream.peer_addr().ok()
+    }
+
     /// Whether this turn has filled as many outboxes as it may.
     fn is_over(&self) -> bool {
         self.core.appended_bytes() >= self.desk.budget.appended_until
@@ -408,7 +424,8 @@ impl EventLoop {
         let pause = if self.desk.has_refused { ACCEPT_RETRY_MS } else { 0 };
         let retry = self.desk.must_accept.then_some(pause);
         let linger = self.desk.lingering.next().map(|end| end.millis_since(self.clock.now()));
-        let millis = [due, retry, linger].into_iter().flatten().min()?;
+        let told = self.teller.next().map(|due| due.millis_since(self.clock.now()));
+        let millis = [due, retry, linger, told].into_iter().flatten().min()?;
         Some(Duration::from_millis(millis))
     }
 }
@@ -422,10 +439,6 @@ fn connection_of(token: Token) -> ConnectionId {
     let index = u32::try_from(token.0 & 0xFFFF_FFFF).expect("masked to 32 bits");
     let generation = u32::try_from(token.0 >> 32).expect("shifted to 32 bits");
     ConnectionId { index, generation }
-}
-
-fn report(shard: ShardId, event: &Event) {
-    eprintln!("shard {} {event:?}", shard.0);
 }
 
 /// One read takes at most this much: what a loopback socket holds, and what fits into L2.

@@ -20,6 +20,7 @@ mod mechanism;
 mod node;
 mod query;
 mod sockets;
+mod telling;
 mod view;
 
 pub use authenticator::Authenticator;
@@ -30,4 +31,5 @@ pub use doors::{ControlError, ControlPath, ControlSocket, bind_metrics};
 pub use listen::{ListenError, Listener};
 pub use node::{Node, NodeError, Settings, StartReport, Summary};
 pub use query::{Client, Depth};
+pub use telling::EVENTS;
 pub use view::SharedView;

@@ -25,6 +25,7 @@ use crate::listen::Listener;
 use crate::mailbox::{Letter, Mailbox, Slit, mailbox};
 use crate::mechanism::Mechanisms;
 use crate::sockets::Sockets;
+use crate::telling::Teller;
 use crate::view::SharedView;
 
 /// What a node is started with.
@@ -74,7 +75,7 @@ pub struct Summary {
     pub waiting: u64,
     /// Subscriptions in the view.
     pub subscriptions: usize,
-    /// Topics with a retained message.
+    /// Topics with a retained message, but for those of `$SYS`.
     pub retained: usize,
     /// Clients that were refused since too many others were being let in.
     pub refused_busy: u64,
@@ -135,6 +136,7 @@ impl Node {
                 sockets: Sockets::default(),
                 authenticator: authenticators.desk(),
                 mechanisms: Mechanisms::new(settings.test_mechanism),
+                teller: Teller::new(settings.core.shards),
                 desk: Desk::default(),
             };
             let run = move || guard(|| or_abort("an event loop", event_loop.run()));
@@ -186,7 +188,7 @@ impl Node {
             ledger: counts.ledger,
             waiting,
             subscriptions,
-            retained: retained.messages,
+            retained: retained.messages.saturating_sub(retained.system_messages),
             refused_busy,
         })
     }
