@@ -175,10 +175,10 @@ impl fmt::Display for Sentence<'_> {
             Event::SubscribeRefused { client_id, filter, reason } => {
                 let (client, filter) = (Name(client_id), Name(filter));
                 write!(f, "subscription of client {client} to {filter} refused: ")?;
-                match reason {
-                    ReasonCode::NotAuthorized => f.write_str(BY_RULES),
-                    other => other.fmt(f),
+                if *reason == ReasonCode::NotAuthorized {
+                    return f.write_str(BY_RULES);
                 }
+                reason.fmt(f)
             }
             Event::Unsubscribed { client_id, filter } => {
                 write!(f, "client {} unsubscribed from {}", Name(client_id), Name(filter))
