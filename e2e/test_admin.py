@@ -14,6 +14,7 @@ from pathlib import Path
 import packets
 import pytest
 from broker import Broker, bellbird_binary
+from mqtt import Client
 from packets import Kind, Property
 from process import Process
 
@@ -110,6 +111,10 @@ def test_commands(broker, client):
     assert status["deliveries"]["inflight"] == 1
     shown = broker.command("status").stdout
     assert "2 connected, 0 away" in shown
+    assert re.search(r"^retained      0, and \d+ of \$SYS$", shown, re.M)
+    assert status["retained"] == 0 < status["retained_system"]
+    word = "shard" if broker.shards == 1 else "shards"
+    assert re.search(rf" {broker.shards} {word}$", shown, re.M)
     listed = broker.command("clients", "--json").stdout.splitlines()
     lines = {line["client_id"]: line for line in map(json.loads, listed)}
     assert set(lines) == {name, "other"}
@@ -120,6 +125,7 @@ def test_commands(broker, client):
     assert len(broker.command("clients").stdout.splitlines()) == 3
     kicked = broker.command("kick", name)
     assert kicked.returncode == 0, kicked.stderr
+    assert "is disconnected" in kicked.stdout
     guest.expect_message(b"xyz", ack=False)
     assert guest.expect_closed().code == 0x98
     again = broker.command("kick", name)
@@ -128,6 +134,30 @@ def test_commands(broker, client):
     listed = broker.command("clients", "--json").stdout.splitlines()
     lines = {line["client_id"]: line for line in map(json.loads, listed)}
     assert not lines[name]["connected"]
+
+
+@pytest.mark.parametrize("is_away", [True, False], ids=["away", "connected"])
+def test_the_end_of_a_session(broker, client, is_away):
+    """Its queue and its subscriptions go with it, and a restart does not bring it back."""
+    guest = client("a/b", level=5, clean=False, props={Property.SESSION_EXPIRY: 600})
+    guest.subscribe(("t/#", 1))
+    if is_away:
+        guest.disconnect()
+        client("other").publish("t/1", b"xyz", qos=1)
+    ended = broker.command("kick", "--end-session", "a/b")
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout == 'client "a/b" has no session any more\n'
+    if not is_away:
+        assert guest.expect_closed().code == 0x98
+    again = broker.command("kick", "--end-session", "a/b")
+    assert again.returncode == 1
+    assert "no such client has a session" in again.stderr
+    broker.kill()
+    broker.start()
+    with Client(broker.address, 5) as guest:
+        connack = guest.connect("a/b", clean=False, props={Property.SESSION_EXPIRY: 600})
+        assert not connack.session_present
+        guest.ping()
 
 
 def test_pages_of_clients(broker, client):
@@ -151,7 +181,7 @@ def test_pages_of_clients(broker, client):
 
 def test_no_broker(tmp_path):
     """The commands say that there is none, and where they looked."""
-    for command in (["status"], ["clients"], ["kick", "x"]):
+    for command in (["status"], ["clients"], ["kick", "x"], ["kick", "--end-session", "x"]):
         answer = run(*command, f"--data={tmp_path}")
         assert answer.returncode == 1
         assert f"no broker runs on the data in {tmp_path}" in answer.stderr
@@ -167,14 +197,19 @@ def test_the_port_offers_no_command(broker, client):
     client("guest")
     assert broker.get("/health") == (200, "ok\n")
     assert broker.get("/ready") == (200, "ready\n")
-    assert broker.get("/metrics", "POST")[0] == 405
+    code, body = broker.get("/metrics", "POST")
+    assert (code, list(json.loads(body))) == (405, ["error"])
     for method, path in [
         ("GET", "/"),
         ("GET", "/v1/status"),
         ("GET", "/v1/clients"),
         ("DELETE", "/v1/clients/guest"),
+        ("DELETE", "/v1/sessions/guest"),
     ]:
-        assert broker.get(path, method)[0] == 404
+        code, body = broker.get(path, method)
+        assert (code, list(json.loads(body))) == (404, ["error"])
+    nowhere = unix(broker.directory / "control.sock", b"GET /v2 HTTP/1.0\r\n\r\n")
+    assert b'{"error":' in nowhere
     assert broker.metrics()['bellbird_sessions{state="connected"}'] == 1
 
 

@@ -94,6 +94,50 @@ def test_check_warns_of_open_doors(tmp_path):
     assert "lets everybody in" in output
 
 
+def test_check_reads_the_files_of_users_and_rules(tmp_path):
+    """Their mistakes come with their lines, beside those of the settings."""
+    users, acl = tmp_path / "users", tmp_path / "acl"
+    access = f'[access]\nusers = "{users}"\nacl = "{acl}"\n'
+    settings = write(tmp_path, access)
+    status, output = check(settings)
+    assert status == 1
+    assert f"cannot read the password file (--users, or users in [access]) {users}: " in output
+    users.write_text("bob:hunter2hunter2\nx:$9$a$b$c\n")
+    status, output = check(settings)
+    assert status == 1
+    assert f"cannot read the ACL file (--acl, or acl in [access]) {acl}: " in output
+    acl.write_text("user bob\ntopic raed a\n")
+    status, output = check(settings)
+    assert status == 1
+    assert f"{users}:1: " in output
+    assert f"{users}:2: " in output
+    assert "of an unknown kind; known are $argon2id$, $7$ and $6$" in output
+    assert f'{acl}:2: unknown kind of access "raed"' in output
+    assert "hunter2" not in output
+    status, output = check(write(tmp_path, "shards = 99\n" + access))
+    assert status == 1
+    assert f"{settings}:1: shards = 99" in output
+    assert f"{acl}:2: " in output
+    users.write_text("")
+    acl.write_text("topic read public/#\n")
+    status, output = check(write(tmp_path, access))
+    assert status == 0
+    assert f"0 users in {users}\nrules in {acl}\nno mistakes\n" in output
+
+
+def test_a_text_without_quotes(tmp_path):
+    status, output = check(write(tmp_path, "[log]\nlevel = info\nevents = yes\n"))
+    assert status == 1
+    assert 'a text stands in quotes: level = "info"' in output
+    assert "give true or false" in output
+
+
+def test_the_reference_is_in_the_help():
+    command = [bellbird_binary(), "check", "--help"]
+    help_text = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+    assert "--reference" in help_text.stdout
+
+
 def test_environment_overrides_the_file(start):
     _, ports = start(
         'listen = ["127.0.0.1:0"]\n[limits]\nreceive_max = 5\n', BELLBIRD_LIMITS_RECEIVE_MAX="7"

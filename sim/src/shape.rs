@@ -2,7 +2,7 @@
 
 use bellbird_codec::QoS;
 use bellbird_core::permit::{Action, Gate, Rule, Verdict, Who};
-use bellbird_core::{Config, GroupStrategy};
+use bellbird_core::{Config, GroupStrategy, Telling};
 
 use crate::rng::Rng;
 
@@ -71,7 +71,7 @@ impl Shape {
     pub(crate) fn config(&self, shards: usize) -> Config {
         let mut config = Config {
             shards: u8::try_from(shards).unwrap_or(1),
-            events: self.events,
+            telling: if self.events { Telling::Everything } else { Telling::Refusals },
             group_strategy: self.strategy,
             ..Config::default()
         };

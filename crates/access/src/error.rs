@@ -12,6 +12,8 @@ use crate::limits::{FILE_BYTES_MAX, MISTAKES_TOLD};
 pub enum AccessError {
     /// A file cannot be read.
     Unreadable {
+        /// What it should hold.
+        role: Role,
         /// Which.
         path: PathBuf,
         /// Why.
@@ -19,11 +21,22 @@ pub enum AccessError {
     },
     /// A file is larger than any that makes sense.
     TooLarge {
+        /// What it should hold.
+        role: Role,
         /// Which.
         path: PathBuf,
     },
     /// What stands in the files has mistakes.
     Mistakes(Vec<Mistake>),
+}
+
+/// What a file is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Role {
+    /// Users and their passwords.
+    Users,
+    /// Who may publish and subscribe to what.
+    Rules,
 }
 
 /// One mistake in a file. Passwords and hashes are never part of it.
@@ -56,15 +69,24 @@ impl fmt::Display for Mistake {
     }
 }
 
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Users => "the password file (--users, or users in [access])",
+            Self::Rules => "the ACL file (--acl, or acl in [access])",
+        })
+    }
+}
+
 impl fmt::Display for AccessError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unreadable { path, source } => {
-                write!(f, "cannot read {}: {source}", path.display())
+            Self::Unreadable { role, path, source } => {
+                write!(f, "cannot read {role} {}: {source}", path.display())
             }
-            Self::TooLarge { path } => {
-                let mebibytes = FILE_BYTES_MAX >> 20;
-                write!(f, "{} has more than {mebibytes} MiB: is it the right file?", path.display())
+            Self::TooLarge { role, path } => {
+                let (path, mebibytes) = (path.display(), FILE_BYTES_MAX >> 20);
+                write!(f, "{role} {path} has more than {mebibytes} MiB: is it the right file?")
             }
             Self::Mistakes(mistakes) => {
                 let count = mistakes.len();

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use bellbird_core::permit::{Action, Gate, Question, Verdict};
 
 use crate::acl::Acl;
-pub use crate::error::{AccessError, Mistake};
+pub use crate::error::{AccessError, Mistake, Role};
 pub use crate::password_hash::{Format, PasswordHash, PasswordHashError};
 pub use crate::users::{NameError, Users, check_name, with_user, without_user};
 
@@ -33,8 +33,8 @@ impl Access {
     /// Reads a password file and an ACL file. Without the first nobody has a user name, without
     /// the second everything is allowed to whoever gets in.
     pub fn open(users: Option<&Path>, acl: Option<&Path>) -> Result<Self, AccessError> {
-        let users = users.map(|path| Ok((path, read(path)?))).transpose()?;
-        let acl = acl.map(|path| Ok((path, read(path)?))).transpose()?;
+        let users = users.map(|path| Ok((path, read(Role::Users, path)?))).transpose()?;
+        let acl = acl.map(|path| Ok((path, read(Role::Rules, path)?))).transpose()?;
         Self::parse(
             users.as_ref().map(|(path, text)| (*path, text.as_str())),
             acl.as_ref().map(|(path, text)| (*path, text.as_str())),
@@ -85,13 +85,13 @@ impl Access {
     }
 }
 
-fn read(path: &Path) -> Result<String, AccessError> {
-    let unreadable = |source| AccessError::Unreadable { path: path.into(), source };
+fn read(role: Role, path: &Path) -> Result<String, AccessError> {
+    let unreadable = |source| AccessError::Unreadable { role, path: path.into(), source };
     let file = File::open(path).map_err(unreadable)?;
     let mut text = String::new();
     let bytes = file.take(limits::FILE_BYTES_MAX + 1).read_to_string(&mut text);
     if bytes.map_err(unreadable)? as u64 > limits::FILE_BYTES_MAX {
-        return Err(AccessError::TooLarge { path: path.into() });
+        return Err(AccessError::TooLarge { role, path: path.into() });
     }
     Ok(text)
 }

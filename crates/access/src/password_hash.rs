@@ -194,7 +194,7 @@ impl fmt::Display for PasswordHashError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Plain => "the password stands there in plain text",
-            Self::Unknown => "the hash is none of $6$, $7$ and $argon2id$",
+            Self::Unknown => "the hash is of an unknown kind; known are $argon2id$, $7$ and $6$",
             Self::Damaged => "the hash is damaged",
             Self::OutOfRange => "the hash asks for more memory or time than is allowed",
             Self::NoRandomness => "the system gives no random bytes",

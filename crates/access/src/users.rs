@@ -215,7 +215,7 @@ mod tests {
             "users:3: there is no colon",
             "users:4: the user name is empty",
             "users:6: user \"x\" has no password",
-            "users:7: user \"y\": the hash is none of",
+            "users:7: user \"y\": the hash is of an unknown kind; known are",
             "users:5: user \"bob\" stands on line 1 already",
         ];
         assert_eq!(mistakes.len(), expected.len(), "{mistakes:?}");

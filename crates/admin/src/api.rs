@@ -16,6 +16,21 @@ use crate::status::StatusReport;
 
 /// What the port offers: nothing that changes anything, and no client's name.
 pub(crate) fn watching(control: Control) -> Router {
+    explained(watched(control))
+}
+
+/// What the control socket offers besides.
+pub(crate) fn commands(control: Control) -> Router {
+    let commands = Router::new()
+        .route("/v1/status", get(status))
+        .route("/v1/clients", get(clients))
+        .route("/v1/clients/{id}", delete(kick))
+        .route("/v1/sessions/{id}", delete(end_session))
+        .with_state(control.clone());
+    explained(commands.merge(watched(control)))
+}
+
+fn watched(control: Control) -> Router {
     Router::new()
         .route("/health", get(health))
         .route("/ready", get(ready))
@@ -23,14 +38,11 @@ pub(crate) fn watching(control: Control) -> Router {
         .with_state(control)
 }
 
-/// What the control socket offers besides.
-pub(crate) fn commands(control: Control) -> Router {
-    Router::new()
-        .route("/v1/status", get(status))
-        .route("/v1/clients", get(clients))
-        .route("/v1/clients/{id}", delete(kick))
-        .with_state(control.clone())
-        .merge(watching(control))
+/// What is not offered is refused in the words in which everything is.
+fn explained(routes: Router) -> Router {
+    routes
+        .method_not_allowed_fallback(async || Failure::NoMethod)
+        .fallback(async || Failure::NoRoute)
 }
 
 async fn health(State(control): State<Control>) -> Result<&'static str, Failure> {
@@ -83,11 +95,24 @@ async fn kick(
     if control.kick(&client_id)? { Ok(StatusCode::NO_CONTENT) } else { Err(Failure::NoClient) }
 }
 
+async fn end_session(
+    State(control): State<Control>,
+    Path(client_id): Path<String>,
+) -> Result<StatusCode, Failure> {
+    match control.end_session(&client_id)? {
+        true => Ok(StatusCode::NO_CONTENT),
+        false => Err(Failure::NoSession),
+    }
+}
+
 /// Why a request is not answered as it wants.
 enum Failure {
     Trouble(Trouble),
     Bookmark,
     NoClient,
+    NoSession,
+    NoRoute,
+    NoMethod,
 }
 
 #[derive(Serialize)]
@@ -110,6 +135,14 @@ impl IntoResponse for Failure {
                 "after is not what an earlier answer gave as next: leave it out to begin".into(),
             ),
             Self::NoClient => (StatusCode::NOT_FOUND, "no such client is connected".into()),
+            Self::NoSession => (StatusCode::NOT_FOUND, "no such client has a session".into()),
+            Self::NoRoute => (
+                StatusCode::NOT_FOUND,
+                "there is nothing here: docs/metrics.md lists what each door offers".into(),
+            ),
+            Self::NoMethod => {
+                (StatusCode::METHOD_NOT_ALLOWED, "this is offered, but not by this method".into())
+            }
         };
         (code, Json(Explanation { error })).into_response()
     }

@@ -25,8 +25,10 @@ pub struct StatusReport {
     pub clients_away: u64,
     /// Subscriptions of all sessions.
     pub subscriptions: usize,
-    /// Topics with a retained message, those of `$SYS` included.
+    /// Topics with a retained message, but for those of `$SYS`.
     pub retained: usize,
+    /// Topics of `$SYS`, each with what the broker said last.
+    pub retained_system: usize,
     /// Bytes that are allocated.
     pub memory_bytes: usize,
     /// Bytes that may be.
@@ -87,7 +89,8 @@ impl StatusReport {
             clients_connected: traffic.connected,
             clients_away: counts.sessions.saturating_sub(traffic.connected),
             subscriptions: status.subscriptions,
-            retained: status.retained.messages,
+            retained: status.retained.messages.saturating_sub(status.retained.system_messages),
+            retained_system: status.retained.system_messages,
             memory_bytes: status.memory.bytes,
             memory_bytes_max: status.memory.bytes_max,
             memory: status.memory.memory.name().into(),

@@ -10,6 +10,7 @@ pub(crate) mod reference;
 mod reload;
 mod setting;
 mod tables;
+mod unquoted;
 mod value;
 
 use std::ffi::OsString;
@@ -17,8 +18,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bellbird_core::Terms;
 use bellbird_core::limits::SHARDS_MAX;
+use bellbird_core::{Telling, Terms};
 use bellbird_server::websocket::Offer as WebSocketOffer;
 use bellbird_server::{Durability, Transport};
 use log::LevelFilter;
@@ -95,11 +96,17 @@ pub(crate) struct Sources {
 impl Configuration {
     /// Reads and checks everything. What deserves a look comes beside.
     pub(crate) fn load(sources: &Sources) -> Result<(Self, Vec<String>), ConfigError> {
-        let (path, text) = match &sources.file {
-            Some(path) => (path.as_path(), read(path)?),
-            None => (Path::new(""), String::new()),
-        };
-        Self::parse(path, &text, sources)
+        let (configuration, outcome) = Self::inspect(sources)?;
+        outcome.map(|warnings| (configuration, warnings))
+    }
+
+    /// The same, and the configuration with whatever could be read of it beside the mistakes.
+    pub(crate) fn inspect(
+        sources: &Sources,
+    ) -> Result<(Self, Result<Vec<String>, ConfigError>), ConfigError> {
+        let text = sources.file.as_deref().map_or(Ok(String::new()), read)?;
+        let path = sources.file.as_deref().unwrap_or(Path::new(""));
+        Ok(Self::gather(path, &text, sources))
     }
 
     /// The same with the file's text; its path is named in mistakes.
@@ -108,6 +115,15 @@ impl Configuration {
         text: &str,
         sources: &Sources,
     ) -> Result<(Self, Vec<String>), ConfigError> {
+        let (configuration, outcome) = Self::gather(path, text, sources);
+        outcome.map(|warnings| (configuration, warnings))
+    }
+
+    fn gather(
+        path: &Path,
+        text: &str,
+        sources: &Sources,
+    ) -> (Self, Result<Vec<String>, ConfigError>) {
         let mut configuration = Self::default();
         let mut reading = Reading::default();
         reading.file(path, text, &mut configuration, |reading, configuration| {
@@ -118,10 +134,12 @@ impl Configuration {
         });
         configuration.gather_listeners(&reading);
         consistency::check(&configuration, &mut reading);
-        if reading.mistakes.is_empty() && reading.syntax.is_empty() {
-            return Ok((configuration, reading.warnings));
-        }
-        Err(ConfigError::of(reading.syntax, reading.mistakes))
+        let outcome = if reading.mistakes.is_empty() && reading.syntax.is_empty() {
+            Ok(reading.warnings)
+        } else {
+            Err(ConfigError::of(reading.syntax, reading.mistakes))
+        };
+        (configuration, outcome)
     }
 
     fn gather_listeners(&mut self, reading: &Reading) {
@@ -164,11 +182,22 @@ impl Configuration {
         self.access_anonymous.unwrap_or(by_default)
     }
 
+    /// How much is worth an event: who asks for none is not made to pay for any.
+    fn telling(&self) -> Telling {
+        if self.log_events || self.log_level >= LevelFilter::Debug {
+            Telling::Everything
+        } else if self.log_level >= LevelFilter::Warn {
+            Telling::Refusals
+        } else {
+            Telling::Nothing
+        }
+    }
+
     /// The core's part.
     pub(crate) fn core(&self) -> bellbird_core::Config {
         bellbird_core::Config {
             listeners: self.listeners.iter().map(|listener| listener.terms.clone()).collect(),
-            events: self.log_events || self.log_level >= LevelFilter::Debug,
+            telling: self.telling(),
             ..self.core.clone()
         }
     }

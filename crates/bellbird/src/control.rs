@@ -11,6 +11,7 @@ use bellbird_server::ControlPath;
 use clap::Args;
 
 use crate::config::Configuration;
+use crate::count::Count;
 use http::{Request, escape, request};
 
 /// Which broker.
@@ -31,11 +32,15 @@ pub(crate) struct Asking {
     json: bool,
 }
 
-/// Ends a client's connection; its session stays.
+/// Disconnects a client. Its session stays for when it comes back, unless --end-session is given.
 #[derive(Args, Debug)]
 pub(crate) struct Kick {
-    /// The client identifier
+    /// The client identifier, as `bellbird clients` shows it
     client_id: String,
+    /// End its session as well, with its subscriptions and what waits for it, also if the client
+    /// is away
+    #[arg(long)]
+    end_session: bool,
     #[command(flatten)]
     place: Place,
 }
@@ -74,9 +79,13 @@ pub(crate) fn clients(arguments: &Asking) -> Result<(), Box<dyn Error>> {
 }
 
 pub(crate) fn kick(arguments: &Kick) -> Result<(), Box<dyn Error>> {
-    let path = format!("/v1/clients/{}", escape(&arguments.client_id));
+    let (what, done) = match arguments.end_session {
+        false => ("clients", "is disconnected"),
+        true => ("sessions", "has no session any more"),
+    };
+    let path = format!("/v1/{what}/{}", escape(&arguments.client_id));
     ask(&arguments.place, Request::delete(&path))?;
-    print(|out| writeln!(out, "the connection of {:?} is closed", arguments.client_id))
+    print(|out| writeln!(out, "client {:?} {done}", arguments.client_id))
 }
 
 fn ask(place: &Place, what: Request<'_>) -> Result<String, Box<dyn Error>> {
@@ -121,7 +130,8 @@ fn print(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Box
 
 fn show_status(out: &mut dyn Write, report: &StatusReport) -> io::Result<()> {
     let StatusReport { version, process, uptime_secs, shards, .. } = report;
-    writeln!(out, "bellbird {version}, process {process}, up {uptime_secs} s, {shards} shards")?;
+    let shards = Count(*shards as u64, "shard", "shards");
+    writeln!(out, "bellbird {version}, process {process}, up {uptime_secs} s, {shards}")?;
     match &report.trouble {
         Some(trouble) => writeln!(out, "health        {trouble}")?,
         None => writeln!(out, "health        ok")?,
@@ -129,7 +139,7 @@ fn show_status(out: &mut dyn Write, report: &StatusReport) -> io::Result<()> {
     let (connected, away) = (report.clients_connected, report.clients_away);
     writeln!(out, "clients       {connected} connected, {away} away")?;
     writeln!(out, "subscriptions {}", report.subscriptions)?;
-    writeln!(out, "retained      {}", report.retained)?;
+    writeln!(out, "retained      {}, and {} of $SYS", report.retained, report.retained_system)?;
     let (mib, mib_max) = (report.memory_bytes >> 20, report.memory_bytes_max >> 20);
     writeln!(out, "memory        {}, {mib} of {mib_max} MiB in use", report.memory)?;
     let deliveries = &report.deliveries;

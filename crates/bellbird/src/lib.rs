@@ -5,6 +5,8 @@ mod check;
 mod client;
 mod config;
 mod control;
+mod count;
+mod hint;
 mod logging;
 pub mod parsers;
 mod passwd;
@@ -38,7 +40,7 @@ enum Command {
     Status(control::Asking),
     /// Lists the clients of a running broker.
     Clients(control::Asking),
-    /// Ends a client's connection.
+    /// Disconnects a client, and ends its session if told to.
     Kick(control::Kick),
     /// Loads a broker (this one or another) and measures it.
     Bench(bench::Arguments),

@@ -2,6 +2,7 @@
 
 use std::io::{Write, stderr};
 
+use bellbird_server::EVENTS;
 use jiff::Timestamp;
 use log::{LevelFilter, Log, Metadata, Record};
 
@@ -26,7 +27,7 @@ impl Log for Lines {
     }
 
     fn log(&self, record: &Record<'_>) {
-        if self.enabled(record.metadata()) {
+        if record.target() == EVENTS || self.enabled(record.metadata()) {
             let level = record.level().as_str().to_ascii_lowercase();
             let line = format!("{:.3} {level}: {}\n", Timestamp::now(), record.args());
             // Where nobody reads, there is nobody to tell.

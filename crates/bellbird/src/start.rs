@@ -15,6 +15,8 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR2};
 use signal_hook::iterator::Signals;
 
 use crate::config::{Configuration, Listening, Named, Sources};
+use crate::count::Count;
+use crate::hint::Hint;
 use crate::logging;
 
 /// Starts a broker with the defaults, a configuration file, or options, which win.
@@ -108,7 +110,10 @@ fn bind(listening: &Listening) -> Result<Listener, ListenError> {
     Listener::bind(listening.address, listening.transport.clone(), option)
 }
 
-fn open_access(configuration: &Configuration) -> Result<Access, bellbird_access::AccessError> {
+/// Reads the files of users and rules that a configuration names.
+pub(crate) fn open_access(
+    configuration: &Configuration,
+) -> Result<Access, bellbird_access::AccessError> {
     let (users, acl) = (&configuration.access_users, &configuration.access_acl);
     Access::open(users.as_deref(), acl.as_deref())
 }
@@ -185,15 +190,16 @@ fn greet(node: &Node, admin: &Admin, configuration: &Configuration) -> std::io::
     writeln!(out, "bellbird {}, process {process}", env!("CARGO_PKG_VERSION"))?;
     writeln!(
         out,
-        "data in {}: {} sessions, {} subscriptions, {} waiting deliveries, {} retained messages",
+        "data in {}: {}, {}, {}, {}",
         configuration.data.display(),
-        found.sessions,
-        found.subscriptions,
-        found.deliveries,
-        found.retained
+        Count(found.sessions as u64, "session", "sessions"),
+        Count(found.subscriptions as u64, "subscription", "subscriptions"),
+        Count(found.deliveries as u64, "waiting delivery", "waiting deliveries"),
+        Count(found.retained as u64, "retained message", "retained messages")
     )?;
     if found.delayed > 0 {
-        writeln!(out, "{} messages wait for their time ($delayed)", found.delayed)?;
+        let delayed = Count(found.delayed as u64, "message waits", "messages wait");
+        writeln!(out, "{delayed} for their time ($delayed)")?;
     }
     writeln!(out, "log: {log}")?;
     for (address, transport) in node.listening() {
@@ -203,14 +209,12 @@ fn greet(node: &Node, admin: &Admin, configuration: &Configuration) -> std::io::
         writeln!(out, "health and metrics on http://{address}")?;
     }
     let (shards, durability) = (configuration.core().shards, configuration.durability.name());
-    writeln!(out, "{shards} shards, durability: {durability}")?;
-    let plain = node.listening().iter().find(|(_, transport)| *transport == Transport::Tcp);
-    if let Some((address, _)) = plain {
-        let (host, port) = (address.ip(), address.port());
+    writeln!(out, "{}, durability: {durability}", Count(shards, "shard", "shards"))?;
+    if let Some(hint) = Hint::of(node.listening(), configuration) {
         let program = std::env::args().next().unwrap_or_else(|| "bellbird".into());
-        writeln!(out, "try it, in two other terminals (or with mosquitto_sub and mosquitto_pub):")?;
-        writeln!(out, "  {program} sub -h {host} -p {port} -t 'hello/#' -v")?;
-        writeln!(out, "  {program} pub -h {host} -p {port} -t hello/world -m 'hi there'")?;
+        writeln!(out, "{hint}:")?;
+        writeln!(out, "  {program} sub {} -t 'hello/#' -v", hint.options())?;
+        writeln!(out, "  {program} pub {} -t hello/world -m 'hi there'", hint.options())?;
     }
     writeln!(out, "ready")?;
     out.flush()

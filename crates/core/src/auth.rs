@@ -6,6 +6,7 @@ use bellbird_codec::{Auth, Connect, Packet, Property, PropertyBuffer, ReasonCode
 use crate::connect::Hello;
 use crate::connection::{Cause, Parks, Phase};
 use crate::contract::{Flow, Output};
+use crate::event::Names;
 use crate::identity::{ConnectionId, Time};
 use crate::name::Name;
 use crate::permit::Action;
@@ -187,7 +188,8 @@ impl Shard {
             hello.name.client_id(),
         );
         if permit != crate::permit::Verdict::Yes {
-            let _closing = self.refuse(now, id, ReasonCode::NotAuthorized);
+            let names = Names::of(&hello.name);
+            let _closing = self.refuse(now, id, names, ReasonCode::NotAuthorized);
             return;
         }
         hello.proof = Some(Proof { method: method.into(), data });
@@ -201,8 +203,17 @@ impl Shard {
     fn break_exchange(&mut self, now: Time, id: ConnectionId, reason: ReasonCode) -> Flow {
         let Some(connection) = self.clients.connections.live(id) else { return Flow::Park };
         if connection.phase == Phase::Authenticating {
-            return self.refuse(now, id, reason);
+            let exchange = connection.exchange.take();
+            let hello = exchange.as_ref().and_then(|exchange| exchange.hello.as_ref());
+            let names = hello.map_or(Names::default(), |hello| Names::of(&hello.name));
+            return self.refuse(now, id, names, reason);
         }
+        // Who is in already is told of as well: the user may be another by now.
+        let name = self
+            .session_of(id)
+            .and_then(|(index, _)| self.clients.sessions.at(index))
+            .map(|session| session.name.clone());
+        self.tell_refused(id, name.as_ref().map_or(Names::default(), Names::of), reason);
         self.disconnect(now, id, reason, Cause::Protocol);
         Flow::Park
     }

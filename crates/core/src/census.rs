@@ -91,6 +91,26 @@ impl Shard {
         }
     }
 
+    /// Whether this client has a session, which [`crate::Input::EndSession`] would end.
+    pub fn has_session(&self, namespace: Namespace, client_id: &str) -> bool {
+        self.clients.sessions.find(namespace, client_id).is_some()
+    }
+
+    /// Whether a session of this client has ended, and the log does not say so yet.
+    pub fn is_ending(&self, namespace: Namespace, client_id: &str) -> bool {
+        self.endings.has(namespace, client_id)
+    }
+
+    /// Ends a client's connection for the operator, and its session for good: nothing waits for
+    /// it any more, and if it comes back it begins anew.
+    pub(crate) fn end_session_of(&mut self, now: Time, namespace: Namespace, client_id: &str) {
+        self.kick(now, namespace, client_id);
+        // One that is not durable went with its connection.
+        if let Some(index) = self.clients.sessions.find(namespace, client_id) {
+            self.end_session(now, index);
+        }
+    }
+
     fn owner_of(&mut self, namespace: Namespace, client_id: &str) -> Option<ConnectionId> {
         let index = self.clients.sessions.find(namespace, client_id)?;
         let owner = self.clients.sessions.at(index)?.owner;

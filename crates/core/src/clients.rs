@@ -4,11 +4,13 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bellbird_codec::{PacketId, QoS};
+use bellbird_topics::TopicName;
 
 use crate::config::Config;
 use crate::connection::{Connections, Parks};
-use crate::contract::{Event, Output, Subscriber};
+use crate::contract::{Output, Subscriber};
 use crate::errand::Errand;
+use crate::event::Event;
 use crate::group::Groups;
 use crate::identity::{ConnectionId, DeliveryId, Holder, Position, ShardId, Time};
 use crate::ledger::{DropReason, Ledger};
@@ -169,7 +171,8 @@ impl Clients {
         let verdict =
             self.gate.permit(session.name.as_client(), Action::Receive, out.parts.topic.as_str());
         if verdict != Verdict::Yes {
-            return self.drop(index, DropReason::NotPermitted, position.map(DeliveryId::own));
+            let stored = position.map(DeliveryId::own);
+            return self.drop(index, out.parts.topic, DropReason::NotPermitted, stored);
         }
         if qos == QoS::AtMostOnce {
             // What was published with QoS 1 keeps its order whatever QoS was granted.
@@ -197,7 +200,8 @@ impl Clients {
         let Some(session) = self.sessions.at(index) else { return };
         let (frame, packet_id_at) = out.frame(now, session.version, qos, retain);
         if frame.len() > session.max_packet_bytes as usize {
-            return self.drop(index, DropReason::TooLarge, position.map(DeliveryId::own));
+            let stored = position.map(DeliveryId::own);
+            return self.drop(index, out.parts.topic, DropReason::TooLarge, stored);
         }
         let packet_id = session.next_packet_id();
         let stage = Stage::Publish;
@@ -213,6 +217,7 @@ impl Clients {
         buffer[at..at + 2].copy_from_slice(&packet_id.value().to_be_bytes());
         self.traffic.publish_sent(qos, out.parts.payload.len());
         self.announce(connection);
+        self.tell_delivered(index, out.parts.topic, qos, Some(packet_id));
     }
 
     /// The message waited for log or mail longer than it is good for [MQTT-3.3.2-5].
@@ -239,20 +244,21 @@ impl Clients {
         }
         let (frame, _) = out.frame(now, session.version, QoS::AtMostOnce, manner.retain);
         if frame.len() > session.max_packet_bytes as usize {
-            return self.drop(index, DropReason::TooLarge, None);
+            return self.drop(index, out.parts.topic, DropReason::TooLarge, None);
         }
         let connection = session.connection;
         let outbox = &mut self.outboxes[connection];
         // One message always fits, however large: it is within the bound on packets.
         let bytes_max = self.memory.outbox_bytes_max(self.config.outbox_bytes_max);
         if outbox.len() > 0 && outbox.len() + frame.len() > bytes_max {
-            return self.drop(index, DropReason::OutboxFull, None);
+            return self.drop(index, out.parts.topic, DropReason::OutboxFull, None);
         }
         outbox.unsent += 1;
         self.appended_bytes += frame.len() as u64;
         outbox.buffer(&mut self.pool).extend_from_slice(frame);
         self.traffic.publish_sent(QoS::AtMostOnce, out.parts.payload.len());
         self.announce(connection);
+        self.tell_delivered(index, out.parts.topic, QoS::AtMostOnce, None);
     }
 
     /// QoS 0 for a client that is away: kept only if the operator wants it kept.
@@ -262,7 +268,7 @@ impl Clients {
         if keeps && session.durable {
             self.enqueue(index, manner.keep(out.share()));
         } else {
-            self.drop(index, DropReason::Offline, None);
+            self.drop(index, out.parts.topic, DropReason::Offline, None);
         }
     }
 
@@ -279,10 +285,10 @@ impl Clients {
         let about = out.parts.topic.as_bytes().len() + out.parts.payload.len();
         let bytes_max = self.memory.outbox_bytes_max(self.config.outbox_bytes_max);
         if outbox.len() > 0 && outbox.len() + about > bytes_max {
-            return self.drop(index, DropReason::OutboxFull, None);
+            return self.drop(index, out.parts.topic, DropReason::OutboxFull, None);
         }
         if !self.send_single(now, index, &out.parts, manner, None) {
-            self.drop(index, DropReason::TooLarge, None);
+            self.drop(index, out.parts.topic, DropReason::TooLarge, None);
         }
     }
 
@@ -294,7 +300,8 @@ impl Clients {
             && (session.queue_bytes + size <= self.config.queue_bytes_max
                 || session.queue.is_empty());
         if !has_room {
-            return self.drop(index, DropReason::QueueFull, delivery.stored());
+            let stored = delivery.stored();
+            return self.drop(index, delivery.message.topic(), DropReason::QueueFull, stored);
         }
         self.wait(index, delivery);
     }
@@ -332,9 +339,25 @@ impl Clients {
         let Some(inflight) = session.acknowledge(packet_id) else { return };
         let has_more = !session.is_drained() || !session.walks.is_empty();
         let (holder, durable) = (session.holder, session.durable);
+        let topic = || Some(inflight.delivery.as_ref()?.message.topic().as_str().into());
         match inflight.dropped {
-            Some(reason) => self.ledger.drop(reason, 1),
-            None => self.ledger.done += 1,
+            Some(reason) => {
+                self.ledger.drop(reason, 1);
+                self.tell(index, |whose| Event::Dropped {
+                    whose,
+                    topic: topic(),
+                    reason,
+                    deliveries: 1,
+                });
+            }
+            None => {
+                self.ledger.done += 1;
+                self.tell(index, |client_id| Event::Acknowledged {
+                    client_id,
+                    packet_id,
+                    topic: topic(),
+                });
+            }
         }
         match inflight.stored() {
             None if durable && inflight.qos == QoS::ExactlyOnce => {
@@ -406,15 +429,37 @@ impl Clients {
     }
 
     /// Counts a drop, and commits that a stored delivery is over.
-    pub(crate) fn drop(&mut self, index: u32, reason: DropReason, stored: Option<DeliveryId>) {
+    pub(crate) fn drop(
+        &mut self,
+        index: u32,
+        topic: TopicName<'_>,
+        reason: DropReason,
+        stored: Option<DeliveryId>,
+    ) {
         self.ledger.drop(reason, 1);
-        if self.config.events
-            && let Some(session) = self.sessions.at(index)
-        {
-            let event = Event::Dropped { holder: session.holder, reason };
-            self.outputs.push_back(Output::Event(event));
-        }
+        self.tell_dropped(index, topic, reason);
         self.finish(index, stored);
+    }
+
+    pub(crate) fn tell_dropped(&mut self, index: u32, topic: TopicName<'_>, reason: DropReason) {
+        let topic = || Some(topic.as_str().into());
+        self.tell(index, |whose| Event::Dropped { whose, topic: topic(), reason, deliveries: 1 });
+    }
+
+    /// Tells that a message is in a client's outbox.
+    pub(crate) fn tell_delivered(
+        &mut self,
+        index: u32,
+        topic: TopicName<'_>,
+        qos: QoS,
+        packet_id: Option<PacketId>,
+    ) {
+        self.tell(index, |client_id| Event::Delivered {
+            client_id,
+            topic: topic.as_str().into(),
+            qos,
+            packet_id,
+        });
     }
 
     pub(crate) fn finish(&mut self, index: u32, stored: Option<DeliveryId>) {

@@ -2,6 +2,7 @@
 
 use bellbird_codec::{QoS, SubscribeOptions};
 
+use crate::event::Telling;
 use crate::limits;
 
 /// Settings of the core, the same for every shard of a node.
@@ -40,8 +41,8 @@ pub struct Config {
     pub rewrites: Vec<Rewrite>,
     /// Subscriptions that every client has from CONNECT on.
     pub auto_subscriptions: Vec<AutoSubscription>,
-    /// Whether [`crate::Output::Event`] is emitted.
-    pub events: bool,
+    /// How much [`crate::Output::Event`] tells.
+    pub telling: Telling,
 }
 
 /// What a listener offers its clients, and announces to those of 5.0.
@@ -156,7 +157,7 @@ impl Default for Config {
             mailbox_bytes_max: limits::MAILBOX_BYTES_MAX,
             rewrites: Vec::new(),
             auto_subscriptions: Vec::new(),
-            events: false,
+            telling: Telling::Nothing,
         }
     }
 }

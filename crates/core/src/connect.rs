@@ -9,7 +9,8 @@ use crate::aliases::Aliases;
 use crate::auth::{Exchange, Proof};
 use crate::config::{Profile, Terms};
 use crate::connection::{Cause, Opening, Parks, Phase};
-use crate::contract::{Change, Event, Flow, Output};
+use crate::contract::{Change, Flow, Output};
+use crate::event::{Event, Names, Telling};
 use crate::identity::{ConnectionId, Holder, Ticket, Time};
 use crate::joining::is_shared;
 use crate::ledger::DropReason;
@@ -69,12 +70,14 @@ impl Shard {
         let Some(connection) = self.clients.connections.live(id) else { return Flow::Park };
         connection.version = packet.version;
         let listener = connection.listener;
+        // As it says, whether anybody can check it or not.
+        let names = Names { client_id: Some(packet.client_id), user_name: packet.user_name };
         if let Some(code) = unsupported(packet, self.clients.config.terms(listener)) {
-            return self.refuse(now, id, code);
+            return self.refuse(now, id, names, code);
         }
         let is_assigned = packet.client_id.is_empty();
         if !is_valid(packet, self.clients.config.terms(listener).profile) {
-            return self.refuse(now, id, ReasonCode::ClientIdentifierNotValid);
+            return self.refuse(now, id, names, ReasonCode::ClientIdentifierNotValid);
         }
         let client_id: Box<str> =
             if is_assigned { self.assigned_client_id(id) } else { packet.client_id.into() };
@@ -83,7 +86,7 @@ impl Shard {
         let name = Name::new(&client_id, user_name);
         let will = match self.will_of(packet, listener, &name) {
             Ok(will) => will,
-            Err(reason) => return self.refuse(now, id, reason),
+            Err(reason) => return self.refuse(now, id, names, reason),
         };
         if packet.properties.authentication_method().is_some() {
             // The exchange proves who it is, and not the user name that it says.
@@ -93,7 +96,7 @@ impl Shard {
         }
         match self.let_in(id, listener, &name, packet.password) {
             Some(None) => {}
-            Some(Some(reason)) => return self.refuse(now, id, reason),
+            Some(Some(reason)) => return self.refuse(now, id, names, reason),
             None => return Flow::Again,
         }
         let hello = Box::new(self.hello(packet, listener, name, will));
@@ -178,7 +181,7 @@ impl Shard {
             }
             (None, None) => {
                 if let Err(reason) = self.room_for_session() {
-                    let _closing = self.refuse(now, id, reason);
+                    let _closing = self.refuse(now, id, Names::of(&hello.name), reason);
                     return;
                 }
                 let number = self.clients.sessions.take_number();
@@ -186,7 +189,8 @@ impl Shard {
             }
         };
         let Some(index) = index else {
-            let _closing = self.refuse(now, id, ReasonCode::QuotaExceeded);
+            let names = Names::of(&hello.name);
+            let _closing = self.refuse(now, id, names, ReasonCode::QuotaExceeded);
             return;
         };
         let must_wait = self.claim(now, id, index, hello, kept.is_some()).is_some()
@@ -292,11 +296,14 @@ impl Shard {
         session.connection = id.index;
         self.clients.traffic.connected += 1;
         self.clients.traffic.welcomed += 1;
-        let holder = session.holder;
         if !config.auto_subscriptions.is_empty() {
             self.newcomers.push(id);
         }
         let client_id: Box<str> = session.name.client_id().into();
+        let user_name = match self.clients.config.telling {
+            Telling::Everything => session.name.user_name().map(Into::into),
+            Telling::Nothing | Telling::Refusals => None,
+        };
         let mut buffer = PropertyBuffer::new();
         if version == Version::V5 {
             self.announce(config.terms(listener), &opening, &client_id, &mut buffer);
@@ -308,11 +315,14 @@ impl Shard {
             properties: buffer.as_properties(),
         });
         self.clients.write(id.index, |out| connack.encode(version, out));
-        if self.clients.config.events {
-            let session_present = opening.session_present;
-            let event = Event::Connected { holder, client_id, session_present };
-            self.clients.outputs.push_back(Output::Event(event));
-        }
+        let session_present = opening.session_present;
+        self.clients.event(|| Event::Connected {
+            connection: id,
+            client_id,
+            user_name,
+            version,
+            session_present,
+        });
         self.resume(id, Parks::CONNACK);
         Some(index)
     }
@@ -361,7 +371,14 @@ impl Shard {
     }
 
     /// CONNACK with a reason, then close [MQTT-3.2.2-7].
-    pub(crate) fn refuse(&mut self, _now: Time, id: ConnectionId, reason: ReasonCode) -> Flow {
+    pub(crate) fn refuse(
+        &mut self,
+        _now: Time,
+        id: ConnectionId,
+        names: Names<'_>,
+        reason: ReasonCode,
+    ) -> Flow {
+        self.tell_refused(id, names, reason);
         let Some(connection) = self.clients.connections.live(id) else { return Flow::Park };
         let version = connection.version;
         self.clients.traffic.refused.add(reason, 1);
@@ -415,6 +432,10 @@ impl Shard {
         self.leave_groups(&mut session, subscriber);
         let lost = session.inflight.len() + session.queue.len();
         self.clients.ledger.drop(DropReason::SessionEnded, lost as u64);
+        self.clients.event(|| Event::SessionEnded {
+            client_id: session.name.client_id().into(),
+            deliveries: lost as u64,
+        });
         if !session.subscriptions.is_empty() {
             let namespace = session.namespace;
             let gone = |(filter, _): &(Box<str>, _)| Change::Unsubscribe {

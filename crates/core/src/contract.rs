@@ -11,6 +11,7 @@ use bellbird_topics::Namespace;
 use crate::auth::{AuthOutcome, AuthStep};
 use crate::config::Config;
 use crate::connect::Hello;
+pub use crate::event::Event;
 use crate::identity::{ConnectionId, Holder, Position, ShardId, Ticket, Time};
 use crate::mail::Mail;
 use crate::memory::Memory;
@@ -110,6 +111,14 @@ pub enum Input<'a> {
         /// Its identifier.
         client_id: &'a str,
     },
+    /// The operator ends a client's session, and its connection if it has one. Its home is this
+    /// shard. It is over for good as soon as [`crate::Shard::is_ending`] does not name it any more.
+    EndSession {
+        /// The client's namespace.
+        namespace: Namespace,
+        /// Its identifier.
+        client_id: &'a str,
+    },
     /// The node's memory is as short as this from here on.
     Memory(Memory),
     /// The node's memory is exhausted, and this connection is to end for it.
@@ -187,7 +196,7 @@ pub enum Output {
         /// What it says.
         step: AuthStep,
     },
-    /// Something worth telling an observer; only if events are switched on.
+    /// Something worth telling an observer, as far as [`crate::Telling`] wants it.
     Event(Event),
 }
 
@@ -289,47 +298,3 @@ impl Slot {
 
 /// The bit that tells groups from sessions.
 const GROUP: u32 = 1 << 23;
-
-/// What an observer may be told; none of it is needed to be a broker.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Event {
-    /// A client is connected.
-    Connected {
-        /// Its session.
-        holder: Holder,
-        /// Its identifier.
-        client_id: Box<str>,
-        /// Whether its session was there already.
-        session_present: bool,
-    },
-    /// A client is no longer connected.
-    Disconnected {
-        /// Its session.
-        holder: Holder,
-        /// Its identifier.
-        client_id: Box<str>,
-        /// Why.
-        cause: crate::connection::Cause,
-    },
-    /// A subscription began.
-    Subscribed {
-        /// Whose.
-        holder: Holder,
-        /// To what.
-        filter: Box<str>,
-    },
-    /// A subscription ended.
-    Unsubscribed {
-        /// Whose.
-        holder: Holder,
-        /// From what.
-        filter: Box<str>,
-    },
-    /// A delivery was dropped.
-    Dropped {
-        /// Whose.
-        holder: Holder,
-        /// Why.
-        reason: crate::ledger::DropReason,
-    },
-}

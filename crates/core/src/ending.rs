@@ -47,6 +47,11 @@ impl Endings {
         }
     }
 
+    /// Whether a client's last end is not stored yet.
+    pub(crate) fn has(&self, namespace: Namespace, client_id: &str) -> bool {
+        !self.last.is_empty() && self.last.contains_key(&(namespace, Box::from(client_id)))
+    }
+
     /// An end is stored. Returns the connection that waited for it.
     pub(crate) fn stored(&mut self, number: u64) -> Option<ConnectionId> {
         let client = self.clients.remove(&number)?;
@@ -71,7 +76,9 @@ mod tests {
         let second = endings.begin(Namespace(0), "c");
         assert!(endings.wait(Namespace(0), "c", id(2)));
         assert_eq!(endings.stored(first), None);
+        assert!(endings.has(Namespace(0), "c"));
         assert_eq!(endings.stored(second), Some(id(2)));
+        assert!(!endings.has(Namespace(0), "c"));
         assert!(!endings.wait(Namespace(0), "c", id(3)));
     }
 }

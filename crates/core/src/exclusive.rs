@@ -8,6 +8,7 @@ use bellbird_topics::{EXCLUSIVE, Namespace};
 
 use crate::connection::ReplyRef;
 use crate::contract::Subscriber;
+use crate::event::Event;
 use crate::identity::Time;
 use crate::record::Operation;
 use crate::release::StoredFor;
@@ -71,9 +72,15 @@ impl Shard {
                 found.walks.retain(|walk| &*walk.filter != shown(filter));
             }
         }
-        let Some((_, session)) = self.clients.sessions.of(subscriber) else { return };
+        let Some((index, _)) = self.clients.sessions.of(subscriber) else { return };
         for (_, filter) in lost() {
-            session.unsubscribe(filter);
+            if let Some(session) = self.clients.sessions.at(index) {
+                session.unsubscribe(filter);
+            }
+            self.clients.tell_refusal(index, |client_id| {
+                let reason = ReasonCode::QuotaExceeded;
+                Event::SubscribeRefused { client_id, filter: filter.clone(), reason }
+            });
         }
         let Some(mut operations) = operations else { return };
         operations.retain(|operation| {

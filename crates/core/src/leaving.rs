@@ -3,7 +3,8 @@
 use bellbird_codec::{Disconnect, Packet, Properties, ReasonCode, Version};
 
 use crate::connection::{Cause, Phase};
-use crate::contract::{Event, Flow, Output};
+use crate::contract::{Flow, Output};
+use crate::event::{Event, Names};
 use crate::identity::{ConnectionId, Time};
 use crate::ledger::DropReason;
 use crate::record::Operation;
@@ -33,7 +34,7 @@ impl Shard {
             self.forget_will(id);
         }
         self.clients.traffic.closed(Cause::Client);
-        self.detach(now, id, Cause::Client);
+        self.detach(now, id, Cause::Client, Some(packet.reason));
         self.close(id);
         Flow::Park
     }
@@ -60,7 +61,7 @@ impl Shard {
         match connection.phase {
             Phase::Fresh | Phase::Authenticating => {
                 connection.version = version.unwrap_or(connection.version);
-                let _refused = self.refuse(now, id, reason);
+                let _refused = self.refuse(now, id, Names::default(), reason);
             }
             Phase::Opening | Phase::Open => self.disconnect(now, id, reason, Cause::Protocol),
             Phase::Closing => {}
@@ -87,7 +88,7 @@ impl Shard {
             self.clients.write(id.index, |out| packet.encode(version, out));
         }
         self.clients.traffic.closed(cause);
-        self.detach(now, id, cause);
+        self.detach(now, id, cause, Some(reason));
         self.close(id);
     }
 
@@ -107,7 +108,8 @@ impl Shard {
     }
 
     pub(crate) fn closed(&mut self, now: Time, id: ConnectionId) {
-        self.detach(now, id, Cause::Lost);
+        self.tell_unsent(id);
+        self.detach(now, id, Cause::Lost, None);
         let Some(connection) = self.clients.connections.close(id) else { return };
         if connection.phase != Phase::Closing {
             self.clients.traffic.closed(Cause::Lost);
@@ -118,8 +120,24 @@ impl Shard {
         }
     }
 
+    /// Tells what goes with a connection that is lost. Where we closed it, its session is none of
+    /// its business any more, and only the counter says so.
+    fn tell_unsent(&mut self, id: ConnectionId) {
+        let unsent = self.clients.outboxes.get(id.index).map_or(0, |found| found.unsent);
+        if unsent > 0
+            && let Some((index, _)) = self.session_of(id)
+        {
+            self.clients.tell(index, |whose| Event::Dropped {
+                whose,
+                topic: None,
+                reason: DropReason::ConnectionLost,
+                deliveries: unsent.into(),
+            });
+        }
+    }
+
     /// Takes the connection from its session, and ends the session if nothing keeps it.
-    fn detach(&mut self, now: Time, id: ConnectionId, cause: Cause) {
+    fn detach(&mut self, now: Time, id: ConnectionId, cause: Cause, reason: Option<ReasonCode>) {
         let Some(connection) = self.clients.connections.live(id) else { return };
         let publisher = std::mem::replace(&mut connection.publisher, NONE);
         let index = std::mem::replace(&mut connection.session, NONE);
@@ -140,8 +158,7 @@ impl Shard {
         let durable = session.durable;
         if was_welcome {
             self.clients.traffic.connected -= 1;
-            let client_id = session.name.client_id().into();
-            self.event(|| Event::Disconnected { holder, client_id, cause });
+            self.clients.tell(index, |client_id| Event::Disconnected { client_id, cause, reason });
         }
         if keeps_will && !durable {
             return;

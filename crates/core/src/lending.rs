@@ -4,10 +4,12 @@
 //! to the member, it goes to another one. At QoS 2 the log first says that it is the member's.
 
 use bellbird_codec::QoS;
+use bellbird_topics::TopicName;
 
 use crate::clients::{Clients, Manner};
-use crate::contract::Subscriber;
+use crate::contract::{Output, Subscriber};
 use crate::errand::{Errand, Lending, Loan};
+use crate::event::{Event, Telling};
 use crate::group::{Member, Waiting};
 use crate::identity::{DeliveryId, Holder, Position, Time};
 use crate::joining::GROUP_EPOCH;
@@ -41,16 +43,29 @@ impl Clients {
                     let waiting = Waiting { message: out.share(), position: None, origin };
                     self.hand_over(&member, QoS::AtMostOnce, &waiting, None, None);
                 }
-                None => self.ledger.drop(DropReason::Offline, 1),
+                None => self.drop_of_group(at, out.parts.topic, DropReason::Offline),
             };
         }
         let message = out.share();
         if !group.has_room(message.size_bytes(), messages_max, bytes_max) {
-            self.ledger.drop(DropReason::QueueFull, 1);
+            self.drop_of_group(at, out.parts.topic, DropReason::QueueFull);
             return self.group_is_done(at, position);
         }
         group.push(Waiting { message, position, origin });
         self.serve(now, at);
+    }
+
+    /// Counts a drop at a group that is there.
+    fn drop_of_group(&mut self, at: Subscriber, topic: TopicName<'_>, reason: DropReason) {
+        self.ledger.drop(reason, 1);
+        if self.config.telling == Telling::Everything
+            && let Some(group) = self.groups.of(at)
+        {
+            let whose = group.name.clone();
+            let topic = Some(topic.as_str().into());
+            let event = Event::Dropped { whose, topic, reason, deliveries: 1 };
+            self.outputs.push_back(Output::Event(event));
+        }
     }
 
     /// Lends what waits, as long as there are members that take it.
@@ -197,7 +212,7 @@ impl Shard {
         if verdict != Verdict::Yes {
             let of = loan.map(|loan| loan.group.holder);
             let stored = position.map(|position| DeliveryId { position, of });
-            self.clients.drop(index, DropReason::NotPermitted, stored);
+            self.clients.drop(index, topic, DropReason::NotPermitted, stored);
             return loan.into_iter().for_each(|loan| self.clients.settle(loan));
         }
         if qos == QoS::AtMostOnce && message.is_expired(now) {

@@ -306,6 +306,34 @@ mod tests {
         check("+", Some("v"), "own/v/x", Verdict::No);
     }
 
+    /// A name that cannot be filled in may lead anywhere, to topics with a `$` in front as well if
+    /// it stands at the beginning; a subscription to them is refused then, not granted in vain.
+    #[test]
+    fn what_a_name_forbids_is_forbidden_to_subscribe_to() {
+        let check = |pattern: &str, topic, expected| {
+            let deny = receive(Who::Everybody, pattern, Verdict::No);
+            let allowed = ["#", "$SYS/#", "$x/#"];
+            let allow = allowed.map(|filter| receive(Who::Everybody, filter, Verdict::Yes));
+            let gate = Gate::new([deny].into_iter().chain(allow).collect()).otherwise(Verdict::No);
+            let client = Client { id: "a/b", user_name: None };
+            let receive = gate.permit(client, Action::Receive, topic);
+            let subscribe = gate.permit(client, Action::Subscribe, topic);
+            assert_eq!((receive, subscribe), (expected, expected), "{pattern} {topic}");
+        };
+        for topic in ["$SYS/a", "$x", "a", "a/b"] {
+            check("%c", topic, Verdict::No);
+            check("%c/#", topic, Verdict::No);
+            check("$%c/x", topic, Verdict::No);
+        }
+        check("x%c", "$SYS/a", Verdict::Yes);
+        check("x%c", "a", Verdict::No);
+        check("+/%c", "$SYS/a", Verdict::Yes);
+        check("+/%c", "a/b", Verdict::No);
+        check("$x/%c", "$x/b", Verdict::No);
+        check("$x/%c", "$SYS/b", Verdict::Yes);
+        check("$x/%c", "a/b", Verdict::Yes);
+    }
+
     #[test]
     fn the_order_of_rules_counts_across_all_kinds_of_clients() {
         let gate = Gate::new(vec![

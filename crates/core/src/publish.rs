@@ -10,6 +10,7 @@ use crate::clients::{Addressing, Clients};
 use crate::connection::{AppliedFor, Cause, Parks};
 use crate::contract::{Change, Flow, Output};
 use crate::delaying::{Delay, NoDelay};
+use crate::event::{Event, Objection};
 use crate::identity::{ConnectionId, Holder, Lane, Time};
 use crate::mail::{Parcel, Share};
 use crate::memory::Memory;
@@ -65,6 +66,13 @@ enum OldClients {
     AreAnswered,
 }
 
+/// A PUBLISH that is not taken.
+struct Refused<'a> {
+    packet: &'a Publish<'a>,
+    topic: TopicName<'a>,
+    objection: Objection,
+}
+
 /// A retained message whose change of the view is under way.
 #[derive(Debug)]
 pub(crate) struct Retaining {
@@ -97,32 +105,32 @@ impl Shard {
         };
         let delay = match Delay::of(topic) {
             Some(Err(NoDelay)) => {
-                let reason = ReasonCode::TopicNameInvalid;
-                return self.refuse_publish(now, id, packet, reason, OldClients::AreClosed);
+                let refused = Refused { packet, topic, objection: Objection::NoTopic };
+                return self.refuse_publish(now, id, &refused, OldClients::AreClosed);
             }
             Some(Ok(delay)) => Some(delay),
             None => None,
         };
         let topic = delay.map_or(topic, |delay| delay.topic);
         let other = self.rewrite(id, Subject::Topic, topic.as_str());
-        let topic = other.as_deref().map_or(Ok(topic), TopicName::parse);
-        let Ok(topic) = topic else {
-            let reason = ReasonCode::TopicNameInvalid;
-            return self.refuse_publish(now, id, packet, reason, OldClients::AreAnswered);
+        let Ok(topic) = other.as_deref().map_or(Ok(topic), TopicName::parse) else {
+            let refused = Refused { packet, topic, objection: Objection::NoTopic };
+            return self.refuse_publish(now, id, &refused, OldClients::AreAnswered);
         };
+        let refused = |objection| Refused { packet, topic, objection };
         // Before the gate is asked: it is ours already, whatever the gate says now.
         if packet.qos == QoS::ExactlyOnce && self.is_received(id, packet.packet_id) {
             return Flow::Continue;
         }
         if topic.is_reserved() && (is_system(topic) || !self.terms_of(id).reserved_topics) {
-            let reason = ReasonCode::NotAuthorized;
-            return self.refuse_publish(now, id, packet, reason, OldClients::AreAnswered);
+            let refused = refused(Objection::Reserved);
+            return self.refuse_publish(now, id, &refused, OldClients::AreAnswered);
         }
         match self.permit(id, Action::Publish, topic.as_str()) {
             Some(true) => {}
             Some(false) => {
-                let reason = ReasonCode::NotAuthorized;
-                return self.refuse_publish(now, id, packet, reason, OldClients::AreClosed);
+                let refused = refused(Objection::Rules);
+                return self.refuse_publish(now, id, &refused, OldClients::AreClosed);
             }
             None => return Flow::Again,
         }
@@ -145,12 +153,18 @@ impl Shard {
                 (None, false) => false,
             };
         if has_no_room {
-            let reason = ReasonCode::QuotaExceeded;
-            return self.refuse_publish(now, id, packet, reason, OldClients::AreClosed);
+            let refused = refused(Objection::NoRoom);
+            return self.refuse_publish(now, id, &refused, OldClients::AreClosed);
         }
         if packet.qos != QoS::AtMostOnce && !self.receive(id, packet) {
             return self.break_off(now, id, ReasonCode::ReceiveMaximumExceeded);
         }
+        self.clients.tell(publisher.session, |client_id| Event::Published {
+            client_id,
+            topic: topic.as_str().into(),
+            qos: packet.qos,
+            retain: packet.retain,
+        });
         if let Some(delay) = delay {
             return self.delay(now, publisher, Delay { topic, ..delay }, packet);
         }
@@ -287,11 +301,18 @@ impl Shard {
         &mut self,
         now: Time,
         id: ConnectionId,
-        packet: &Publish<'_>,
-        reason: ReasonCode,
+        refused: &Refused<'_>,
         old_clients: OldClients,
     ) -> Flow {
+        let Refused { packet, topic, objection } = *refused;
+        let reason = objection.reason();
         self.clients.traffic.publishes_refused += 1;
+        if let Some((index, _)) = self.session_of(id) {
+            self.clients.tell_refusal(index, |client_id| {
+                let topic = topic.as_str().into();
+                Event::PublishRefused { client_id: Some(client_id), topic, objection }
+            });
+        }
         let Some(connection) = self.clients.connections.live(id) else { return Flow::Continue };
         match (connection.version, packet.packet_id) {
             (Version::V31 | Version::V311, _) if old_clients == OldClients::AreClosed => {

@@ -64,12 +64,13 @@ impl Clients {
         }
         if !self.may_receive(index, &delivery) {
             self.settle_loan(&delivery);
-            return self.drop(index, DropReason::NotPermitted, delivery.stored());
+            let stored = delivery.stored();
+            return self.drop(index, delivery.message.topic(), DropReason::NotPermitted, stored);
         }
         let Some(session) = self.sessions.at(index) else { return };
         if delivery.qos == QoS::AtMostOnce && session.is_all_sent() {
             if !self.send_single(now, index, &delivery.message.parts(), delivery.manner(), None) {
-                self.drop(index, DropReason::TooLarge, None);
+                self.drop(index, delivery.message.topic(), DropReason::TooLarge, None);
             }
             return;
         }
@@ -139,6 +140,7 @@ impl Clients {
             return self.withdraw(index, packet_id, reason);
         }
         self.ledger.drop(reason, 1);
+        self.tell_dropped(index, delivery.message.topic(), reason);
         self.take_out(index, packet_id, &delivery);
     }
 
@@ -234,6 +236,8 @@ impl Clients {
         }
         if fits {
             self.traffic.publish_sent(manner.qos, message.payload.len());
+            let packet_id = id.map(|(packet_id, _)| packet_id);
+            self.tell_delivered(index, message.topic, manner.qos, packet_id);
         }
         self.announce(connection);
         fits

@@ -10,10 +10,11 @@ use crate::agenda::Agenda;
 use crate::clients::{Addressing, Clients};
 use crate::config::{Config, Profile, Terms};
 use crate::connection::{AppliedFor, Changes, Parks, Phase};
-use crate::contract::{Event, Flow, Input, Output};
+use crate::contract::{Flow, Input, Output};
 use crate::delaying::Delayed;
 use crate::ending::Endings;
 use crate::errand::Errand;
+use crate::event::{Names, Telling};
 use crate::group::Groups;
 use crate::identity::{ConnectionId, MessageId, Position, ShardId, Ticket, Time};
 use crate::joining::GROUP_EPOCH;
@@ -142,6 +143,9 @@ impl Shard {
                 self.system(Namespace::default(), topic, payload);
             }
             Input::Kick { namespace, client_id } => self.kick(now, namespace, client_id),
+            Input::EndSession { namespace, client_id } => {
+                self.end_session_of(now, namespace, client_id);
+            }
             Input::Memory(memory) => self.memory_is(memory),
             Input::Shed { connection } => self.shed(now, connection),
             Input::Config(config) => self.clients.reconfigure(config),
@@ -226,6 +230,11 @@ impl Shard {
             Some(_) => terms_max,
             None => terms_max.min(FIRST_PACKET_BYTES_MAX),
         }
+    }
+
+    /// How much [`Output::Event`] tells.
+    pub fn telling(&self) -> Telling {
+        self.clients.config.telling
     }
 
     /// Bytes appended to outboxes since the start: the shell ends a turn by them.
@@ -335,7 +344,9 @@ impl Shard {
                 Flow::Park
             }
             // [MQTT-3.1.2-30]
-            (Phase::Authenticating, _) => self.refuse(now, id, ReasonCode::ProtocolError),
+            (Phase::Authenticating, _) => {
+                self.refuse(now, id, Names::default(), ReasonCode::ProtocolError)
+            }
             // A second CONNECT [MQTT-3.1.0-2], AUTH without a method [MQTT-4.12.0-7], or a
             // packet only servers send.
             (Phase::Fresh | Phase::Open, _) => self.break_off(now, id, ReasonCode::ProtocolError),
@@ -502,11 +513,5 @@ impl Shard {
     pub(crate) fn session_of(&mut self, id: ConnectionId) -> Option<(u32, Version)> {
         let connection = self.clients.connections.live(id)?;
         (connection.session != NONE).then_some((connection.session, connection.version))
-    }
-
-    pub(crate) fn event(&mut self, event: impl FnOnce() -> Event) {
-        if self.clients.config.events {
-            self.clients.outputs.push_back(Output::Event(event()));
-        }
     }
 }

@@ -5,6 +5,7 @@ use bellbird_codec::{Packet, Properties, Property, ReasonCode, Version};
 
 use crate::connection::Phase;
 use crate::contract::Flow;
+use crate::event::Names;
 use crate::identity::{ConnectionId, Time};
 use crate::shard::Shard;
 
@@ -83,7 +84,9 @@ impl Shard {
             Quirk::LongClientId => ReasonCode::ClientIdentifierNotValid,
         };
         match self.clients.connections.live(id).map(|connection| connection.phase) {
-            Some(Phase::Fresh | Phase::Authenticating) => self.refuse(now, id, reason),
+            Some(Phase::Fresh | Phase::Authenticating) => {
+                self.refuse(now, id, Names::default(), reason)
+            }
             Some(_) => self.break_off(now, id, reason),
             None => Flow::Park,
         }

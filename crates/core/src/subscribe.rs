@@ -11,8 +11,9 @@ use bellbird_topics::SubscriptionFilter;
 
 use crate::config::Terms;
 use crate::connection::{AppliedFor, Parks, Reply, ReplyKind, ReplyRef};
-use crate::contract::{Change, Event, Flow, Output, Subscriber};
+use crate::contract::{Change, Flow, Output, Subscriber};
 use crate::errand::{Errand, GroupName};
+use crate::event::Event;
 use crate::exclusive::{Claims, shown};
 use crate::identity::{ConnectionId, Time};
 use crate::joining::is_shared;
@@ -84,6 +85,10 @@ impl Shard {
             let asked = Asked { item, id: subscription_id, is_permitted };
             let refused = self.grant(id, index, &asked, &mut outcome).err();
             if let Some(reason) = refused {
+                self.clients.tell_refusal(index, |client_id| {
+                    let filter = asked.item.text.into();
+                    Event::SubscribeRefused { client_id, filter, reason }
+                });
                 outcome.codes.push(match version {
                     Version::V5 => reason.value(),
                     Version::V31 | Version::V311 => FAILURE,
@@ -128,7 +133,10 @@ impl Shard {
                 });
             }
             outcome.operations.push(Operation::Unsubscribe { filter: text.into() });
-            self.event(|| Event::Unsubscribed { holder: subscriber.holder, filter: text.into() });
+            self.clients.tell(index, |client_id| {
+                let filter = text.into();
+                Event::Unsubscribed { client_id, filter }
+            });
         }
         self.stop_walks(id, &stopped);
         self.answer(now, id, ReplyKind::Unsuback(packet.packet_id), outcome, view)
@@ -233,7 +241,10 @@ impl Shard {
         }
         outcome.operations.push(Operation::Subscribe { filter, subscription });
         outcome.codes.push(qos as u8);
-        self.event(|| Event::Subscribed { holder: subscriber.holder, filter: item.text.into() });
+        self.clients.tell(index, |client_id| {
+            let filter = item.text.into();
+            Event::Subscribed { client_id, filter, qos }
+        });
         Ok(())
     }
 

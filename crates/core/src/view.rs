@@ -15,6 +15,7 @@ use crate::exclusive::{is_exclusive, shown};
 use crate::identity::Holder;
 use crate::message::Message;
 use crate::subscription::Granted;
+use crate::system::is_system;
 
 /// Read access to the node-wide view.
 pub trait View {
@@ -60,6 +61,8 @@ pub struct RetainedSize {
     pub messages: usize,
     /// Bytes of their topics, properties and payloads.
     pub bytes: usize,
+    /// Topics among them that the node says itself, below `$SYS`.
+    pub system_messages: usize,
 }
 
 /// The view's content: one per node, or one per shard, as the shell decides.
@@ -70,6 +73,7 @@ pub struct Tables {
     owners: BTreeMap<(Namespace, Box<str>), Holder>,
     retained: Retained<Arc<Message>>,
     retained_bytes: usize,
+    retained_system: usize,
     order: u64,
 }
 
@@ -81,6 +85,7 @@ impl Tables {
             owners: BTreeMap::new(),
             retained: Retained::new(),
             retained_bytes: 0,
+            retained_system: 0,
             order,
         }
     }
@@ -133,6 +138,10 @@ impl Tables {
             Some(message) => self.retained.set(namespace, topic, message.clone()),
             None => self.retained.clear(namespace, topic),
         };
+        if is_system(topic) {
+            self.retained_system -= usize::from(old.is_some());
+            self.retained_system += usize::from(message.is_some());
+        }
         self.retained_bytes -= old.map_or(0, |old| old.size_bytes());
         self.retained_bytes += message.map_or(0, |message| message.size_bytes());
     }
@@ -148,6 +157,7 @@ impl Tables {
         RetainedSize {
             messages: self.retained.len() + usize::from(old.is_none()),
             bytes: self.retained_bytes + bytes - old.map_or(0, |old| old.size_bytes()),
+            system_messages: self.retained_system,
         }
     }
 
@@ -206,7 +216,11 @@ impl Tables {
 
     /// How much is retained.
     pub fn retained(&self) -> RetainedSize {
-        RetainedSize { messages: self.retained.len(), bytes: self.retained_bytes }
+        RetainedSize {
+            messages: self.retained.len(),
+            bytes: self.retained_bytes,
+            system_messages: self.retained_system,
+        }
     }
 
     /// Estimated bytes of memory of both tables, without the retained messages' bodies.

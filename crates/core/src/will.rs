@@ -10,6 +10,7 @@ use bellbird_topics::{Namespace, TopicName};
 
 use crate::connection::AppliedFor;
 use crate::contract::{Change, Output};
+use crate::event::{Event, Objection, Telling};
 use crate::identity::{ConnectionId, Holder, Lane, MessageId, Time};
 use crate::message::{Message, MessageParts};
 use crate::name::Name;
@@ -134,11 +135,13 @@ impl Shard {
         let DueWill { will, name, origin, lane, after } = due;
         let body = &will.message;
         let topic = body.topic();
-        let verdict = name.map_or(Verdict::Yes, |name| {
+        let whose = name;
+        let verdict = whose.as_ref().map_or(Verdict::Yes, |name| {
             self.clients.gate.permit(name.as_client(), Action::Publish, topic.as_str())
         });
         if verdict != Verdict::Yes {
             self.clients.traffic.publishes_refused += 1;
+            self.tell_will_refused(whose.as_ref(), topic, Objection::Rules);
             if let Some(after) = after {
                 self.commit_after(now, after);
             }
@@ -157,7 +160,10 @@ impl Shard {
         self.releases.fill(place, Release { after, ..Release::waiting() });
         // Without room it is said all the same, to those who are there.
         let is_retained = message.retain && self.may_retain_message(&message, view);
-        self.clients.traffic.publishes_refused += u64::from(message.retain && !is_retained);
+        if message.retain && !is_retained {
+            self.clients.traffic.publishes_refused += 1;
+            self.tell_will_refused(whose.as_ref(), topic, Objection::NoRoom);
+        }
         if is_retained {
             let change = Change::Retain {
                 namespace,
@@ -173,6 +179,21 @@ impl Shard {
         let mut out = Outgoing::from_message(&message, &mut frames);
         let _flow = self.route_out(now, publisher, None, &mut out, None, Some(place), view);
         self.frames = frames;
+    }
+
+    /// A delayed message, which comes this way too, has nobody to name.
+    fn tell_will_refused(
+        &mut self,
+        whose: Option<&Name>,
+        topic: TopicName<'_>,
+        objection: Objection,
+    ) {
+        if self.clients.config.telling == Telling::Nothing {
+            return;
+        }
+        let client_id = whose.map(|name| name.client_id().into());
+        let event = Event::PublishRefused { client_id, topic: topic.as_str().into(), objection };
+        self.clients.outputs.push_back(Output::Event(event));
     }
 
     pub(crate) fn commit_after(&mut self, now: Time, after: AfterWill) {

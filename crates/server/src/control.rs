@@ -12,7 +12,7 @@ use crate::census::Counts;
 use crate::committer::Health;
 use crate::governor::{Governor, MemoryReport};
 use crate::mailbox::{Letter, Slit};
-use crate::query::{Client, Depth, Page, Query};
+use crate::query::{Client, Depth, Ending, Page, Query};
 use crate::view::SharedView;
 
 /// A handle of a running node for those who watch it. Calls wait for the shards, at most a
@@ -116,10 +116,24 @@ impl Control {
 
     /// Ends a client's connection. Returns whether it had one.
     pub fn kick(&self, client_id: &str) -> Result<bool, Trouble> {
-        let shards = u8::try_from(self.slits.len()).unwrap_or(u8::MAX);
-        let ShardId(home) = home_of(Namespace::default(), client_id, shards);
-        let slit = self.slits.get(usize::from(home)).ok_or(Trouble::NoAnswer)?;
-        ask(slit, |answer| Query::Kick { client_id: client_id.into(), answer })
+        ask(self.home(client_id)?, |answer| Query::Kick { client_id: client_id.into(), answer })
+    }
+
+    /// Ends a client's session, and its connection if it has one: its subscriptions and what
+    /// waits for it are gone, and the log says so. Returns whether there was one.
+    pub fn end_session(&self, client_id: &str) -> Result<bool, Trouble> {
+        let slit = self.home(client_id)?;
+        let (answer, answers) = channel();
+        slit.drop_in(Letter::Query(Query::EndSession { client_id: client_id.into(), answer }));
+        let deadline = Instant::now() + ANSWER_WAIT;
+        match wait(&answers, deadline)? {
+            Ending::NoSession => Ok(false),
+            Ending::Stored => Ok(true),
+            Ending::Begun => match wait(&answers, deadline) {
+                Ok(_) => Ok(true),
+                Err(_) => Err(Trouble::NotStored),
+            },
+        }
     }
 
     /// Publishes what the node says of itself: topics under `$SYS/` and their texts.
@@ -129,6 +143,13 @@ impl Control {
         {
             slit.drop_in(Letter::Query(Query::System { said }));
         }
+    }
+
+    /// The way to the shard where a client's session lives.
+    fn home(&self, client_id: &str) -> Result<&Slit, Trouble> {
+        let shards = u8::try_from(self.slits.len()).unwrap_or(u8::MAX);
+        let ShardId(home) = home_of(Namespace::default(), client_id, shards);
+        self.slits.get(usize::from(home)).ok_or(Trouble::NoAnswer)
     }
 }
 
@@ -151,12 +172,18 @@ pub enum Trouble {
     LogFailed,
     /// A shard ends, or is stuck.
     NoAnswer,
+    /// A session has ended, and the log does not say so yet.
+    NotStored,
 }
 
 impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::LogFailed => "the log has failed: nothing durable is acknowledged any more",
+            Self::NotStored => {
+                "the session has ended, but the disk does not confirm it: after a crash it may be \
+                 there again"
+            }
             Self::NoAnswer => "an event loop does not answer: the broker ends, or it is stuck",
         })
     }

@@ -1,11 +1,12 @@
 //! One shard's thread: wait, hand everything to the core, carry out what it says, flush, again.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bellbird_codec::DecodeError;
-use bellbird_core::{ConnectionId, Event, Input, Output, Shard, ShardId, Ticket, Time};
+use bellbird_core::{ConnectionId, Input, Output, Shard, ShardId, Ticket, Time};
 use bellbird_store::Batch;
 use mio::event::Event as Readiness;
 use mio::net::TcpStream;
@@ -21,8 +22,9 @@ use crate::lingering::Lingering;
 use crate::listen;
 use crate::mailbox::{Letter, Mailbox, Slit};
 use crate::mechanism::Mechanisms;
-use crate::query::Depth;
+use crate::query::{Depth, Endings};
 use crate::sockets::Sockets;
+use crate::telling::Teller;
 use crate::view::SharedView;
 use crate::websocket::{CloseCode, Ending, WebSocket};
 
@@ -44,6 +46,7 @@ pub(crate) struct EventLoop {
     pub(crate) mechanisms: Mechanisms,
     pub(crate) governor: Governor,
     pub(crate) restraint: Restraint,
+    pub(crate) teller: Teller,
     pub(crate) desk: Desk,
 }
 
@@ -66,6 +69,8 @@ pub(crate) struct Desk {
     /// The system refused to accept: tried again after a while.
     has_refused: bool,
     is_stopping: bool,
+    /// Sessions that the operator has ended, until the log says so.
+    pub(crate) endings: Endings,
     /// Bytes read since the start.
     pub(crate) bytes_received: u64,
 }
@@ -98,6 +103,7 @@ impl EventLoop {
             }
             self.turn(&events);
         }
+        self.teller.end_second(Time(u64::MAX));
         self.census.leave(&self.counts(Depth::Sessions));
         Ok(())
     }
@@ -127,6 +133,8 @@ impl EventLoop {
         self.govern(now);
         self.desk.lingering.end(now);
         self.settle(now);
+        self.answer_endings();
+        self.teller.end_second(now);
         self.sockets.end_turn();
     }
 
@@ -190,7 +198,10 @@ impl EventLoop {
                     self.input(now, Input::Decided { connection, verdict });
                 }
             }
-            Output::Event(event) => report(self.id, &event),
+            Output::Event(event) => {
+                let address = event.connection().and_then(|id| self.address_of(id));
+                self.teller.tell(now, self.core.telling(), &event, address);
+            }
         }
     }
 
@@ -445,6 +456,11 @@ impl EventLoop {
         let _flow = self.core.handle(now, input, &self.view);
     }
 
+    /// Where a connection comes from.
+    pub(crate) fn address_of(&mut self, id: ConnectionId) -> Option<SocketAddr> {
+        self.sockets.get(id)?.stream.peer_addr().ok()
+    }
+
     /// Whether this turn has filled as many outboxes as it may.
     fn is_over(&self) -> bool {
         self.core.appended_bytes() >= self.desk.budget.appended_until
@@ -460,7 +476,8 @@ impl EventLoop {
         let until = |end: Time| end.millis_since(self.clock.now());
         let linger = self.desk.lingering.next().map(until);
         let shedding = self.next_shedding().map(until);
-        let millis = [due, retry, linger, shedding].into_iter().flatten().min()?;
+        let told = self.teller.next().map(until);
+        let millis = [due, retry, linger, shedding, told].into_iter().flatten().min()?;
         Some(Duration::from_millis(millis))
     }
 }
@@ -474,10 +491,6 @@ fn connection_of(token: Token) -> ConnectionId {
     let index = u32::try_from(token.0 & 0xFFFF_FFFF).expect("masked to 32 bits");
     let generation = u32::try_from(token.0 >> 32).expect("shifted to 32 bits");
     ConnectionId { index, generation }
-}
-
-fn report(shard: ShardId, event: &Event) {
-    eprintln!("shard {} {event:?}", shard.0);
 }
 
 /// One read takes at most this much: what a loopback socket holds, and what fits into L2.

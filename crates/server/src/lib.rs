@@ -22,6 +22,7 @@ mod mechanism;
 mod node;
 mod query;
 mod sockets;
+mod telling;
 mod view;
 pub mod websocket;
 
@@ -34,4 +35,5 @@ pub use governor::{Governor, MemoryReport};
 pub use listen::{ListenError, Listener, Transport};
 pub use node::{Node, NodeError, Settings, StartReport, Summary};
 pub use query::{Client, Depth};
+pub use telling::EVENTS;
 pub use view::SharedView;

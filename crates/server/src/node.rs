@@ -26,6 +26,7 @@ use crate::listen::{Listener, Transport};
 use crate::mailbox::{Letter, Mailbox, Slit, mailbox};
 use crate::mechanism::Mechanisms;
 use crate::sockets::Sockets;
+use crate::telling::Teller;
 use crate::view::SharedView;
 
 /// What a node is started with.
@@ -78,7 +79,7 @@ pub struct Summary {
     pub waiting: u64,
     /// Subscriptions in the view.
     pub subscriptions: usize,
-    /// Topics with a retained message.
+    /// Topics with a retained message, but for those of `$SYS`.
     pub retained: usize,
     /// Clients that were refused since too many others were being let in.
     pub refused_busy: u64,
@@ -141,6 +142,7 @@ impl Node {
                 mechanisms: Mechanisms::new(settings.test_mechanism),
                 governor: settings.governor.clone(),
                 restraint: Restraint::default(),
+                teller: Teller::new(settings.core.shards),
                 desk: Desk::default(),
             };
             let run = move || guard(|| or_abort("an event loop", event_loop.run()));
@@ -196,7 +198,7 @@ impl Node {
             ledger: counts.ledger,
             waiting,
             subscriptions,
-            retained: retained.messages,
+            retained: retained.messages.saturating_sub(retained.system_messages),
             refused_busy,
         })
     }

@@ -19,9 +19,25 @@ pub(crate) enum Query {
     Clients { from: u32, places: u32, answer: Sender<Page> },
     /// To end a client's connection; the answer is whether it had one.
     Kick { client_id: Box<str>, answer: Sender<bool> },
+    /// To end a client's session, and its connection if it has one; the answers are how far it is.
+    EndSession { client_id: Box<str>, answer: Sender<Ending> },
     /// To publish what the node says of itself.
     System { said: Vec<(Box<str>, Box<str>)> },
 }
+
+/// How far the end of a session is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Ending {
+    /// There is no such session.
+    NoSession,
+    /// It has ended; the log will say so.
+    Begun,
+    /// The log says so.
+    Stored,
+}
+
+/// Who waits for the log to say that a session is over.
+pub(crate) type Endings = Vec<(Box<str>, Sender<Ending>)>;
 
 /// How closely a shard looks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -69,12 +85,39 @@ impl EventLoop {
                 self.input(now, Input::Kick { namespace, client_id: &client_id });
                 let _heard = answer.send(is_connected);
             }
+            Query::EndSession { client_id, answer } => self.end_session(now, client_id, answer),
             Query::System { said } => {
                 for (topic, text) in &said {
                     self.input(now, Input::System { topic, payload: text.as_bytes() });
                 }
             }
         }
+    }
+
+    fn end_session(&mut self, now: Time, client_id: Box<str>, answer: Sender<Ending>) {
+        let namespace = Namespace::default();
+        if !self.core.has_session(namespace, &client_id) {
+            let _heard = answer.send(Ending::NoSession);
+            return;
+        }
+        self.input(now, Input::EndSession { namespace, client_id: &client_id });
+        let _heard = answer.send(Ending::Begun);
+        self.desk.endings.push((client_id, answer));
+    }
+
+    /// Tells those who wait for the end of a session that the log has it.
+    pub(crate) fn answer_endings(&mut self) {
+        if self.desk.endings.is_empty() {
+            return;
+        }
+        let core = &self.core;
+        self.desk.endings.retain(|(client_id, answer)| {
+            let is_ending = core.is_ending(Namespace::default(), client_id);
+            if !is_ending {
+                let _heard = answer.send(Ending::Stored);
+            }
+            is_ending
+        });
     }
 
     pub(crate) fn counts(&self, depth: Depth) -> Counts {
@@ -93,8 +136,7 @@ impl EventLoop {
         let clients = reports
             .into_iter()
             .map(|report| {
-                let socket = report.connection.and_then(|(id, _)| self.sockets.get(id));
-                let address = socket.and_then(|socket| socket.stream.peer_addr().ok());
+                let address = report.connection.and_then(|(id, _)| self.address_of(id));
                 let since = report.connection.map(|(_, since)| since);
                 let connected_secs = since.map(|since| now.millis_since(since) / 1000);
                 Client { report, address, connected_secs, shard: self.id }

@@ -246,7 +246,7 @@ fn a_missing_segment_is_reported() {
     let damage = &opened.recovery.damaged[0];
     assert_eq!((damage.first.0, damage.records, damage.reason), (3, 1, Reason::Missing));
     let line = opened.recovery.to_string();
-    assert!(line.contains("LOST 1 stored records in 1 damaged places"), "{line}");
+    assert!(line.contains("LOST 1 stored record in 1 damaged place"), "{line}");
     assert!(!line.contains('\n'), "{line}");
 }
 

@@ -182,6 +182,14 @@ impl Node {
         self.settle();
     }
 
+    pub(super) fn end_session(&mut self, client_id: &str) {
+        let namespace = Namespace::default();
+        let shard = home_of(namespace, client_id, self.config.shards);
+        self.input(shard, Input::EndSession { namespace, client_id });
+        self.settle();
+        assert!(!self.shards[shard.index()].has_session(namespace, client_id));
+    }
+
     pub(super) fn say(&mut self, payload: &[u8]) {
         self.input(ShardId(0), Input::System { topic: "$SYS/a", payload });
         self.settle();

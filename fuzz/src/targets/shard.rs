@@ -63,6 +63,7 @@ pub(super) fn shard(bytes: &[u8]) -> Outcome {
                     crashes += 1;
                 }
             }
+            31 => node.end_session("c"),
             _ => node.wait(u64::from(*step) << 12),
         }
         node.check_ledger();

@@ -15,6 +15,7 @@ use super::setting::{DefaultShown, Setting, Table};
 use super::tables::{
     AUTO_SUBSCRIPTIONS, LIMITS, LISTENERS, LISTS, NODE, REWRITES, TERMS, keys, tables,
 };
+use super::unquoted::remedy;
 
 /// What reading has come to.
 #[derive(Default)]
@@ -48,10 +49,16 @@ impl Reading {
         let (document, errors) = DeTable::parse_recoverable(text);
         for error in errors {
             let span = error.span().unwrap_or(text.len()..text.len());
-            self.syntax.push(Mistake {
-                origin: Origin::in_file(path, text, &span),
-                message: format!("this is no TOML: {}", error.message()),
-            });
+            let origin = Origin::in_file(path, text, &span);
+            let remedy = match &origin {
+                Origin::File { quote, .. } => remedy(quote),
+                Origin::Environment(_) | Origin::Option(_) | Origin::Default => None,
+            };
+            let message = match remedy {
+                Some(remedy) => format!("this is no TOML: {remedy}"),
+                None => format!("this is no TOML: {}", error.message()),
+            };
+            self.syntax.push(Mistake { origin, message });
         }
         let mut lists = BTreeMap::new();
         self.table(file, "", document.get_ref(), node, &mut lists);

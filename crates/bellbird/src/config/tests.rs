@@ -109,7 +109,8 @@ fn mistakes_are_named() {
     check("[[rewrites]]\nfrom = \"a/+\"\nto = \"b/+\"", "3 rewrites[0].to = \"b/+\" is no topic");
     check("[[auto_subscriptions]]\nfilter = \"a#\"", "2 auto_subscriptions[0].filter");
     check("[[auto_subscriptions]]\nfilter = \"$share/g/a\"\nno_local = true", "leave no_local out");
-    check("shards = \n", "1 this is no TOML");
+    check("shards = \n", "1 this is no TOML: shards has no value: give a whole number");
+    check("[log]\nlevel = info", "2 this is no TOML: a text stands in quotes: level = \"info\"");
     check("shards = 1\nshards = 1", "2 this is no TOML: duplicate key");
     let many: Vec<String> = (1..=257).map(|port| format!("\"127.0.0.1:{port}\"")).collect();
     check(&format!("listen = [{}]", many.join(",")), "257 listeners are too many");
@@ -194,6 +195,7 @@ fn everything_has_a_default() {
     assert!(configuration.listeners[0].terms.anonymous);
     let core = bellbird_core::Config {
         shards: configuration.core.shards,
+        telling: Telling::Refusals,
         ..bellbird_core::Config::default()
     };
     assert_eq!(configuration.core(), core);

@@ -113,10 +113,11 @@ impl Bucket {
 impl Placed {
     /// Whether it has a filter for this client of which `relation` holds.
     fn is(&self, client: Client<'_>, relation: impl FnOnce(Filter<'_>) -> bool) -> bool {
-        let Some(text) = self.pattern.as_ref().and_then(|it| it.filled_in(client, self.verdict))
-        else {
-            return false;
-        };
+        let Some(pattern) = &self.pattern else { return false };
+        if pattern.is_everything(client, self.verdict) {
+            return true;
+        }
+        let Some(text) = pattern.filled_in(client, self.verdict) else { return false };
         debug_assert!(text.len() > TEXT_BYTES_MAX || Filter::parse(&text).is_ok(), "{text}");
         Filter::parse(&text).is_ok_and(relation)
     }

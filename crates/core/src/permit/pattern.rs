@@ -21,6 +21,9 @@ enum Reach {
     Whole,
     /// Everything from the first level with a name on, since the name cannot be filled in.
     CutShort,
+    /// The same where that is all there is: no filter says so, for none matches topics with a `$`
+    /// in front as well as the others.
+    Everything,
     /// Nothing.
     Nothing,
 }
@@ -47,7 +50,10 @@ impl Pattern {
         let reach = self.reach(client, verdict);
         // [MQTT-4.7.2-1]
         let is_passed_by = topic.starts_with('$') && !self.text.starts_with('$');
-        if reach == Reach::Nothing || (is_passed_by && reach == Reach::Whole) {
+        if reach == Reach::Everything {
+            return true;
+        }
+        if reach == Reach::Nothing || is_passed_by {
             return false;
         }
         let mut names = topic.split('/');
@@ -63,6 +69,11 @@ impl Pattern {
         names.next().is_none()
     }
 
+    /// Whether it speaks of every topic, in a rule that says `verdict`.
+    pub(super) fn is_everything(&self, client: Client<'_>, verdict: Verdict) -> bool {
+        self.reach(client, verdict) == Reach::Everything
+    }
+
     /// The filter it is for this client, in a rule that says `verdict`.
     pub(super) fn filled_in(&self, client: Client<'_>, verdict: Verdict) -> Option<Cow<'_, str>> {
         match self.reach(client, verdict) {
@@ -71,7 +82,7 @@ impl Pattern {
                 Some(parts(&self.text).map(|part| part.of(client)).collect::<String>().into())
             }
             Reach::Whole => Some(Cow::Borrowed(&self.text)),
-            Reach::CutShort => {
+            Reach::CutShort | Reach::Everything => {
                 let kept = self.text.split('/').take_while(|level| !has_name(level));
                 Some(kept.chain(["#"]).collect::<Vec<_>>().join("/").into())
             }
@@ -100,9 +111,17 @@ impl Pattern {
             || (self.has_user_name && is_hostile(user_name));
         match (cannot_be_filled_in, verdict) {
             (false, _) => Reach::Whole,
+            (true, Verdict::No) if self.may_begin_with_dollar() => Reach::Everything,
             (true, Verdict::No) => Reach::CutShort,
             (true, Verdict::Yes | Verdict::Ask) => Reach::Nothing,
         }
+    }
+
+    /// Whether a name, in the place where the pattern has one, may lead to topics with a `$` in
+    /// front: it is the first thing in the pattern, or stands behind a `$` in the first level.
+    fn may_begin_with_dollar(&self) -> bool {
+        let first = self.text.split('/').next().unwrap_or_default();
+        has_name(first) && ["$", CLIENT_ID, USER_NAME].iter().any(|it| first.starts_with(it))
     }
 
     fn is_level(&self, client: Client<'_>, level: &str, name: &str) -> bool {

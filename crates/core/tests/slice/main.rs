@@ -5,6 +5,7 @@
 mod access;
 mod configured;
 mod delayed;
+mod events;
 mod exactly_once;
 mod exclusive;
 mod groups;

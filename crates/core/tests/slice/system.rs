@@ -110,6 +110,64 @@ fn a_kick_ends_the_connection_and_keeps_the_session() {
 }
 
 #[test]
+fn the_end_of_a_session_by_the_operator_outlives_the_node() {
+    on_each(|shards| {
+        let mut node = Node::new(shards);
+        let away = node.connect("away", V5, false);
+        let here = node.connect("here", V311, false);
+        let brief = node.connect("brief", V5, true);
+        for client in [away, here, brief] {
+            node.subscribe(client, "a", AtLeastOnce);
+            node.subscribe(client, "$share/g/b", AtLeastOnce);
+            node.subscribe(client, "$exclusive/c", AtLeastOnce);
+            node.forget(client);
+        }
+        node.cut(away);
+        let publisher = node.connect("p", V5, true);
+        node.forget(publisher);
+        node.publish(publisher, &Publish::new("a", "x").qos1(1));
+        node.hold_log = true;
+        assert!(node.end_session("away"));
+        assert!(node.is_ending("away"));
+        node.hold_log = false;
+        node.store(usize::MAX);
+        assert!(!node.is_ending("away"));
+        assert!(!node.end_session("away"));
+        assert!(!node.end_session("nobody"));
+        assert!(node.end_session("here"));
+        assert!(node.end_session("brief"));
+        for client in [here, brief] {
+            assert!(!node.is_open(client));
+        }
+        node.forget(publisher);
+        for (topic, id) in [("a", 2), ("b", 3), ("c", 4)] {
+            node.publish(publisher, &Publish::new(topic, "y").qos1(id));
+        }
+        node.expect(publisher, &["puback 2 16", "puback 3 16", "puback 4 16"]);
+        node.check_ledger();
+        let config = Config { shards, ..Config::default() };
+        let mut again = Node::with(config, Gate::default(), &node.log);
+        for name in ["away", "here"] {
+            let client = again.connect(name, V5, false);
+            again.expect(client, &["connack present=false code=0"]);
+        }
+    });
+}
+
+#[test]
+fn what_the_node_says_is_counted_apart() {
+    let mut node = Node::new(1);
+    let client = node.connect("c", V5, true);
+    node.publish(client, &Publish::new("a", "x").retained());
+    node.say("$SYS/broker/uptime", "1");
+    node.say("$SYS/broker/uptime", "2");
+    node.say("$SYS/broker/version", "3");
+    assert_eq!((node.retained().messages, node.retained().system_messages), (3, 2));
+    node.say("$SYS/broker/version", "");
+    assert_eq!((node.retained().messages, node.retained().system_messages), (2, 1));
+}
+
+#[test]
 fn clients_are_listed_once_each() {
     on_each(|shards| {
         let mut node = Node::new(shards);

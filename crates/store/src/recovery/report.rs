@@ -61,13 +61,23 @@ pub enum Reason {
 impl fmt::Display for Recovery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { records, segments, bytes, torn_bytes, .. } = self;
-        write!(f, "recovered {records} records from {segments} segments ({bytes} bytes)")?;
+        let (of_records, of_segments) = (plural(*records), plural(*segments));
+        write!(f, "recovered {records} record{of_records} from {segments} segment{of_segments}")?;
+        write!(f, " ({bytes} byte{})", plural(*bytes))?;
         if *torn_bytes > 0 {
-            write!(f, "; cut {torn_bytes} bytes that were being written when the broker ended")?;
+            let (s, were) = (plural(*torn_bytes), if *torn_bytes == 1 { "was" } else { "were" });
+            write!(
+                f,
+                "; cut {torn_bytes} byte{s} that {were} being written when the broker ended"
+            )?;
         }
         if self.damaged_places > 0 {
             let (lost, places) = (self.damaged_records, self.damaged_places);
-            write!(f, "; LOST {lost} stored records in {places} damaged places")?;
+            let (of_records, of_places) = (plural(lost), plural(places));
+            write!(
+                f,
+                "; LOST {lost} stored record{of_records} in {places} damaged place{of_places}"
+            )?;
         }
         if let Some(damage) = self.damaged.first() {
             write!(f, ", the first at {damage}")?;
@@ -79,12 +89,18 @@ impl fmt::Display for Recovery {
 impl fmt::Display for Damage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { segment, offset, bytes, first, records, reason } = self;
-        write!(f, "{} offset {offset}, {bytes} bytes: {reason}", segment.display())?;
+        let s = plural(*bytes);
+        write!(f, "{} offset {offset}, {bytes} byte{s}: {reason}", segment.display())?;
         if *records > 0 {
-            write!(f, "; lost {records} records from position {}", first.0)?;
+            let s = plural(*records);
+            write!(f, "; lost {records} record{s} from position {}", first.0)?;
         }
         Ok(())
     }
+}
+
+fn plural(number: u64) -> &'static str {
+    if number == 1 { "" } else { "s" }
 }
 
 impl fmt::Display for Reason {

@@ -13,8 +13,8 @@ use bellbird_core::permit::{Gate, Question, Verdict};
 use bellbird_core::record::Record;
 use bellbird_core::recovery::Recovery;
 use bellbird_core::{
-    AuthOutcome, ClientReport, Config, ConnectionId, Flow, Input, Ledger, Memory, Output, OwnView,
-    Position, RetainedSize, Shard, ShardId, Ticket, Time, Traffic, home_of,
+    AuthOutcome, ClientReport, Config, ConnectionId, Event, Flow, Input, Ledger, Memory, Output,
+    OwnView, Position, RetainedSize, Shard, ShardId, Ticket, Time, Traffic, home_of,
 };
 use bellbird_topics::Namespace;
 
@@ -32,6 +32,8 @@ pub(crate) struct Node {
     unstored: VecDeque<(ShardId, Ticket, Record)>,
     unapplied: VecDeque<(ShardId, Ticket, u64)>,
     pub(crate) questions: Vec<(ShardId, ConnectionId, Question)>,
+    /// What the node told, of all shards.
+    pub(crate) events: Vec<Event>,
     /// Whether records wait for [`Node::store`].
     pub(crate) hold_log: bool,
     /// Whether reports of applied changes wait for [`Node::report_applied`].
@@ -87,6 +89,7 @@ impl Node {
             unstored: VecDeque::new(),
             unapplied: VecDeque::new(),
             questions: Vec::new(),
+            events: Vec::new(),
             hold_log: false,
             hold_applied: false,
         }
@@ -330,9 +333,29 @@ impl Node {
     /// The operator ends a client's connection.
     pub(crate) fn kick(&mut self, client_id: &str) {
         let namespace = Namespace::default();
-        let shards = u8::try_from(self.shards.len()).unwrap();
-        self.input(home_of(namespace, client_id, shards), Input::Kick { namespace, client_id });
+        self.input(self.home(client_id), Input::Kick { namespace, client_id });
         self.settle();
+    }
+
+    /// The operator ends a client's session. Returns whether there was one.
+    pub(crate) fn end_session(&mut self, client_id: &str) -> bool {
+        let namespace = Namespace::default();
+        let home = self.home(client_id);
+        let has_session = self.shards[home.index()].has_session(namespace, client_id);
+        self.input(home, Input::EndSession { namespace, client_id });
+        self.settle();
+        assert!(!self.shards[home.index()].has_session(namespace, client_id));
+        has_session
+    }
+
+    /// Whether the log does not know yet that a client's session has ended.
+    pub(crate) fn is_ending(&self, client_id: &str) -> bool {
+        self.shards[self.home(client_id).index()].is_ending(Namespace::default(), client_id)
+    }
+
+    fn home(&self, client_id: &str) -> ShardId {
+        let shards = u8::try_from(self.shards.len()).unwrap();
+        home_of(Namespace::default(), client_id, shards)
     }
 
     pub(crate) fn traffic(&self) -> Traffic {
@@ -436,7 +459,7 @@ impl Node {
                 let outcome = AuthOutcome::Refused(ReasonCode::BadAuthenticationMethod);
                 self.input(shard, Input::Authenticated { connection, outcome });
             }
-            Output::Event(_) => {}
+            Output::Event(event) => self.events.push(event),
         }
     }
 
