@@ -77,7 +77,7 @@ impl EventLoop {
     pub(crate) fn govern(&mut self, now: Time) {
         let memory = self.governor.next(self.restraint.memory);
         if memory != self.restraint.memory {
-            self.restraint.memory = memory;
+            self.restraint = Restraint { memory, shed_at: Time(now.0 + GRACE_MS) };
             if self.id.0 == 0 {
                 report(self.governor.report(), memory);
             }
@@ -118,6 +118,8 @@ fn report(MemoryReport { bytes, bytes_max, .. }: MemoryReport, memory: Memory) {
 /// Where the stages begin, in the order of [`Memory::ALL`].
 const ENTER_PERCENT: [usize; 4] = [0, 80, 90, 100];
 const LEEWAY_PERCENT: usize = 3;
+/// Nobody is ended before: a packet that is just on its way has come whole by then.
+const GRACE_MS: u64 = 1000;
 /// A shard ends at most ten connections a second: what they held is free by then.
 const SHED_MS: u64 = 100;
 /// Below this a connection is not what takes the memory.
