@@ -1,6 +1,8 @@
 """The ceiling of the broker's memory: what it does without, and that it recovers."""
 
+import contextlib
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +18,7 @@ MIB = 1 << 20
 CEILING_BYTES = 32 * MIB
 BODY = b"x" * 100_000
 SESSIONS = 40
+STRANGERS = 450
 QUOTA_EXCEEDED, SERVER_BUSY = 0x97, 0x89
 
 
@@ -23,7 +26,7 @@ QUOTA_EXCEEDED, SERVER_BUSY = 0x97, 0x89
 def broker(tmp_path, shards) -> Iterator[Watched]:
     """A broker that may have 32 MiB."""
     settings = tmp_path / "bellbird.toml"
-    settings.write_text(f"[limits]\nmemory_bytes_max = {CEILING_BYTES}\n")
+    settings.write_text(f"[limits]\nmemory_bytes_max = {CEILING_BYTES}\nhandshake_secs = 60\n")
     broker = Watched(tmp_path / "data", shards)
     broker.arguments.append(f"--config={settings}")
     try:
@@ -68,6 +71,21 @@ def test_queues_fill_the_memory_and_nothing_acknowledged_is_lost(broker):
     log = broker.log()
     assert re.search(r"memory is exhausted: 3\d of 32 MiB in use; no messages", log), log
     assert re.search(r"memory is ample again", log), log
+
+
+def test_half_packets_fill_the_memory_and_others_are_served_again(broker):
+    """Strangers keep what is held for them just within bounds; what they say waits, or they go."""
+    half = bytes([0x10]) + packets.varint(99_000) + bytes(80_000)
+    with contextlib.ExitStack() as stack, Client(broker.address, 5) as client:
+        client.connect("before")
+        strangers = [stack.enter_context(Client(broker.address)) for _ in range(STRANGERS)]
+        for stranger in strangers:
+            stranger.send(half)
+        deadline = time.monotonic() + 20
+        while publish(client, "t") == QUOTA_EXCEEDED:
+            assert time.monotonic() < deadline
+        assert stage(broker) != "exhausted"
+        assert peak_bytes(broker) < CEILING_BYTES * 6 // 5 + 16 * MIB
 
 
 def publish(client: Client, topic: str) -> int:

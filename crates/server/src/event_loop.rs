@@ -237,11 +237,14 @@ impl EventLoop {
         if is_over {
             return self.list_again(id);
         }
+        let bytes_max = self.may_read(now, id);
+        let Some(socket) = self.sockets.get(id).filter(|_| bytes_max > 0) else { return };
         let mut scratch = std::mem::take(&mut self.desk.scratch);
-        match read(socket, &mut scratch) {
+        let room = scratch.len().min(bytes_max);
+        match read(socket, &mut scratch[..room]) {
             Got::Bytes(count) => {
                 // A short read has drained it: the next bytes are a new edge.
-                socket.is_readable = count == scratch.len() || socket.is_hung_up;
+                socket.is_readable = count == room || socket.is_hung_up;
                 self.desk.bytes_received += count as u64;
                 let unframed = unframe(socket, &mut scratch[..count]);
                 if socket.websocket.as_ref().is_some_and(|websocket| websocket.has_pending()) {
@@ -317,7 +320,7 @@ impl EventLoop {
         }
     }
 
-    fn list_again(&mut self, id: ConnectionId) {
+    pub(crate) fn list_again(&mut self, id: ConnectionId) {
         if let Some(socket) = self.sockets.get(id)
             && !socket.is_listed
         {

@@ -1,5 +1,6 @@
 //! The node's memory: how much is in use, how much may be, and what that means.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -11,7 +12,15 @@ use crate::event_loop::EventLoop;
 #[derive(Clone, Debug)]
 pub struct Governor {
     in_use: fn() -> usize,
-    bytes_max: Arc<AtomicUsize>,
+    shared: Arc<Shared>,
+}
+
+/// What all shards look at.
+#[derive(Debug)]
+struct Shared {
+    bytes_max: AtomicUsize,
+    /// The place of the stage in [`Memory::ALL`].
+    stage: AtomicUsize,
 }
 
 /// The node's memory at a moment.
@@ -28,7 +37,8 @@ pub struct MemoryReport {
 impl Governor {
     /// `in_use` gives the bytes that the process has allocated; it is called often.
     pub fn new(in_use: fn() -> usize, bytes_max: usize) -> Self {
-        Self { in_use, bytes_max: Arc::new(AtomicUsize::new(bytes_max)) }
+        let (bytes_max, stage) = (AtomicUsize::new(bytes_max), AtomicUsize::new(0));
+        Self { in_use, shared: Arc::new(Shared { bytes_max, stage }) }
     }
 
     /// One that never finds memory short.
@@ -38,23 +48,41 @@ impl Governor {
 
     /// Changes the ceiling.
     pub(crate) fn set_bytes_max(&self, bytes_max: usize) {
-        self.bytes_max.store(bytes_max, Ordering::Relaxed);
+        self.shared.bytes_max.store(bytes_max, Ordering::Relaxed);
     }
 
-    /// The stage that follows `now`. A stage is left a little below where it begins, so that it
-    /// does not come and go with each message.
-    fn next(&self, now: Memory) -> Memory {
-        let bytes_max = self.bytes_max.load(Ordering::Relaxed);
-        stage((self.in_use)(), bytes_max, now)
+    /// The stage from here on, for the whole node.
+    fn look(&self) -> Memory {
+        let MemoryReport { bytes, bytes_max, memory } = self.report();
+        let next = stage(bytes, bytes_max, memory);
+        // Two shards that look at once may both find it changed; one of them says so.
+        if next != memory
+            && self.shared.stage.swap(next as usize, Ordering::Relaxed) != next as usize
+        {
+            report(self.report());
+        }
+        next
+    }
+
+    /// Whether more is in use than may be.
+    fn is_over(&self) -> bool {
+        (self.in_use)() > self.shared.bytes_max.load(Ordering::Relaxed)
     }
 
     /// For an operator.
     pub(crate) fn report(&self) -> MemoryReport {
-        let (bytes, bytes_max) = ((self.in_use)(), self.bytes_max.load(Ordering::Relaxed));
-        MemoryReport { bytes, bytes_max, memory: stage(bytes, bytes_max, Memory::Ample) }
+        let (bytes, shared) = ((self.in_use)(), &self.shared);
+        let stage = shared.stage.load(Ordering::Relaxed);
+        MemoryReport {
+            bytes,
+            bytes_max: shared.bytes_max.load(Ordering::Relaxed),
+            memory: Memory::ALL.get(stage).copied().unwrap_or_default(),
+        }
     }
 }
 
+/// The stage that follows `now`. A stage is left a little below where it begins, so that it does
+/// not come and go with each message.
 fn stage(bytes: usize, bytes_max: usize, now: Memory) -> Memory {
     let percent = bytes / (bytes_max / 100).max(1);
     let entered = Memory::ALL.iter().zip(ENTER_PERCENT).rev().find(|(stage, from)| {
@@ -75,13 +103,14 @@ pub(crate) struct Restraint {
 impl EventLoop {
     /// Looks at the memory, once a turn, and acts on it.
     pub(crate) fn govern(&mut self, now: Time) {
-        let memory = self.governor.next(self.restraint.memory);
+        let memory = self.governor.look();
         if memory != self.restraint.memory {
+            let were_held = self.restraint.memory >= Memory::Short && memory < Memory::Short;
             self.restraint = Restraint { memory, shed_at: Time(now.0 + GRACE_MS) };
-            if self.id.0 == 0 {
-                report(self.governor.report(), memory);
-            }
             self.input(now, Input::Memory(memory));
+            if were_held {
+                self.sockets.readable().into_iter().for_each(|id| self.list_again(id));
+            }
         }
         if memory == Memory::Exhausted && now >= self.restraint.shed_at {
             self.restraint.shed_at = Time(now.0 + SHED_MS);
@@ -89,22 +118,52 @@ impl EventLoop {
         }
     }
 
+    /// How many bytes of a connection may be read. While memory is short, whoever has not said
+    /// CONNECT is heard as far as one needs to say it.
+    pub(crate) fn may_read(&mut self, now: Time, id: ConnectionId) -> usize {
+        // Within one turn many connections may send much.
+        if self.restraint.memory != Memory::Exhausted && self.governor.is_over() {
+            self.govern(now);
+        }
+        if self.restraint.memory < Memory::Short || self.core.version(id).is_some() {
+            return usize::MAX;
+        }
+        let kept = self.sockets.get(id).map_or(0, |socket| socket.untaken().len());
+        if kept < STRANGER_BYTES { STRANGER_BYTES } else { 0 }
+    }
+
     /// When it has to look again, though nothing happens.
     pub(crate) fn next_shedding(&self) -> Option<Time> {
         (self.restraint.memory == Memory::Exhausted).then_some(self.restraint.shed_at)
     }
 
-    /// Ends the connection for which most bytes are kept, if that is worth it.
+    /// Ends connections, those first for which most bytes are kept, until this shard has done its
+    /// part. Those for which little is kept stay.
     fn shed(&mut self, now: Time) {
+        let MemoryReport { bytes, bytes_max, .. } = self.governor.report();
+        let too_many = bytes.saturating_sub(bytes_max / 100 * (100 - LEEWAY_PERCENT));
+        let my_part = too_many / self.slits.len();
         let kept = |(id, bytes): (ConnectionId, usize)| (bytes + self.core.outbox(id).len(), id);
-        let most = self.sockets.unread().map(kept).max_by_key(|(bytes, _)| *bytes);
-        let Some((bytes, id)) = most.filter(|(bytes, _)| *bytes >= WORTH_BYTES) else { return };
-        log::warn!("memory is exhausted: a connection for which {bytes} bytes were kept is ended");
-        self.input(now, Input::Shed { connection: id });
+        let kept = self.sockets.unread().map(kept);
+        let mut most: Vec<_> = kept.filter(|(bytes, _)| *bytes >= WORTH_BYTES).collect();
+        most.sort_unstable_by_key(|(bytes, _)| Reverse(*bytes));
+        let (mut ended, mut freed) = (0, 0);
+        for (bytes, id) in most.into_iter().take(SHED_MAX) {
+            if freed > my_part {
+                break;
+            }
+            (ended, freed) = (ended + 1, freed + bytes);
+            self.input(now, Input::Shed { connection: id });
+        }
+        if ended > 0 {
+            log::warn!(
+                "memory is exhausted: slow clients are disconnected ({ended}), for which {freed} bytes were kept"
+            );
+        }
     }
 }
 
-fn report(MemoryReport { bytes, bytes_max, .. }: MemoryReport, memory: Memory) {
+fn report(MemoryReport { bytes, bytes_max, memory }: MemoryReport) {
     let (mib, mib_max) = (bytes >> 20, bytes_max >> 20);
     let what = match memory {
         Memory::Ample => return log::info!("memory is ample again: {mib} of {mib_max} MiB in use"),
@@ -118,10 +177,14 @@ fn report(MemoryReport { bytes, bytes_max, .. }: MemoryReport, memory: Memory) {
 /// Where the stages begin, in the order of [`Memory::ALL`].
 const ENTER_PERCENT: [usize; 4] = [0, 80, 90, 100];
 const LEEWAY_PERCENT: usize = 3;
+/// What is kept of a CONNECT while memory is short: nearly all of them are smaller.
+const STRANGER_BYTES: usize = 4096;
 /// Nobody is ended before: a packet that is just on its way has come whole by then.
 const GRACE_MS: u64 = 1000;
-/// A shard ends at most ten connections a second: what they held is free by then.
+/// What was ended is free by then.
 const SHED_MS: u64 = 100;
+/// Connections that one turn ends at most: others have their turn as well.
+const SHED_MAX: usize = 256;
 /// Below this a connection is not what takes the memory.
 const WORTH_BYTES: usize = 64 * 1024;
 

@@ -127,6 +127,12 @@ impl Sockets {
         self.slots.iter().map(|(_, socket)| (socket.id, socket.untaken().len()))
     }
 
+    /// Those of which the kernel may have bytes that were not read.
+    pub(crate) fn readable(&self) -> Vec<ConnectionId> {
+        let readable = self.slots.iter().filter(|(_, socket)| socket.is_readable);
+        readable.map(|(_, socket)| socket.id).collect()
+    }
+
     pub(crate) fn end_turn(&mut self) {
         self.free.append(&mut self.freed);
     }
