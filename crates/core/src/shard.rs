@@ -1,6 +1,6 @@
 //! One shard of the broker, as a value: inputs go in, outputs come out.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use bellbird_codec::{PINGRESP, Packet, ReasonCode, Version};
@@ -14,6 +14,7 @@ use crate::contract::{Event, Flow, Input, Output};
 use crate::delaying::Delayed;
 use crate::ending::Endings;
 use crate::errand::Errand;
+use crate::exclusive::GivenUp;
 use crate::group::Groups;
 use crate::identity::{ConnectionId, MessageId, Position, ShardId, Ticket, Time};
 use crate::joining::GROUP_EPOCH;
@@ -54,6 +55,8 @@ pub struct Shard {
     /// Clients whose CONNACK is out, and who have subscriptions that they did not ask for.
     pub(crate) newcomers: Vec<ConnectionId>,
     pub(crate) delayed: Delayed,
+    /// Exclusive subscriptions that end, by the record that says so.
+    pub(crate) given_up: BTreeMap<Ticket, GivenUp>,
     /// Retained messages that leave the view when they are over.
     pub(crate) expiring: Agenda<(Namespace, Box<str>), ()>,
     due: VecDeque<Timer>,
@@ -84,6 +87,7 @@ impl Shard {
             wills: state.wills.into(),
             newcomers: Vec::new(),
             delayed: Delayed::default(),
+            given_up: BTreeMap::new(),
             expiring: Agenda::default(),
             due: VecDeque::new(),
         };
@@ -365,6 +369,7 @@ impl Shard {
     ) {
         for offset in 0..u64::from(count) {
             let ticket = Ticket(first.0 + offset);
+            self.give_up(ticket);
             match self.releases.stored(ticket, Position(position.0 + offset)) {
                 StoredFor::Nothing => {}
                 StoredFor::Message(place) | StoredFor::Beside(place) => {

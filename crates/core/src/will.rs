@@ -52,6 +52,8 @@ pub(crate) struct AfterWill {
     pub(crate) epoch: u32,
     pub(crate) operation: Operation,
     pub(crate) waits: StoredFor,
+    /// What the view is told after that.
+    pub(crate) given_up: Vec<Change>,
 }
 
 impl Will {
@@ -118,6 +120,7 @@ impl Shard {
             epoch: session.epoch,
             operation: Operation::WillOver,
             waits: StoredFor::Nothing,
+            given_up: Vec::new(),
         };
         let is_logged = session.durable || session.is_logged;
         self.wills.extend(session.due_will(is_logged.then_some(after)));
@@ -176,8 +179,9 @@ impl Shard {
     }
 
     pub(crate) fn commit_after(&mut self, now: Time, after: AfterWill) {
-        let AfterWill { holder, epoch, operation, waits } = after;
-        self.commit(now, holder, epoch, vec![operation], waits);
+        let AfterWill { holder, epoch, operation, waits, given_up } = after;
+        let ticket = self.commit(now, holder, epoch, vec![operation], waits);
+        self.give_up_after(ticket, given_up, None);
     }
 }
 
