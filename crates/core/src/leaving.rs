@@ -143,6 +143,8 @@ impl Shard {
             self.event(|| Event::Disconnected { holder, client_id, cause });
         }
         if keeps_will && !durable {
+            // It is here for its will only: a group would lend to it and get all of it back.
+            self.tell_groups_gone(index);
             return;
         }
         if expiry_secs == 0 && !keeps_will {
