@@ -396,7 +396,7 @@ impl Shard {
         let end = AfterWill { holder, epoch, operation, waits, given_up };
         match session.will {
             Some(_) => self.wills.extend(session.due_will(Some(end))),
-            None => self.commit_after(now, end),
+            None => self.commit_end(now, end),
         }
     }
 

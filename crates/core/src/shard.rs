@@ -16,7 +16,7 @@ use crate::ending::Endings;
 use crate::errand::Errand;
 use crate::exclusive::GivenUp;
 use crate::group::Groups;
-use crate::identity::{ConnectionId, MessageId, Position, ShardId, Ticket, Time};
+use crate::identity::{ConnectionId, Holder, MessageId, Position, ShardId, Ticket, Time};
 use crate::joining::GROUP_EPOCH;
 use crate::ledger::Ledger;
 use crate::limits::{EXPIRIES_PER_TURN, FIRST_PACKET_BYTES_MAX};
@@ -33,7 +33,7 @@ use crate::sessions::Sessions;
 use crate::strict::quirk;
 use crate::timer::{Timer, Wheel};
 use crate::view::View;
-use crate::will::DueWill;
+use crate::will::{AfterWill, DueWill};
 
 /// The broker for the sessions whose home is this shard, and a lobby for connections.
 ///
@@ -52,6 +52,8 @@ pub struct Shard {
     pub(crate) frames: Frames,
     /// Wills whose time has come.
     pub(crate) wills: VecDeque<DueWill>,
+    /// Sessions whose will is not stored yet, each with its end if it has ended since.
+    pub(crate) unsaid: BTreeMap<Holder, Option<AfterWill>>,
     /// Clients whose CONNACK is out, and who have subscriptions that they did not ask for.
     pub(crate) newcomers: Vec<ConnectionId>,
     pub(crate) delayed: Delayed,
@@ -85,6 +87,7 @@ impl Shard {
             ids: MessageIds { next },
             frames: Frames::default(),
             wills: state.wills.into(),
+            unsaid: BTreeMap::new(),
             newcomers: Vec::new(),
             delayed: Delayed::default(),
             given_up: BTreeMap::new(),
