@@ -34,7 +34,7 @@ impl World {
             self.fail(format!("link {link}: a message before CONNACK"));
         }
         if let Some(topic) = publish.topic
-            && self.shape.is_barred(self.lives[life].client, topic.as_str())
+            && self.shape.is_barred(self.rules_at(link), self.lives[life].client, topic.as_str())
         {
             self.fail(format!("link {link}: a message the gate bars"));
         }
@@ -82,7 +82,7 @@ impl World {
         let watch = &mut self.links[link].watch;
         watch.inflight.insert(id);
         let inflight = watch.inflight.len();
-        let max = self.links[link].asked.receive_max.min(self.node.config.terms(0).inflight_max);
+        let max = self.inflight_max(link);
         if inflight > usize::from(max) {
             self.fail(format!("link {link}: {inflight} inflight are more than {max}"));
         }
@@ -125,6 +125,12 @@ impl World {
         is_old
     }
 
+    /// How many deliveries may be under way on a connection.
+    fn inflight_max(&self, link: usize) -> u16 {
+        let found = &self.links[link];
+        found.asked.receive_max.min(self.shape.inflight_max(found.home_settings))
+    }
+
     /// Topic, payload and flags are the publisher's.
     fn check_content(&mut self, link: usize, number: usize, publish: &Publish<'_>) -> bool {
         let message = &self.messages[number];
@@ -157,7 +163,7 @@ impl World {
                 wrong.push("user property");
             }
         }
-        let left_ms = message.expires_at().map(|at| at.millis_since(self.now));
+        let left_ms = self.expires_at(number).map(|at| at.millis_since(self.now));
         if left_ms == Some(0) && !publish.dup && !message.is_vague {
             wrong.push("time: it had expired");
         }
@@ -182,12 +188,13 @@ impl World {
         let may_walk = publish.retain
             && message.retain
             && found.may_walk(message.topic, publish.qos, published);
-        let allowed = found.allowed(message, message.life == Some(life));
-        let lowest = allowed.lowest.map(|lowest| lowest.min(published));
+        let mut allowed = found.allowed(message, message.life == Some(life));
+        let owed = found.owed(message, self.may_be_own(number, life));
+        allowed.lowest = owed.map(|lowest| lowest.min(published));
         let may_live = allowed.any
             && (!publish.retain || allowed.may_retain)
             && allowed.highest.is_some_and(|highest| publish.qos <= highest.min(published))
-            && lowest.is_none_or(|lowest| publish.qos >= lowest);
+            && allowed.lowest.is_none_or(|lowest| publish.qos >= lowest);
         if !may_walk && !may_live {
             self.fail(format!(
                 "link {link}: message {number} without a fitting subscription, {allowed:?}"
@@ -243,7 +250,8 @@ impl World {
         is_first: bool,
     ) {
         let message = &self.messages[number];
-        if (message.retain && publish.retain) || self.may_repeat(number) {
+        // What is said later stands in no order with what the client publishes.
+        if (message.retain && publish.retain) || message.is_unasked() {
             return;
         }
         let (key, place) = ((message.link, message.qos > 0), message.place);
@@ -263,8 +271,7 @@ impl World {
         let in_life = self.lives[life].order.insert(key, place);
         // What a limit dropped, or what expired after its packet id was recorded, may come back after
         // a crash, behind what was delivered then.
-        let may_come_back =
-            self.dropped_by_limits() > 0 || self.messages[number].may_expire(self.now);
+        let may_come_back = self.dropped_by_limits() > 0 || self.may_expire(number);
         if in_life.is_some_and(|before| before > place) && !may_come_back {
             self.fail(format!(
                 "link {link}: message {number} of link {} first after a younger one",
