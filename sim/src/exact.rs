@@ -228,7 +228,7 @@ impl World {
     }
 
     /// Whether a message that was sent before may not be sent again.
-    fn may_be_given_up(&self, link: usize, number: Option<usize>) -> bool {
+    pub(crate) fn may_be_given_up(&self, link: usize, number: Option<usize>) -> bool {
         let found = &self.links[link];
         let is_barred = number.map_or(self.shape.has_gate && self.shape.reloads > 0, |number| {
             self.shape.may_be_barred(found.client, self.messages[number].topic)
