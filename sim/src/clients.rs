@@ -7,7 +7,8 @@ use bellbird_codec::{
 };
 
 use crate::link::{Asked, Link};
-use crate::shape::{FILTERS, MESSAGE_SECS, SHARED, TOPICS};
+use crate::rewrites::{SAID_FILTERS, SAID_TOPICS};
+use crate::shape::{EXCLUSIVES, FILTERS, INBOXES, MESSAGE_SECS, SHARED, TOPICS};
 use crate::world::{Message, World};
 
 impl World {
@@ -20,7 +21,7 @@ impl World {
         let is_early = !self.clients[client].connected;
         // What is sent again goes first.
         let has_open = !self.clients[client].exchanges.open.is_empty();
-        if is_early && (has_open || !self.rng.chance(10)) {
+        if is_early && (has_open || self.links[link].asked.proves || !self.rng.chance(10)) {
             return;
         }
         match self.rng.below(100) {
@@ -31,7 +32,8 @@ impl World {
             }
             60..78 => self.subscribe_some(client, link),
             78..87 => self.unsubscribe_one(client, link),
-            87..92 => {
+            87..90 => self.prove_again(client, link),
+            90..92 => {
                 self.links[link].up.extend_from_slice(&PINGREQ);
             }
             92..95 => self.say_goodbye(client, link),
@@ -69,6 +71,7 @@ impl World {
             receive_max: if is_v5 && small { *self.rng.pick(&[1, 3]) } else { u16::MAX },
             max_packet_bytes: if is_v5 && small { *self.rng.pick(&[90, 300]) } else { u32::MAX },
             topic_alias_max: if is_v5 { *self.rng.pick(&[0, 0, 2, 9]) } else { 0 },
+            proves: is_v5 && self.rng.chance(self.shape.proofs),
             will: self.draw_will(client),
         }
     }
@@ -90,10 +93,14 @@ impl World {
                 properties.push(Property::MaximumPacketSize(asked.max_packet_bytes));
             }
         }
-        let mut link = Link::new(client, asked);
+        self.links.push(Link::new(client, asked));
+        let link = self.links.len() - 1;
+        if asked.proves {
+            self.begin_proving(link, &mut properties);
+        }
         let name = self.clients[client].name.clone();
-        let up = &mut link.up;
-        self.with_will(asked.will, self.links.len(), |will| {
+        let mut up = Vec::new();
+        self.with_will(asked.will, link, |will| {
             let connect = Packet::Connect(Connect {
                 is_bridge: false,
                 version: asked.version,
@@ -105,10 +112,9 @@ impl World {
                 password: None,
                 properties: properties.as_properties(),
             });
-            connect.encode(asked.version, up);
+            connect.encode(asked.version, &mut up);
         });
-        self.links.push(link);
-        let link = self.links.len() - 1;
+        self.links[link].up = up;
         self.line(format_args!("client {client} dials link {link} {asked:?}"));
         let found = &mut self.clients[client];
         found.link = Some(link);
@@ -123,7 +129,7 @@ impl World {
 
     fn publish(&mut self, client: usize, link: usize) {
         let version = self.clients[client].version;
-        let (mut qos, topic) = (self.shape.qos(&mut self.rng), *self.rng.pick(&TOPICS));
+        let (mut qos, topic) = (self.shape.qos(&mut self.rng), self.draw_topic());
         let found = &self.clients[client];
         let receive_max = usize::from(self.node.config.terms(0).receive_max);
         let open = found.exchanges.held();
@@ -133,9 +139,14 @@ impl World {
         if version == Version::V5 && open + self.links[link].unanswered >= receive_max {
             qos = QoS::AtMostOnce;
         }
+        if qos == QoS::ExactlyOnce && self.shape.reloads > 0 && SAID_TOPICS.contains(&topic) {
+            // It may be sent again when the topic means another.
+            qos = QoS::AtLeastOnce;
+        }
         let retain = self.rng.chance(self.shape.retain);
         let number = self.messages.len();
-        let is_clear = retain && self.rng.chance(25);
+        let delay = self.draw_delay();
+        let is_clear = retain && delay.is_none() && self.rng.chance(25);
         let mut payload = Vec::new();
         if !is_clear {
             let filler = *self.rng.pick(&[0, 3, 20, 60, 250]);
@@ -151,6 +162,7 @@ impl World {
         };
         self.messages.push(Message {
             link,
+            said: topic,
             topic,
             qos: qos.value(),
             retain,
@@ -159,6 +171,9 @@ impl World {
             packet_id,
             ..Message::new(client, number, self.now)
         });
+        if let Some(secs) = delay {
+            self.note_delay(number, secs);
+        }
         self.send_message(client, link, number, false);
     }
 
@@ -172,7 +187,7 @@ impl World {
                 // The identifier speaks for the whole packet.
                 break;
             }
-            let filter = group.map_or_else(|| *self.rng.pick(&FILTERS), |group| SHARED[group].0);
+            let filter = group.map_or_else(|| self.draw_filter(), |group| SHARED[group].0);
             let handling =
                 [RetainHandling::SendAlways, RetainHandling::SendIfNew, RetainHandling::DoNotSend];
             let options = SubscribeOptions {
@@ -185,12 +200,40 @@ impl World {
             if filters.iter().all(|(known, _)| *known != filter) {
                 filters.push((filter, options));
             }
+            if SAID_FILTERS.contains(&filter) {
+                // Two of one packet may mean the same.
+                filters = vec![(filter, options)];
+                break;
+            }
             if let Some(group) = group.filter(|_| is_v5) {
                 id = Some(SHARED[group].1);
                 break;
             }
         }
         self.subscribe(client, link, &filters, id);
+    }
+
+    fn draw_filter(&mut self) -> &'static str {
+        let is_exclusive = self.rng.chance(self.shape.exclusive);
+        let filters: &[&str] = if is_exclusive {
+            &EXCLUSIVES
+        } else if self.shape.has_rewrites && self.rng.chance(30) {
+            &SAID_FILTERS
+        } else {
+            &FILTERS
+        };
+        filters[self.rng.below(filters.len())]
+    }
+
+    pub(crate) fn draw_topic(&mut self) -> &'static str {
+        let topics: &[&str] = if self.shape.has_rewrites && self.rng.chance(30) {
+            &SAID_TOPICS
+        } else if self.shape.has_greetings && self.rng.chance(20) {
+            &INBOXES
+        } else {
+            &TOPICS
+        };
+        topics[self.rng.below(topics.len())]
     }
 
     pub(crate) fn subscribe(
@@ -218,7 +261,7 @@ impl World {
     fn unsubscribe_one(&mut self, client: usize, link: usize) {
         let mut buffer = UnsubscribeBuffer::new();
         let group = self.draw_group(client);
-        let filter = group.map_or_else(|| *self.rng.pick(&FILTERS), |group| SHARED[group].0);
+        let filter = group.map_or_else(|| self.draw_filter(), |group| SHARED[group].0);
         buffer.push(filter);
         let Some(packet_id) = PacketId::new(self.clients[client].packet_id()) else { return };
         let filters = buffer.as_filters();
@@ -313,8 +356,8 @@ impl World {
             | Packet::Unsubscribe(_)
             | Packet::Unsuback(_)
             | Packet::Pingreq
-            | Packet::Pingresp
-            | Packet::Auth(_) => {}
+            | Packet::Pingresp => {}
+            Packet::Auth(auth) => self.understand_auth(link, auth),
         }
     }
 

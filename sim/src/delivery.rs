@@ -34,7 +34,7 @@ impl World {
             self.fail(format!("link {link}: a message before CONNACK"));
         }
         if let Some(topic) = publish.topic
-            && self.shape.is_barred(self.lives[life].client, topic.as_str())
+            && self.shape.is_barred(self.rules_at(link), self.lives[life].client, topic.as_str())
         {
             self.fail(format!("link {link}: a message the gate bars"));
         }
@@ -78,11 +78,19 @@ impl World {
     ) -> bool {
         let Some(id) = publish.packet_id.map(|id| id.value()) else { return false };
         let place = self.next_tick();
+        // What may not be sent again on another connection gives its packet id back.
+        let is_given_up = |known: &Outstanding| {
+            (known.message, known.group) != (number, group)
+                && known.link != link
+                && !known.is_exact
+                && self.may_be_given_up(link, known.message)
+        };
         let known = self.lives[life].outstanding.get(&id).copied();
+        let known = known.filter(|known| !is_given_up(known));
         let watch = &mut self.links[link].watch;
         watch.inflight.insert(id);
         let inflight = watch.inflight.len();
-        let max = self.links[link].asked.receive_max.min(self.node.config.terms(0).inflight_max);
+        let max = self.inflight_max(link);
         if inflight > usize::from(max) {
             self.fail(format!("link {link}: {inflight} inflight are more than {max}"));
         }
@@ -125,6 +133,12 @@ impl World {
         is_old
     }
 
+    /// How many deliveries may be under way on a connection.
+    fn inflight_max(&self, link: usize) -> u16 {
+        let found = &self.links[link];
+        found.asked.receive_max.min(self.shape.inflight_max(found.home_settings))
+    }
+
     /// Topic, payload and flags are the publisher's.
     fn check_content(&mut self, link: usize, number: usize, publish: &Publish<'_>) -> bool {
         let message = &self.messages[number];
@@ -157,7 +171,7 @@ impl World {
                 wrong.push("user property");
             }
         }
-        let left_ms = message.expires_at().map(|at| at.millis_since(self.now));
+        let left_ms = self.expires_at(number).map(|at| at.millis_since(self.now));
         if left_ms == Some(0) && !publish.dup && !message.is_vague {
             wrong.push("time: it had expired");
         }
@@ -182,12 +196,13 @@ impl World {
         let may_walk = publish.retain
             && message.retain
             && found.may_walk(message.topic, publish.qos, published);
-        let allowed = found.allowed(message, message.life == Some(life));
-        let lowest = allowed.lowest.map(|lowest| lowest.min(published));
+        let mut allowed = found.allowed(message, message.life == Some(life));
+        let owed = found.owed(message, self.may_be_own(number, life));
+        allowed.lowest = owed.map(|lowest| lowest.min(published));
         let may_live = allowed.any
             && (!publish.retain || allowed.may_retain)
             && allowed.highest.is_some_and(|highest| publish.qos <= highest.min(published))
-            && lowest.is_none_or(|lowest| publish.qos >= lowest);
+            && allowed.lowest.is_none_or(|lowest| publish.qos >= lowest);
         if !may_walk && !may_live {
             self.fail(format!(
                 "link {link}: message {number} without a fitting subscription, {allowed:?}"
@@ -243,7 +258,8 @@ impl World {
         is_first: bool,
     ) {
         let message = &self.messages[number];
-        if (message.retain && publish.retain) || self.may_repeat(number) {
+        // What is said later stands in no order with what the client publishes.
+        if (message.retain && publish.retain) || message.is_unasked() {
             return;
         }
         let (key, place) = ((message.link, message.qos > 0), message.place);
@@ -263,8 +279,7 @@ impl World {
         let in_life = self.lives[life].order.insert(key, place);
         // What a limit dropped, or what expired after its packet id was recorded, may come back after
         // a crash, behind what was delivered then.
-        let may_come_back =
-            self.dropped_by_limits() > 0 || self.messages[number].may_expire(self.now);
+        let may_come_back = self.dropped_by_limits() > 0 || self.may_expire(number);
         if in_life.is_some_and(|before| before > place) && !may_come_back {
             self.fail(format!(
                 "link {link}: message {number} of link {} first after a younger one",

@@ -1,12 +1,12 @@
 //! The connection driver, as the server has one: bytes in, packets to the shard, outboxes out.
 
-use bellbird_codec::{Decoded, Packet, QoS, ReasonCode, decode};
-use bellbird_core::AuthOutcome;
+use bellbird_codec::{Decoded, Packet, QoS, decode};
 use bellbird_core::contract::{Change, Flow, Input, Output};
 use bellbird_core::identity::{ConnectionId, ShardId, Ticket};
 use bellbird_core::mail::Mail;
 use bellbird_core::record::{Operation, Record};
 
+use crate::delayed::makes_wait;
 use crate::link::Kind;
 use crate::plant::Plant;
 use crate::show::{ShowChanges, ShowMail, ShowRecord};
@@ -39,6 +39,7 @@ impl World {
             self.arriving(link);
         }
         self.scan(shard);
+        self.note_rest();
         if let Some(Turn { link, kind: Kind::Connect, .. }) = turn {
             self.check_takeover(link);
         }
@@ -69,9 +70,9 @@ impl World {
             Output::Mail { to, mail } => self.take_mail(shard, to, mail),
             Output::Change { ticket, changes } => self.take_changes(shard, ticket, changes),
             Output::Store { ticket, record } => self.take_record(shard, ticket, record),
-            Output::Authenticate { connection, .. } => {
-                let outcome = AuthOutcome::Refused(ReasonCode::BadAuthenticationMethod);
-                let _flow = self.feed(shard, Input::Authenticated { connection, outcome });
+            Output::Authenticate { connection, step } => {
+                self.line(format_args!("{shard}< authenticate {connection:?} {step:?}"));
+                self.asked_to_prove(shard, connection, &step);
             }
             Output::Ask { connection, question } => {
                 self.line(format_args!("{shard}< ask {question:?}"));
@@ -122,23 +123,18 @@ impl World {
         {
             self.promise(turn).changes.push((shard, ticket));
         }
-        if let Some(turn) = self.turn.filter(|turn| turn.kind == Kind::Publish) {
+        if let Some(number) = self.unasked_in(&changes) {
+            self.node.retaining_unasked.insert((shard, ticket), number);
+        } else if let Some(turn) = self.turn.filter(|turn| turn.kind == Kind::Publish)
+            && changes.iter().any(|change| matches!(change, Change::Retain { .. }))
+        {
             self.node.retaining.insert((shard, ticket), turn);
         }
         let is_subscription = changes.iter().all(|c| matches!(c, Change::Subscribe { .. }));
         if self.plant == Some(Plant::AppliedBeforeView) && is_subscription {
             self.node.applied[shard].push_back((ticket, 0));
         }
-        if self.plant == Some(Plant::IdentifierLost) && self.rng.chance(30) {
-            for change in &mut changes {
-                if let Change::Subscribe { granted, .. } = change {
-                    granted.id = None;
-                }
-            }
-        }
-        if self.plant == Some(Plant::UnsubscribeLost) && self.rng.chance(30) {
-            changes.retain(|change| !matches!(change, Change::Unsubscribe { .. }));
-        }
+        self.spoil_changes(&mut changes);
         self.node.changes[shard].push_back((ticket, changes));
     }
 
@@ -161,7 +157,7 @@ impl World {
             Record::Append(append) => match self.number_in(append.message.payload()) {
                 Some(number) => {
                     let message = &self.messages[number];
-                    if message.will.is_some() {
+                    if message.is_unasked() && !makes_wait(append) {
                         return None;
                     }
                     let (link, packet_id) = (message.link, message.packet_id);
@@ -239,6 +235,7 @@ impl World {
         let id = self.node.slots[shard].take();
         self.node.places.insert((shard, id.index), link);
         self.links[link].place = Some((shard, id));
+        self.links[link].settings = self.node.in_force.settings[shard];
         self.links[link].seen = 0;
         self.links[link].announced = false;
     }

@@ -4,6 +4,7 @@ use bellbird_codec::ReasonCode;
 use bellbird_core::identity::{DeliveryId, Holder, Ticket};
 use bellbird_core::record::{Operation, Record};
 
+use crate::delayed::makes_wait;
 use crate::link::Kind;
 use crate::world::World;
 
@@ -21,7 +22,7 @@ pub(crate) struct Sending {
 
 /// A record on its way.
 #[derive(Clone, Copy)]
-struct Written {
+pub(crate) struct Written {
     node: usize,
     shard: usize,
     ticket: Ticket,
@@ -46,11 +47,15 @@ impl World {
         match record {
             Record::Append(append) => {
                 let number = self.number_in(append.message.payload());
+                self.note_matched(number, append);
                 self.appends.extend(number.map(|number| ((shard, ticket), number)));
                 let number = number.or_else(|| self.turn.and_then(|turn| turn.message));
                 let Some(message) = number.and_then(|number| self.messages.get_mut(number)) else {
                     return;
                 };
+                if message.later.is_some() && !makes_wait(append) {
+                    return;
+                }
                 message.tickets.push((shard, ticket));
                 message.is_recorded |= append
                     .received
@@ -62,6 +67,7 @@ impl World {
                 }
             }
             Record::Commit(commit) => {
+                self.note_published(commit, written);
                 for operation in &commit.operations {
                     self.note_operation(commit.holder, operation, written);
                 }
@@ -125,8 +131,10 @@ impl World {
                 self.note_found(holder, name);
             }
             Operation::Handed { position, to, .. } => self.note_handed(holder, *position, *to),
+            Operation::Subscribe { .. } => {
+                self.note_subscribed(holder, written.shard, written.ticket);
+            }
             Operation::Leave { .. }
-            | Operation::Subscribe { .. }
             | Operation::Unsubscribe { .. }
             | Operation::Released { .. }
             | Operation::Will { .. }
@@ -167,7 +175,7 @@ impl World {
         })
     }
 
-    fn is_written(&self, written: Written) -> bool {
+    pub(crate) fn is_written(&self, written: Written) -> bool {
         written.node < self.node_ends.len() || self.store.is_stored(written.shard, written.ticket)
     }
 
@@ -198,17 +206,34 @@ impl World {
             self.fail(format!("link {link}: PUBREL {id} before the log knows of PUBREC"));
         }
         let node = self.node_ends.len();
-        let Some(known) = self.lives[life].outstanding.get_mut(&id) else { return };
+        let Some(known) = self.lives[life].outstanding.get_mut(&id) else {
+            // Recorded before a restart, never sent, and too large for the client by now.
+            let is_bounded = self.may_be_given_up(link, None);
+            let is_new = self.links[link].watch.inflight.insert(id);
+            self.given_up += u64::from(is_bounded && is_new);
+            return;
+        };
         let is_unasked = known.progress == Progress::Sent && known.node == node;
         known.progress = Progress::Released;
         if is_unasked {
-            // What has become too large for the client is given up without a PUBLISH.
+            // What has become too large for the client, or is not permitted any more, is given up
+            // without a PUBLISH.
+            let number = known.message;
             self.given_up += 1;
-            if self.links[link].asked.max_packet_bytes == u32::MAX {
+            if !self.may_be_given_up(link, number) {
                 self.fail(format!("link {link}: PUBREL {id} without PUBREC"));
             }
         }
         self.links[link].watch.inflight.insert(id);
+    }
+
+    /// Whether a message that was sent before may not be sent again.
+    pub(crate) fn may_be_given_up(&self, link: usize, number: Option<usize>) -> bool {
+        let found = &self.links[link];
+        let is_barred = number.map_or(self.shape.has_gate && self.shape.reloads > 0, |number| {
+            self.shape.may_be_barred(found.client, self.messages[number].topic)
+        });
+        found.asked.max_packet_bytes < u32::MAX || is_barred
     }
 
     /// PUBREC from a client was handed in.
@@ -258,15 +283,16 @@ impl World {
             if message.acknowledged.is_some() {
                 self.fail(format!("link {link}: message {number} is refused and was accepted"));
             } else {
-                message.refused = true;
+                self.refused(number, reason);
                 self.lives[life].published.remove(&id);
             }
             return;
         }
         message.acknowledged.get_or_insert(tick);
         self.stats.received_once += 1;
-        let tickets = message.tickets.clone();
-        if durable && !message.is_recorded {
+        let (tickets, is_recorded) = (message.tickets.clone(), message.is_recorded);
+        self.delay_is_answered(number);
+        if durable && !is_recorded {
             self.fail(format!("link {link}: PUBREC {id}, and the log never heard of it"));
         }
         for (shard, ticket) in tickets {

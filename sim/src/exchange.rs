@@ -103,13 +103,19 @@ impl World {
     /// Puts a PUBLISH on its way.
     pub(crate) fn send_message(&mut self, client: usize, link: usize, number: usize, dup: bool) {
         let version = self.clients[client].version;
-        let topic = self.messages[number].topic;
-        let alias = self.choose_alias(client, link, topic);
+        let topic = self.said(number);
+        let alias = self.choose_alias(client, link, &topic);
         let message = &mut self.messages[number];
+        if dup {
+            // Whoever was asked before is asked again.
+            message.is_denied = false;
+        }
         if dup && message.refused {
             // The client never heard of the refusal; it may be taken now.
             (message.refused, message.taken, message.handed) = (false, None, None);
+            self.delay_is_void(number);
         }
+        let message = &self.messages[number];
         let mut properties = PropertyBuffer::new();
         let text = number.to_string();
         if version == Version::V5 {
@@ -125,7 +131,7 @@ impl World {
             dup,
             qos: crate::delivery::qos_of(message.qos),
             retain: message.retain,
-            topic: if alias.is_some_and(|(_, is_known)| is_known) { "" } else { topic },
+            topic: if alias.is_some_and(|(_, is_known)| is_known) { "" } else { &topic },
             packet_id: message.packet_id,
             properties: properties.as_properties().raw(),
             payload: &message.payload,

@@ -6,7 +6,7 @@ use bellbird_codec::{QoS, RetainHandling, SubscribeOptions, Version};
 
 use crate::life::Delivery;
 use crate::link::Asked;
-use crate::shape::TOPICS;
+use crate::shape::topics;
 use crate::store::End;
 use crate::world::{Client, World};
 
@@ -14,6 +14,8 @@ impl World {
     /// Quiet, reconnection, the accounts; then once more after a crash.
     pub(crate) fn finale(&mut self) {
         self.store.calm();
+        let ms = *self.rng.pick(&[0, 3_000, 40_000]);
+        self.pass(ms);
         self.calm();
         let before = self.settle_accounts();
         if self.failure.is_some() {
@@ -22,16 +24,19 @@ impl World {
         let tick = self.next_tick();
         let shards = self.rng.between(1, 4);
         self.end(End::PowerLost, shards);
+        let ms = *self.rng.pick(&[0, 3_000, 500_000]);
+        self.pass(ms);
         self.calm();
         let after = self.settle_accounts();
         // Nothing was under way, so a crash changes what was acknowledged for nobody; a message
         // that was shown and never taken goes with it.
-        for topic in TOPICS {
+        for topic in topics() {
             let (was, is) = (before.get(topic), after.get(topic));
             let mut on_topic = self.messages.iter().filter(|m| m.topic == topic && m.retain);
             let is_aborted = on_topic
                 .any(|m| m.handed.is_some() && m.matched.is_none_or(|matched| matched > tick));
-            if was != is && !is_aborted && self.failure.is_none() {
+            let has_expired = was.is_some_and(|number| self.may_expire(*number));
+            if was != is && !is_aborted && !has_expired && self.failure.is_none() {
                 self.fail(format!("retained on {topic}: {was:?} before a crash, {is:?} after"));
             }
         }
@@ -85,16 +90,18 @@ impl World {
         for (client, found) in self.clients.iter().enumerate() {
             let (Some(life), true) = (found.life, found.connected) else { continue };
             for (number, message) in self.messages.iter().enumerate() {
-                let own = message.life == Some(life);
+                let own = self.may_be_own(number, life);
                 if message.acknowledged.is_none()
-                    || message.may_expire(self.now)
+                    || self.may_expire(number)
+                    || !self.must_have_come(number)
                     || message.payload.is_empty()
-                    || self.shape.is_barred(client, message.topic)
+                    || self.shape.may_be_barred(client, message.topic)
                     || self.lives[life].owed(message, own) < Some(QoS::AtLeastOnce)
                 {
                     continue;
                 }
                 self.stats.owed += 1;
+                self.stats.delayed_owed += u64::from(message.later.is_some());
                 let delivery = Delivery { number, group: None };
                 if !self.lives[life].got.get(&delivery).is_some_and(|got| got.by_client) {
                     missing.push((number, client));
@@ -148,7 +155,7 @@ impl World {
             self.subscribe(
                 client,
                 link,
-                &[("#", options), ("$x/#", options), ("$g/#", options)],
+                &[("#", options), ("$x/#", options), ("$g/#", options), ("$e/#", options)],
                 None,
             );
         }
@@ -160,7 +167,7 @@ impl World {
 
     /// Per topic the last one acknowledged, or one that may have come after it.
     fn check_retained(&mut self, seen: &BTreeMap<String, usize>) {
-        for topic in TOPICS {
+        for topic in topics() {
             let candidates: Vec<usize> = (0..self.messages.len())
                 .filter(|number| {
                     let message = &self.messages[*number];
@@ -186,7 +193,7 @@ impl World {
                 })
                 .collect();
             self.stats.retained += 1;
-            let has_expired = |number: &usize| self.messages[*number].may_expire(self.now);
+            let has_expired = |number: &usize| self.may_expire(*number);
             let may_be_clear = sure.is_empty()
                 || allowed.iter().any(|number| self.messages[*number].payload.is_empty());
             let is_right = match seen.get(topic) {
@@ -204,8 +211,10 @@ impl World {
     fn is_surely_retained(&self, number: usize) -> bool {
         let message = &self.messages[number];
         match (message.qos, message.matched) {
+            // Nobody knows when it was said, or whether.
+            (0, Some(u64::MAX)) => false,
             (0, Some(taken)) => !self.node_ends.iter().any(|end| !end.clean && end.tick > taken),
-            (_, _) => message.acknowledged.is_some(),
+            (_, _) => message.acknowledged.is_some() && self.must_have_come(number),
         }
     }
 }
@@ -220,6 +229,7 @@ fn plain(version: Version, clean_start: bool) -> Asked {
         receive_max: u16::MAX,
         max_packet_bytes: u32::MAX,
         topic_alias_max: 0,
+        proves: false,
         will: None,
     }
 }

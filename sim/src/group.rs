@@ -220,8 +220,8 @@ impl World {
         let message = &self.messages[number];
         let key = (group, message.link, message.qos == 0, qos);
         let (place, is_retained) = (message.place, message.retain);
-        let is_repeated = self.may_repeat(number);
-        let is_quiet = !is_repeated && message.matched > Some(self.groups[group].disturbed);
+        let is_unasked = message.is_unasked();
+        let is_quiet = !is_unasked && message.matched > Some(self.groups[group].disturbed);
         let before = self.links[link].watch.shared_order.insert(key, place);
         if before.is_some_and(|before| before > place) && is_quiet && !is_retained {
             self.fail(format!(
@@ -312,7 +312,8 @@ impl World {
             let is_careless = self.lives.iter().any(|life| life.is_careless_in(group.filter));
             for (number, message) in self.messages.iter().enumerate() {
                 let is_owed = message.acknowledged.is_some()
-                    && !message.may_expire(self.now)
+                    && !self.may_expire(number)
+                    && self.must_have_come(number)
                     && !message.payload.is_empty()
                     && !is_careless
                     && covers(group.topics(), message.topic);

@@ -3,18 +3,24 @@
 //!
 //! One `u64` decides everything: the same seed gives the same trace, byte for byte.
 
+mod auth;
 mod clients;
+mod delayed;
 mod delivery;
 mod driver;
 mod exact;
 mod exchange;
+mod exclusive;
 mod finale;
+mod greeting;
 mod group;
 mod life;
 mod lifecycle;
 mod link;
 mod names;
 mod plant;
+mod reload;
+mod rewrites;
 mod rng;
 mod run;
 mod shape;

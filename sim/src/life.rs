@@ -6,6 +6,7 @@ use bellbird_codec::{QoS, SubscribeOptions};
 use bellbird_core::identity::Time;
 
 use crate::exact::Progress;
+use crate::exclusive::EXCLUSIVE;
 use crate::world::Message;
 
 /// One life of a client's session, from a CONNACK without session present to its end.
@@ -35,6 +36,8 @@ pub(crate) struct Life {
     pub(crate) is_vague: bool,
     /// The client forgot exchanges that the broker may know.
     pub(crate) forgot: bool,
+    /// When it ended, or made way for the client's next one.
+    pub(crate) over: Option<u64>,
     /// The life of the node in which it began.
     pub(crate) node: usize,
 }
@@ -141,6 +144,7 @@ impl Life {
             published: BTreeMap::new(),
             is_vague: false,
             forgot: false,
+            over: None,
             node,
         }
     }
@@ -158,6 +162,7 @@ impl Life {
     pub(crate) fn void(&mut self) {
         self.presence = Presence::Maybe;
         self.is_vague = true;
+        self.over = None;
         self.outstanding.clear();
         for period in &mut self.periods {
             period.acknowledged = None;
@@ -191,6 +196,33 @@ impl Life {
             replaced: None,
             ended: None,
         });
+    }
+
+    /// It may have another subscription from here on, and nobody can tell.
+    pub(crate) fn may_subscribe(
+        &mut self,
+        filter: &str,
+        options: SubscribeOptions,
+        link: usize,
+        tick: u64,
+    ) {
+        let known = self.periods.len();
+        self.subscribe(filter, options, None, link, tick);
+        for period in &mut self.periods[..known] {
+            if period.filter == filter && period.replaced.is_some_and(|(at, _)| at == tick) {
+                period.acknowledged = None;
+            }
+        }
+        // No SUBACK speaks of it.
+        self.periods[known].link = usize::MAX;
+    }
+
+    /// When the filter was asked for that the next SUBACK on this connection answers.
+    pub(crate) fn requested_at(&self, filter: &str, link: usize) -> u64 {
+        let waits = |p: &&Period| {
+            p.filter == filter && p.link == link && p.acknowledged.is_none() && !p.refused
+        };
+        self.periods.iter().find(waits).map_or(0, |period| period.requested)
     }
 
     /// SUBACK for the last SUBSCRIBE with this filter on this connection.
@@ -254,7 +286,7 @@ impl Life {
 
     /// What may be delivered of a message.
     pub(crate) fn allowed(&self, message: &Message, own: bool) -> Allowed {
-        let mut allowed = Allowed { lowest: self.owed(message, own), ..Allowed::default() };
+        let mut allowed = Allowed::default();
         for period in &self.periods {
             if period.may_cover(message) {
                 let qos = period.options.qos;
@@ -284,7 +316,8 @@ impl Period {
     pub(crate) fn covers_surely(&self, message: &Message) -> bool {
         let (Some(from), Some(until)) = (message.handed, message.matched) else { return false };
         let is_active = self.acknowledged.is_some_and(|acknowledged| {
-            acknowledged < from || (self.link == message.link && self.requested < from)
+            let is_behind = self.link == message.link && !message.is_unasked();
+            acknowledged < from || (is_behind && self.requested < from)
         });
         is_active
             && self.end_requested.is_none_or(|end| end > until)
@@ -315,6 +348,7 @@ fn weaker(
 
 /// Whether a filter matches a topic, level by level as the specification tells it.
 pub(crate) fn covers(filter: &str, topic: &str) -> bool {
+    let filter = filter.strip_prefix(EXCLUSIVE).unwrap_or(filter);
     if topic.starts_with('$') && (filter.starts_with('+') || filter.starts_with('#')) {
         return false;
     }

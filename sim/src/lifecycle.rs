@@ -17,11 +17,14 @@ impl World {
         let home = home_of(Default::default(), &self.clients[client].name, self.node.config.shards);
         let found = &self.links[link];
         let is_home = found.place.is_some_and(|(shard, _)| shard == home.index());
-        if !is_home || found.closing || !found.watch.has_connect || found.watch.arrived {
+        let waits = found.asked.proves && !found.proving.is_accepted;
+        if !is_home || waits || found.closing || !found.watch.has_connect || found.watch.arrived {
             return;
         }
         let asked = found.asked;
-        let expiry_secs = asked.expiry_secs.min(self.node.config.terms(0).session_expiry_secs_max);
+        self.links[link].home_settings = self.node.in_force.settings[home.index()];
+        let hello_settings = self.links[link].hello_settings;
+        let expiry_secs = asked.expiry_secs.min(self.shape.expiry_secs_max(hello_settings));
         let life = self.clients[client].life;
         let presence = life.map_or(Presence::No, |life| self.lives[life].presence_at(self.now));
         let expected = if asked.clean_start { Presence::No } else { presence };
@@ -62,6 +65,10 @@ impl World {
     fn begin_life(&mut self, link: usize, expiry_secs: u32) {
         let client = self.links[link].client;
         let node = self.node_ends.len();
+        let tick = self.next_tick();
+        if let Some(old) = self.clients[client].life {
+            self.lives[old].over.get_or_insert(tick);
+        }
         self.lives.push(Life::new(client, expiry_secs > 0, expiry_secs, node));
         let life = self.lives.len() - 1;
         self.clients[client].life = Some(life);
@@ -100,7 +107,8 @@ impl World {
                     self.lives[life].presence = Presence::No;
                 }
                 let asked = self.links[link].asked.expiry_secs;
-                self.begin_life(link, asked.min(self.node.config.terms(0).session_expiry_secs_max));
+                let max = self.shape.expiry_secs_max(self.links[link].hello_settings);
+                self.begin_life(link, asked.min(max));
             }
             (Some(Presence::Yes | Presence::Maybe), true) | (Some(Presence::No), false) => {}
         }
@@ -110,6 +118,7 @@ impl World {
             self.lives[life].expiry_floor_secs = self.lives[life].expiry_secs;
         }
         self.clients[client].ending = None;
+        self.greet(link);
     }
 
     /// The session let go of a connection, or never had it.
@@ -134,6 +143,7 @@ impl World {
         let Some(life) = watch.life else { return };
         self.member_is_away(life);
         self.will_is_left(link);
+        let tick = self.next_tick();
         let life = &mut self.lives[life];
         if is_unknown {
             // Without CONNACK nobody knows whether the old session went on or a new one began.
@@ -141,6 +151,7 @@ impl World {
         }
         if !life.durable || life.expiry_secs == 0 {
             life.presence = Presence::No;
+            life.over.get_or_insert(tick);
         } else {
             if was_open {
                 life.left_at = self.now;
@@ -209,6 +220,7 @@ impl World {
         self.exchanges_after_end(clean);
         self.groups_after_end(clean);
         self.wills_after_end(clean);
+        self.delayed_after_end(clean);
         for life in &mut self.lives {
             life.deadline = deadline(life.left_at, life.expiry_floor_secs);
             for got in life.got.values_mut() {

@@ -6,12 +6,18 @@ use bellbird_codec::{SubscribeOptions, Version};
 use bellbird_core::Hello;
 use bellbird_core::identity::{ConnectionId, ShardId, Ticket, Time};
 
+use crate::auth::Proving;
 use crate::life::Presence;
 
 /// A connection from the client's dial to the end of both sides.
 pub(crate) struct Link {
     pub(crate) client: usize,
     pub(crate) asked: Asked,
+    /// The settings when it was accepted where it is, when CONNECT was taken, and when it came
+    /// home.
+    pub(crate) settings: usize,
+    pub(crate) hello_settings: usize,
+    pub(crate) home_settings: usize,
     /// Bytes on their way to the broker, and to the client.
     pub(crate) up: Vec<u8>,
     pub(crate) down: Vec<u8>,
@@ -30,11 +36,12 @@ pub(crate) struct Link {
     /// Bytes of the outbox that were looked at.
     pub(crate) seen: usize,
     /// Topics that the client's aliases stand for, and how many it may use.
-    pub(crate) aliases: BTreeMap<u16, &'static str>,
+    pub(crate) aliases: BTreeMap<u16, String>,
     pub(crate) alias_max: u16,
     /// The driver's count of what it handed in.
     /// Messages of QoS 1 that the client sent on it and has no PUBACK for.
     pub(crate) unanswered: usize,
+    pub(crate) proving: Proving,
     pub(crate) watch: Watch,
 }
 
@@ -58,8 +65,10 @@ pub(crate) struct Watch {
     /// Messages of QoS 1 that were taken and not answered, in order.
     pub(crate) unanswered: VecDeque<(u16, usize)>,
     pub(crate) promises: BTreeMap<(Kind, u16), Promise>,
-    /// SUBSCRIBE packets taken and not answered.
-    pub(crate) subscribing: BTreeMap<u16, Vec<(String, SubscribeOptions)>>,
+    /// SUBSCRIBE packets taken and not answered, each with the rules by which it was judged.
+    pub(crate) subscribing: BTreeMap<u16, (usize, Vec<(String, SubscribeOptions)>)>,
+    /// Automatic subscriptions under way.
+    pub(crate) greeting: Option<crate::greeting::Greeting>,
     /// Topics that the broker's aliases stand for.
     pub(crate) aliases: BTreeMap<u16, String>,
     /// What the log was told about the session, for a client that is not told: 3.1 has no
@@ -110,6 +119,8 @@ pub(crate) struct Asked {
     pub(crate) receive_max: u16,
     pub(crate) max_packet_bytes: u32,
     pub(crate) topic_alias_max: u16,
+    /// Whether the client proves who it is.
+    pub(crate) proves: bool,
     /// Which will.
     pub(crate) will: Option<usize>,
 }
@@ -119,6 +130,9 @@ impl Link {
         Self {
             client,
             asked,
+            settings: 0,
+            hello_settings: 0,
+            home_settings: 0,
             up: Vec::new(),
             down: Vec::new(),
             client_open: true,
@@ -133,6 +147,7 @@ impl Link {
             aliases: BTreeMap::new(),
             alias_max: 0,
             unanswered: 0,
+            proving: Proving::default(),
             watch: Watch::default(),
         }
     }

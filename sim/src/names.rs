@@ -35,24 +35,33 @@ impl World {
         known
     }
 
+    /// The topic of a message as its publisher writes it.
+    pub(crate) fn said(&self, number: usize) -> String {
+        let message = &self.messages[number];
+        match message.later {
+            Some(later) => format!("$delayed/{}/{}", self.later[later].secs, message.said),
+            None => message.said.to_owned(),
+        }
+    }
+
     /// How a client says a topic: none by its name, else the alias, and whether it is known.
     pub(crate) fn choose_alias(
         &mut self,
         client: usize,
         link: usize,
-        topic: &'static str,
+        topic: &str,
     ) -> Option<(u16, bool)> {
         let max = self.links[link].alias_max.min(ALIASES);
         if max == 0 || self.clients[client].version != Version::V5 || !self.rng.chance(50) {
             return None;
         }
         let aliases = &mut self.links[link].aliases;
-        if let Some((alias, _)) = aliases.iter().find(|(_, known)| **known == topic) {
+        if let Some((alias, _)) = aliases.iter().find(|(_, known)| *known == topic) {
             self.stats.aliases += 1;
             return Some((*alias, true));
         }
         let alias = 1 + u16::try_from(self.rng.below(usize::from(max))).unwrap_or(0);
-        self.links[link].aliases.insert(alias, topic);
+        self.links[link].aliases.insert(alias, topic.to_owned());
         Some((alias, false))
     }
 
@@ -99,7 +108,7 @@ impl World {
             .collect();
         self.stats.identifiers += said.len() as u64;
         let (found, message) = (&self.lives[life], &self.messages[number]);
-        let own = message.life == Some(life);
+        let own = self.may_be_own(number, life);
         let (sure, possible) = found.identifiers(message, own);
         let is_live = sure.is_subset(&said) && said.is_subset(&possible);
         let is_walk = publish.retain && message.retain && found.may_walk_as(message.topic, &said);

@@ -4,9 +4,13 @@ use std::sync::Arc;
 
 use bellbird_codec::PacketId;
 use bellbird_core::errand::Errand;
-use bellbird_core::record::{Operation, Record};
-use bellbird_core::{Message, Time};
+use bellbird_core::permit::{Action, Rule, Verdict};
+use bellbird_core::record::{Append, Operation, Record};
+use bellbird_core::{Change, Config, Message, MessageParts, Subscriber, Time, View};
+use bellbird_topics::TopicName;
 
+use crate::delayed::{is_delayed, makes_wait};
+use crate::exclusive::EXCLUSIVE;
 use crate::world::World;
 
 /// A fault at the contract or under the store; production code stays as it is.
@@ -90,11 +94,37 @@ pub enum Plant {
     WillOverLost,
     /// A will reaches the log without its delay.
     DelayLost,
+    /// An exclusive subscription is granted to the second as well.
+    TwoOwners,
+    /// An exclusive subscription never reaches the log.
+    ClaimLost,
+    /// Who gives an exclusive subscription up stays its owner.
+    OwnerKept,
+    /// One shard never hears of changes that the operator makes.
+    ReloadLost,
+    /// Filters are not taken for others.
+    FilterNotRewritten,
+    /// An automatic subscription never reaches the view.
+    GreetingLost,
+    /// Who is refused by the mechanism is let in.
+    RefusalIgnored,
+    /// A challenge reaches the client as another.
+    ChallengeMixed,
+    /// A message that is to wait reaches the log as one of nobody's.
+    DelayedLost,
+    /// A message that is to wait reaches the log without its seconds.
+    DelayedSecsLost,
+    /// That a message that waited was published never reaches the log.
+    DelayedDoneLost,
+    /// The will that is to be retained is not.
+    RetainedWillLost,
+    /// The gate lets pass what somebody has to be asked about, so that such wills are said.
+    RefusedWillSaid,
 }
 
 impl Plant {
     /// All of them.
-    pub const ALL: [Self; 39] = [
+    pub const ALL: [Self; 52] = [
         Self::StoredBeforeSync,
         Self::HolderMissing,
         Self::AppliedBeforeView,
@@ -134,6 +164,19 @@ impl Plant {
         Self::WillLost,
         Self::WillOverLost,
         Self::DelayLost,
+        Self::TwoOwners,
+        Self::ClaimLost,
+        Self::OwnerKept,
+        Self::ReloadLost,
+        Self::FilterNotRewritten,
+        Self::GreetingLost,
+        Self::RefusalIgnored,
+        Self::ChallengeMixed,
+        Self::DelayedLost,
+        Self::DelayedSecsLost,
+        Self::DelayedDoneLost,
+        Self::RetainedWillLost,
+        Self::RefusedWillSaid,
     ];
 }
 
@@ -146,6 +189,11 @@ impl World {
             && self.rng.chance(20)
         {
             append.holders.pop();
+        }
+        if let Record::Append(append) = record
+            && makes_wait(append)
+        {
+            spoil_delayed(append, plant);
         }
         if let Record::Append(append) = record
             && plant == Plant::ExpiryLost
@@ -177,6 +225,9 @@ impl World {
         }
         if plant == Plant::EndLost {
             operations.retain(|operation| !matches!(operation, Operation::End));
+        }
+        if plant == Plant::DelayedDoneLost && is_delayed(commit.holder) {
+            operations.clear();
         }
         let is_group = self.founded.contains_key(&commit.holder);
         if plant == Plant::GroupDoneLost && is_group && self.rng.chance(60) {
@@ -215,6 +266,61 @@ impl World {
 }
 
 impl World {
+    /// What a planted fault makes of the gate's rules.
+    pub(crate) fn spoil_rules(&self, rules: &mut Vec<Rule>) {
+        if self.plant == Some(Plant::RefusedWillSaid) {
+            let is_asked =
+                |rule: &Rule| rule.action == Action::Publish && rule.verdict == Verdict::Ask;
+            rules.retain(|rule| !is_asked(rule));
+        }
+    }
+
+    /// What a planted fault makes of the configuration.
+    pub(crate) fn spoil_config(&self, config: &mut Config) {
+        if self.plant == Some(Plant::FilterNotRewritten) {
+            config.rewrites.iter_mut().for_each(|rewrite| rewrite.subscribes = false);
+        }
+    }
+
+    /// What a planted fault makes of a change of the view.
+    pub(crate) fn spoil_changes(&mut self, changes: &mut Vec<Change>) {
+        if self.plant == Some(Plant::GreetingLost) {
+            let is_inbox = |change: &Change| matches!(change, Change::Subscribe { filter, .. } if filter.starts_with("inbox/"));
+            changes.retain(|change| !is_inbox(change));
+        }
+        if self.plant == Some(Plant::OwnerKept) {
+            let is_exclusive = |change: &Change| matches!(change, Change::Unsubscribe { filter, .. } if filter.starts_with(EXCLUSIVE));
+            changes.retain(|change| !is_exclusive(change));
+        }
+        if self.plant == Some(Plant::RetainedWillLost) && self.unasked_in(changes).is_some() {
+            changes.retain(|change| !matches!(change, Change::Retain { .. }));
+        }
+        if self.plant == Some(Plant::IdentifierLost) && self.rng.chance(30) {
+            for change in &mut *changes {
+                if let Change::Subscribe { granted, .. } = change {
+                    granted.id = None;
+                }
+            }
+        }
+        if self.plant == Some(Plant::UnsubscribeLost) && self.rng.chance(30) {
+            changes.retain(|change| !matches!(change, Change::Unsubscribe { .. }));
+        }
+    }
+
+    /// A planted fault: whoever has what is claimed loses it, and is not told.
+    pub(crate) fn spoil_claims(&mut self, changes: &[Change]) {
+        if self.plant != Some(Plant::TwoOwners) {
+            return;
+        }
+        for change in changes {
+            let Change::Subscribe { namespace, filter, subscriber, .. } = change else { continue };
+            let Some(holder) = self.node.view.owner(*namespace, filter) else { continue };
+            let (namespace, filter) = (*namespace, filter.clone());
+            let subscriber = Subscriber { holder, ..*subscriber };
+            self.node.view.apply(&[Change::Unsubscribe { namespace, filter, subscriber }]);
+        }
+    }
+
     /// What a planted fault makes of the errands of a letter.
     pub(crate) fn spoil_errands(&mut self, errands: &mut Vec<Errand>) {
         let Some(plant) = self.plant.filter(|_| self.rng.chance(30)) else { return };
@@ -251,7 +357,34 @@ fn is_lost(operation: &Operation, plant: Plant) -> bool {
             | (Operation::Found { .. }, Plant::FoundLost)
             | (Operation::Will { .. }, Plant::WillLost)
             | (Operation::WillOver, Plant::WillOverLost)
+    ) || matches!(
+        (operation, plant),
+        (Operation::Subscribe { filter, .. }, Plant::ClaimLost) if filter.starts_with(EXCLUSIVE)
     )
+}
+
+/// What a fault makes of the record of a message that waits for its time.
+fn spoil_delayed(append: &mut Append, plant: Plant) {
+    let topic = append.message.topic().as_str();
+    let behind = topic.splitn(3, '/').nth(2).unwrap_or_default();
+    if plant == Plant::DelayedLost {
+        append.holders.clear();
+    }
+    if plant == Plant::DelayedSecsLost {
+        let at_once = format!("$delayed/0/{behind}");
+        let Ok(topic) = TopicName::parse(&at_once) else { return };
+        let found = &append.message;
+        append.message = Arc::new(Message::new(&MessageParts {
+            id: found.id,
+            namespace: found.namespace,
+            qos: found.qos,
+            retain: found.retain,
+            expires_at: found.expires_at,
+            topic,
+            properties: found.properties(),
+            payload: found.payload(),
+        }));
+    }
 }
 
 /// The same message with another end.

@@ -1,7 +1,7 @@
 //! The scheduler: which of the many things that could happen happens next.
 
 use bellbird_core::contract::Input;
-use bellbird_core::identity::{ShardId, Time};
+use bellbird_core::identity::ShardId;
 use bellbird_core::permit::{Action, Verdict};
 
 use crate::plant::Plant;
@@ -27,9 +27,12 @@ pub(crate) enum Step {
     Store,
     Report,
     Answer,
+    Prove,
     Time,
     Timeout,
     Cut,
+    Reload,
+    News,
     End,
 }
 
@@ -114,14 +117,17 @@ impl World {
             Step::Store => self.step_store(),
             Step::Report => self.step_report(),
             Step::Answer => self.step_answer(),
+            Step::Prove => self.step_prove(),
             Step::Time => {
                 let jump = self.shape.jumps && self.rng.chance(5);
                 let ms = if jump { self.rng.between(20_000, 200_000) } else { self.rng.below(900) };
-                self.now = Time(self.now.0 + ms as u64);
+                self.pass(ms);
                 true
             }
             Step::Timeout => self.step_timeout(),
             Step::Cut => self.step_cut(),
+            Step::Reload => self.step_reload(),
+            Step::News => self.step_news(),
             Step::End => self.step_end(),
         }
     }
@@ -213,6 +219,7 @@ impl World {
         let shards = (0..self.node.shards.len()).filter(|s| !self.node.changes[*s].is_empty());
         let Some(shard) = self.rng.any(shards) else { return false };
         let Some((ticket, changes)) = self.node.changes[shard].pop_front() else { return false };
+        self.spoil_claims(&changes);
         let order = self.node.view.apply(&changes);
         self.line(format_args!("view: change {} of {shard} has order {order}", ticket.0));
         self.node.shown[shard] = ticket.0;
@@ -230,7 +237,8 @@ impl World {
         let Some((ticket, order)) = self.node.applied[shard].pop_front() else { return false };
         self.line(format_args!("{shard}> applied {} order {order}", ticket.0));
         self.turn = self.node.retaining.remove(&(shard, ticket));
-        if let Some(number) = self.turn.and_then(|turn| turn.message) {
+        let unasked = self.node.retaining_unasked.remove(&(shard, ticket));
+        if let Some(number) = self.turn.and_then(|turn| turn.message).or(unasked) {
             let tick = self.next_tick();
             self.messages[number].matched = Some(tick);
         }
@@ -284,7 +292,7 @@ impl World {
             && action == Action::Publish
             && verdict == Verdict::No
         {
-            self.messages[*number].refused = true;
+            self.messages[*number].is_denied = true;
         }
         let _flow = self.feed(shard, Input::Decided { connection, verdict });
         self.settle(shard);
@@ -330,14 +338,14 @@ impl World {
         if self.rng.chance(30) {
             // What was due when it ended has time to happen before anybody comes back.
             let ms = self.rng.between(3_000, 40_000);
-            self.now = Time(self.now.0 + ms as u64);
+            self.pass(ms);
             self.calm();
         }
         true
     }
 }
 
-const WEIGHTS: [(Step, usize); 19] = [
+const WEIGHTS: [(Step, usize); 22] = [
     (Step::Act, 40),
     (Step::Acknowledge, 12),
     (Step::Up, 20),
@@ -353,14 +361,17 @@ const WEIGHTS: [(Step, usize); 19] = [
     (Step::Store, 12),
     (Step::Report, 12),
     (Step::Answer, 4),
+    (Step::Prove, 6),
     (Step::Time, 3),
     (Step::Timeout, 3),
     (Step::Cut, 6),
+    (Step::Reload, 4),
+    (Step::News, 4),
     (Step::End, 12),
 ];
 
 /// What goes on when nobody wants anything new.
-const CALM: [Step; 15] = [
+const CALM: [Step; 17] = [
     Step::Acknowledge,
     Step::Up,
     Step::Read,
@@ -375,6 +386,8 @@ const CALM: [Step; 15] = [
     Step::Store,
     Step::Report,
     Step::Answer,
+    Step::Prove,
+    Step::News,
     Step::Timeout,
 ];
 

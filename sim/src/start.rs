@@ -14,6 +14,7 @@ use crate::Setup;
 use crate::delivery::number_in;
 use crate::group::Group;
 use crate::plant::Plant;
+use crate::reload::{Files, InForce};
 use crate::rng::Rng;
 use crate::shape::{SHARED, Shape};
 use crate::stats::Stats;
@@ -29,7 +30,7 @@ impl World {
         let clients = (0..shape.clients)
             .map(|index| Client::new(format!("c{index}"), *rng.pick(&versions)))
             .collect();
-        let node = Node::empty(&shape, shape.shards);
+        let node = Node::empty(&shape, shape.shards, Files::default());
         Self {
             store: Store::new(setup.store, rng.next(), setup.plant),
             rng,
@@ -53,6 +54,11 @@ impl World {
             given_up: 0,
             groups: SHARED.iter().map(|(filter, id)| Group::new(filter, *id)).collect(),
             wills: Vec::new(),
+            later: Vec::new(),
+            files: Files::default(),
+            last_subscribed: BTreeMap::new(),
+            started_at: Time(0),
+            rested: 0,
             quiet_at: Time(0),
             passing: BTreeSet::new(),
             founded: BTreeMap::new(),
@@ -63,7 +69,12 @@ impl World {
 
     /// A start on whatever the store has.
     pub(crate) fn start(&mut self, shards: usize) {
-        let mut node = Node::empty(&self.shape, shards);
+        let mut node = Node::empty(&self.shape, shards, self.files);
+        let mut config = self.shape.config(shards, self.files.settings);
+        self.spoil_config(&mut config);
+        node.config = Arc::new(config);
+        let gate = Arc::new(self.gate(self.files.rules));
+        self.last_subscribed.clear();
         let mut recovery = Recovery::new();
         let (plant, trace, step) = (self.plant, &mut self.trace, self.step);
         let (messages, positions) = (&self.messages, &mut self.positions);
@@ -82,7 +93,8 @@ impl World {
         if let Err(error) = opened {
             return self.fail(error);
         }
-        self.now = self.now.max(recovery.last_time());
+        self.pass_to(self.now.max(recovery.last_time()));
+        self.started_at = self.now;
         let recovered = recovery.finish(self.now, &node.config);
         self.line(format_args!("start with {shards} shards: {:?}", recovered.found));
         node.view = OwnView::new(recovered.last_order);
@@ -93,9 +105,10 @@ impl World {
         node.shards = (0..)
             .map(ShardId)
             .zip(recovered.shards)
-            .map(|(id, state)| Shard::new(id, node.config.clone(), node.gate.clone(), state))
+            .map(|(id, state)| Shard::new(id, node.config.clone(), gate.clone(), state))
             .collect();
         self.node = node;
+        self.note_rules_for_wills();
         for shard in 0..shards {
             self.settle(shard);
         }
@@ -114,6 +127,7 @@ impl World {
         self.check_ledgers();
         self.dropped_before = self.dropped_by_limits();
         let was_idle = self.store.is_idle();
+        self.note_what_is_over();
         let went = self.store.end(&mut self.rng, end);
         self.line(format_args!("the node ends: {went:?}"));
         match went {
@@ -126,10 +140,10 @@ impl World {
 }
 
 impl Node {
-    fn empty(shape: &Shape, shards: usize) -> Self {
+    fn empty(shape: &Shape, shards: usize, files: Files) -> Self {
         Self {
-            config: Arc::new(shape.config(shards)),
-            gate: shape.gate(),
+            config: Arc::new(shape.config(shards, files.settings)),
+            in_force: InForce::new(files, shards),
             shards: Vec::new(),
             view: OwnView::new(0),
             mail: vec![VecDeque::new(); shards * shards],
@@ -137,7 +151,9 @@ impl Node {
             applied: vec![VecDeque::new(); shards],
             shown: vec![0; shards],
             asks: Vec::new(),
+            questions: Vec::new(),
             retaining: BTreeMap::new(),
+            retaining_unasked: BTreeMap::new(),
             slots: std::iter::repeat_with(Slots::default).take(shards).collect(),
             places: BTreeMap::new(),
         }

@@ -128,6 +128,15 @@ impl Store {
         }
     }
 
+    /// Whether everything is stored, and the shards know.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        let has_reports = match self {
+            Self::Log(log) => log.has_reports(),
+            Self::Streams(streams) => streams.has_reports(),
+        };
+        !has_reports && self.is_idle()
+    }
+
     /// No faults from now on but crashes.
     pub(crate) fn calm(&mut self) {
         match self {

@@ -104,6 +104,10 @@ impl LogStore {
         self.unsynced.is_empty() && self.lanes.iter().all(|lane| lane.batch.is_empty())
     }
 
+    pub(crate) fn has_reports(&self) -> bool {
+        !self.reports.is_empty()
+    }
+
     /// One write with the batches of some shards.
     fn append(&mut self, rng: &mut Rng) -> bool {
         let Some(log) = &mut self.log else { return false };

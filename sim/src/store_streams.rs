@@ -98,6 +98,10 @@ impl Streams {
         self.pending.is_empty()
     }
 
+    pub(crate) fn has_reports(&self) -> bool {
+        self.reports.iter().any(|reports| !reports.is_empty())
+    }
+
     /// One record that nothing of its key stands before becomes stored.
     fn store_one(&mut self, rng: &mut Rng) -> bool {
         let firsts = self.pending.iter().enumerate().filter(|(index, pending)| {

@@ -2,6 +2,8 @@
 
 use bellbird_codec::{Decoded, Packet, QoS, ReasonCode, decode_from_server};
 
+use bellbird_core::permit::Verdict;
+
 use crate::driver::Turn;
 use crate::link::Kind;
 use crate::world::World;
@@ -11,9 +13,13 @@ impl World {
     pub(crate) fn handing_in(&mut self, link: usize, packet: &Packet<'_>) {
         let tick = self.next_tick();
         self.links[link].watch.last_packet = self.now;
+        self.greeting_is_shown(link);
         self.turn = match packet {
             Packet::Connect(_) => {
                 self.plant_acknowledgements(link);
+                let settings = self.settings_at(link);
+                self.links[link].hello_settings = settings;
+                self.will_means(link, settings);
                 Some(Turn { link, kind: Kind::Connect, packet_id: 0, message: None })
             }
             Packet::Publish(publish) => {
@@ -50,18 +56,41 @@ impl World {
         };
     }
 
+    fn settings_at(&self, link: usize) -> usize {
+        let place = self.links[link].place;
+        place.map_or(self.files.settings, |(shard, _)| self.node.in_force.settings[shard])
+    }
+
     /// A message is about to be handed in, for the first time or again.
     fn handing_message(&mut self, link: usize, number: usize, tick: u64) {
         let life = self.links[link].watch.life;
         let node = self.node_ends.len();
         // Who forgot exchanges may have been closed for the many that are still open.
         let is_forgetful = life.is_some_and(|life| self.lives[life].forgot);
+        let (client, said) = (self.messages[number].client, self.messages[number].said);
+        let (rules, settings) = (self.rules_at(link), self.links[link].settings);
+        let topic = self.topic_meant(settings, client, said);
         let message = &mut self.messages[number];
-        let is_known = message.taken == Some(node) && !is_forgetful;
+        let is_known = message.taken == Some(node) && !is_forgetful && !message.is_doubtful;
         if message.acknowledged.is_some() || is_known {
             return;
         }
         message.is_vague |= message.taken.is_some();
+        message.life = life;
+        message.at = self.now;
+        (message.rules, message.topic) = (rules, topic);
+        // What the broker has already is not asked about again: then only the answer tells.
+        let is_new = message.taken.is_none();
+        let is_forbidden = match self.shape.may_publish(rules, message.client, topic) {
+            Verdict::Yes => false,
+            Verdict::No => true,
+            Verdict::Ask => message.is_denied,
+        };
+        message.refused = is_forbidden && is_new;
+        message.is_doubtful = is_forbidden && !is_new;
+        if message.later.is_some() {
+            return;
+        }
         if message.handed.is_none() {
             message.link = link;
         }
@@ -69,20 +98,20 @@ impl World {
         if !message.retain {
             message.matched = Some(tick);
         }
-        message.life = life;
-        message.at = self.now;
     }
 
     /// The packet was taken, so that it will not be handed in again.
     pub(crate) fn taken(&mut self, link: usize, packet: &Packet<'_>) {
         let tick = self.tick;
         let life = self.links[link].watch.life;
+        let (settings, client) = (self.links[link].settings, self.links[link].client);
         match packet {
             Packet::Connect(_) => self.links[link].watch.has_connect = true,
             Packet::Publish(publish) => {
                 let Some(number) = self.links[link].watch.sent.pop_front() else { return };
                 self.stats.publishes += 1;
                 self.messages[number].taken = Some(self.node_ends.len());
+                self.delay_begins(number);
                 match (publish.qos, publish.packet_id, life) {
                     (QoS::ExactlyOnce, Some(id), Some(life)) => {
                         self.lives[life].published.insert(id.value(), number);
@@ -112,7 +141,7 @@ impl World {
                 let items: Vec<_> = subscribe
                     .filters
                     .iter()
-                    .map(|item| (item.text.to_owned(), item.options))
+                    .map(|item| (self.filter_meant(settings, client, item.text), item.options))
                     .collect();
                 if let Some(life) = life {
                     let id = subscribe.properties.subscription_identifier();
@@ -121,11 +150,15 @@ impl World {
                     }
                 }
                 let id = subscribe.packet_id.value();
-                self.links[link].watch.subscribing.insert(id, items);
+                let rules = self.rules_at(link);
+                self.links[link].watch.subscribing.insert(id, (rules, items));
             }
             Packet::Unsubscribe(unsubscribe) => {
-                let items: Vec<_> =
-                    unsubscribe.filters.iter().map(|(text, _)| text.to_owned()).collect();
+                let items: Vec<_> = unsubscribe
+                    .filters
+                    .iter()
+                    .map(|(text, _)| self.filter_meant(settings, client, text))
+                    .collect();
                 if let Some(life) = life {
                     items.iter().for_each(|filter| self.lives[life].unsubscribe(filter, tick));
                 }
@@ -199,6 +232,7 @@ impl World {
                 self.line(format_args!("  link {link} < connack {}", connack.code));
                 if connack.code == 0 {
                     self.check_promise(link, Kind::Connect, 0);
+                    self.check_accepted(link, connack.properties);
                     self.welcomed(link, connack.session_present);
                 }
             }
@@ -211,14 +245,14 @@ impl World {
                 None => self.fail(format!("link {link}: PINGRESP for nothing")),
             },
             Packet::Disconnect(disconnect) => self.said_goodbye(link, disconnect.reason),
+            Packet::Auth(auth) => self.auth_written(link, auth),
             Packet::Pubrec(ack) => self.pubrec_written(link, ack.packet_id.value(), ack.reason),
             Packet::Pubrel(ack) => self.pubrel_written(link, ack.packet_id.value(), ack.reason),
             Packet::Pubcomp(ack) => self.pubcomp_written(link, ack.packet_id.value(), ack.reason),
             Packet::Connect(_)
             | Packet::Subscribe(_)
             | Packet::Unsubscribe(_)
-            | Packet::Pingreq
-            | Packet::Auth(_) => self.fail(format!("link {link}: the broker wrote {packet:?}")),
+            | Packet::Pingreq => self.fail(format!("link {link}: the broker wrote {packet:?}")),
         }
     }
 
@@ -234,11 +268,24 @@ impl World {
                 if reason.value() < 0x80 {
                     message.acknowledged = Some(tick);
                     self.stats.acknowledged += 1;
+                    self.delay_is_answered(number);
                 } else {
-                    message.refused = true;
+                    self.refused(number, reason);
                 }
             }
             other => self.fail(format!("link {link}: PUBACK {packet_id} instead of {other:?}")),
+        }
+    }
+
+    /// PUBACK or PUBREC refuses a message: for one of two reasons.
+    pub(crate) fn refused(&mut self, number: usize, reason: ReasonCode) {
+        let message = &mut self.messages[number];
+        let may = self.shape.may_publish(message.rules, message.client, message.topic);
+        message.refused = true;
+        let is_right = (reason == ReasonCode::NotAuthorized && may != Verdict::Yes)
+            || (reason == ReasonCode::QuotaExceeded && self.is_quota_reached(number));
+        if !is_right {
+            self.fail(format!("message {number} is refused with {reason:?}"));
         }
     }
 
@@ -247,20 +294,22 @@ impl World {
         self.stats.subscribes += 1;
         self.check_promise(link, Kind::Subscribe, packet_id);
         let asked = self.links[link].watch.subscribing.remove(&packet_id);
-        let (Some(asked), Some(life)) = (asked, self.links[link].watch.life) else {
+        let (Some((rules, asked)), Some(life)) = (asked, self.links[link].watch.life) else {
             return self.fail(format!("link {link}: SUBACK {packet_id} for nothing"));
         };
         if asked.len() != codes.len() {
             return self.fail(format!("link {link}: SUBACK with {} codes", codes.len()));
         }
         let tick = self.tick;
+        // All of them first: one may have been refused for another that was refused since.
+        for ((filter, _), code) in asked.iter().zip(codes) {
+            let requested = self.lives[life].requested_at(filter, link);
+            self.check_code(link, rules, filter, requested, *code);
+        }
         for ((filter, options), code) in asked.iter().zip(codes) {
             let granted = *code < 0x80;
             if granted && *code != options.qos.value() {
                 self.fail(format!("link {link}: {filter} was granted {code}"));
-            }
-            if !granted && self.node.gate.is_open() {
-                self.fail(format!("link {link}: {filter} was refused with {code}"));
             }
             self.lives[life].subscribed(filter, link, granted, tick);
         }
@@ -296,6 +345,7 @@ impl World {
         let is_protocol = matches!(reason, ReasonCode::ProtocolError | ReasonCode::MalformedPacket);
         let is_due =
             matches!(reason, ReasonCode::SessionTakenOver | ReasonCode::ServerShuttingDown)
+                || self.is_refused_for(link, reason)
                 || (is_protocol && self.links[link].watch.is_garbled)
                 || (reason == ReasonCode::ReceiveMaximumExceeded && has_forgotten);
         if !is_due {

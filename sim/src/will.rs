@@ -1,11 +1,16 @@
 //! Wills: when each may be said, when it must be, and when it must not.
 
+use std::collections::BTreeSet;
+
 use bellbird_codec::{Property, PropertyBuffer, ReasonCode, Version};
+use bellbird_core::contract::Change;
 use bellbird_core::identity::Time;
+use bellbird_core::permit::Verdict;
+use bellbird_core::record::Append;
 use bellbird_topics::TopicName;
 
+use crate::delayed::makes_wait;
 use crate::life::Presence;
-use crate::shape::TOPICS;
 use crate::world::{Message, World};
 
 /// The will of one connection.
@@ -15,6 +20,8 @@ pub(crate) struct Will {
     /// What it says.
     number: usize,
     delay_secs: u32,
+    /// The rules in force since it was due.
+    rules: BTreeSet<usize>,
     fate: Fate,
     /// The connection had its CONNACK, so that the broker knows it for sure.
     is_sure: bool,
@@ -46,8 +53,7 @@ impl World {
         }
         let is_v5 = self.clients[client].version == Version::V5;
         let delay_secs = if is_v5 { *self.rng.pick(&[0, 0, 1, 30, 100_000]) } else { 0 };
-        // Nobody is asked about a will: where that is needed it would not be said.
-        let topic = *self.rng.pick(&TOPICS.map(|topic| if topic == "a/c" { "a" } else { topic }));
+        let (topic, retain) = (self.draw_topic(), self.rng.chance(self.shape.retain));
         let number = self.messages.len();
         let filler = *self.rng.pick(&[3, 60]);
         let mut payload = format!("{number}:").into_bytes();
@@ -58,8 +64,10 @@ impl World {
         let link = usize::MAX - number;
         self.messages.push(Message {
             link,
+            said: topic,
             topic,
             qos,
+            retain,
             payload,
             will,
             ..Message::new(client, number, self.now)
@@ -71,6 +79,7 @@ impl World {
             link,
             number,
             delay_secs,
+            rules: BTreeSet::new(),
             fate,
             is_sure,
             is_stored,
@@ -98,10 +107,10 @@ impl World {
             }
             properties.push(Property::UserProperty("n", &number));
         }
-        let Ok(topic) = TopicName::parse(message.topic) else { return act(None) };
+        let Ok(topic) = TopicName::parse(message.said) else { return act(None) };
         act(Some(bellbird_codec::Will {
             qos: crate::delivery::qos_of(message.qos),
-            retain: false,
+            retain: message.retain,
             topic,
             payload: &message.payload,
             properties: properties.as_properties(),
@@ -152,6 +161,7 @@ impl World {
         let expiry_secs = watch.life.map_or(0, |life| self.lives[life].expiry_secs);
         let was_open = watch.open;
         let tick = self.next_tick();
+        let rules = self.rules_in_force();
         let will = &mut self.wills[will];
         if will.fate != Fate::Kept {
             return;
@@ -159,15 +169,51 @@ impl World {
         let at = self.now.plus_secs(u64::from(will.delay_secs.min(expiry_secs)));
         will.fate = Fate::Due { from: at, until: at };
         will.is_sure = was_open;
+        will.rules = rules;
         let number = will.number;
         self.message_may_come(number, tick);
     }
 
     /// From here on it may be matched, nobody knows when.
-    fn message_may_come(&mut self, number: usize, tick: u64) {
+    pub(crate) fn message_may_come(&mut self, number: usize, tick: u64) {
         let message = &mut self.messages[number];
         message.handed.get_or_insert(tick);
         message.matched = Some(u64::MAX);
+    }
+
+    /// A record says that such a message was matched just now.
+    pub(crate) fn note_matched(&mut self, number: Option<usize>, append: &Append) {
+        let Some(number) = number else { return };
+        let tick = self.next_tick();
+        let message = &mut self.messages[number];
+        if message.is_unasked() && !makes_wait(append) && message.matched == Some(u64::MAX) {
+            message.matched = Some(tick);
+        }
+    }
+
+    /// The message of this kind that is retained by a change of the view.
+    pub(crate) fn unasked_in(&self, changes: &[Change]) -> Option<usize> {
+        changes.iter().find_map(|change| {
+            let Change::Retain { message: Some(message), .. } = change else { return None };
+            let number = self.number_in(message.payload())?;
+            self.messages[number].is_unasked().then_some(number)
+        })
+    }
+
+    /// CONNECT is taken under these settings, which say what its topics mean.
+    pub(crate) fn will_means(&mut self, link: usize, settings: usize) {
+        let Some(will) = self.links[link].asked.will else { return };
+        let number = self.wills[will].number;
+        let (client, said) = (self.messages[number].client, self.messages[number].said);
+        self.messages[number].topic = self.topic_meant(settings, client, said);
+    }
+
+    /// Other rules are in force somewhere: wills that are not said may be judged by them.
+    pub(crate) fn note_rules_for_wills(&mut self) {
+        let rules = self.rules_in_force();
+        for will in &mut self.wills {
+            will.rules.extend(&rules);
+        }
     }
 
     /// What the log still knows of wills when the node has ended.
@@ -185,6 +231,10 @@ impl World {
                     will.fate = Fate::Due { from, until: until.max(later) };
                     will.is_sure &= durable;
                     will.may_repeat |= from <= now;
+                    if from <= now {
+                        // Where it was matched before says nothing of the next time.
+                        self.messages[will.number].matched = Some(u64::MAX);
+                    }
                 }
                 Fate::Goodbye(said) if said == node && !clean => {
                     // The log may never have heard of it.
@@ -210,6 +260,11 @@ impl World {
         self.stats.wills += 1;
         let (fate, now) = (self.wills[will].fate, self.now);
         let is_time = matches!(fate, Fate::Due { from, .. } if from <= now);
+        let message = &self.messages[number];
+        let may = |rules: &usize| self.shape.may_publish(*rules, message.client, message.topic);
+        if !self.wills[will].rules.iter().any(|rules| may(rules) == Verdict::Yes) {
+            self.fail(format!("link {link}: will {number} is said though the gate forbids it"));
+        }
         if !is_time {
             let now = now.0;
             self.fail(format!("link {link}: will {number} is said at {now}, and it is {fate:?}"));
@@ -223,9 +278,10 @@ impl World {
         }
     }
 
-    /// Whether a message is a will that may be said more than once.
+    /// Whether a message may be published more than once.
     pub(crate) fn may_repeat(&self, number: usize) -> bool {
-        self.messages[number].will.is_some_and(|will| self.wills[will].may_repeat)
+        let is_will = self.messages[number].will.is_some_and(|will| self.wills[will].may_repeat);
+        is_will || self.may_come_again(number)
     }
 
     /// Wills that must have been said by now count like messages that were acknowledged.
@@ -234,7 +290,11 @@ impl World {
         for will in self.wills.iter().filter(|will| will.is_sure) {
             let Fate::Due { until, .. } = will.fate else { continue };
             let message = &self.messages[will.number];
-            if until.plus_secs(LATE_SECS) <= now && message.qos > 0 {
+            // Nobody is asked about a will: where that is needed it is not said.
+            let may = |rules: &usize| self.shape.may_publish(*rules, message.client, message.topic);
+            let is_said = until.plus_secs(LATE_SECS) <= now
+                && will.rules.iter().all(|rules| may(rules) == Verdict::Yes);
+            if is_said && message.qos > 0 {
                 self.stats.wills_owed += 1;
                 self.messages[will.number].acknowledged.get_or_insert(tick);
             }

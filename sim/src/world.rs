@@ -8,15 +8,18 @@ use bellbird_codec::Version;
 use bellbird_core::contract::Change;
 use bellbird_core::identity::{ConnectionId, Holder, Position, Ticket, Time};
 use bellbird_core::mail::Mail;
-use bellbird_core::permit::{Action, Gate};
+use bellbird_core::permit::Action;
 use bellbird_core::{Config, DropReason, Ledger, OwnView, Shard};
 
+use crate::auth::Question;
+use crate::delayed::Later;
 use crate::exact::Sending;
 use crate::exchange::{Answer, Exchanges};
 use crate::group::Group;
 use crate::life::Life;
 use crate::link::Link;
 use crate::plant::Plant;
+use crate::reload::{Files, InForce};
 use crate::rng::Rng;
 use crate::shape::Shape;
 use crate::stats::Stats;
@@ -53,6 +56,15 @@ pub(crate) struct World {
     pub(crate) given_up: u64,
     pub(crate) groups: Vec<Group>,
     pub(crate) wills: Vec<Will>,
+    pub(crate) later: Vec<Later>,
+    /// What a start reads of configuration and rules.
+    pub(crate) files: Files,
+    /// The last record of each session that it subscribed, in this life of the node.
+    pub(crate) last_subscribed: BTreeMap<Holder, (usize, Ticket)>,
+    /// When the node started.
+    pub(crate) started_at: Time,
+    /// When nothing was on its way to the view or the log.
+    pub(crate) rested: u64,
     /// Whatever was due by then has happened.
     pub(crate) quiet_at: Time,
     /// Sessions that end with their connection, and are in the log for their wills.
@@ -67,7 +79,7 @@ pub(crate) struct World {
 /// The running node: shards and what is between them.
 pub(crate) struct Node {
     pub(crate) config: Arc<Config>,
-    pub(crate) gate: Gate,
+    pub(crate) in_force: InForce,
     pub(crate) shards: Vec<Shard>,
     pub(crate) view: OwnView,
     /// By sender, then recipient.
@@ -79,8 +91,11 @@ pub(crate) struct Node {
     /// Batches below are shown, by shard.
     pub(crate) shown: Vec<u64>,
     pub(crate) asks: Vec<(usize, ConnectionId, Action)>,
+    pub(crate) questions: Vec<Question>,
     /// Whose retained message a change of the view is, by shard and ticket.
     pub(crate) retaining: BTreeMap<(usize, Ticket), crate::driver::Turn>,
+    /// The same for messages that no packet is the cause of.
+    pub(crate) retaining_unasked: BTreeMap<(usize, Ticket), usize>,
     pub(crate) slots: Vec<Slots>,
     /// Links by shard and slot.
     pub(crate) places: BTreeMap<(usize, u32), usize>,
@@ -121,7 +136,14 @@ pub(crate) struct Message {
     /// Its place among the messages of its connection.
     pub(crate) place: usize,
     pub(crate) life: Option<usize>,
+    /// As the client says it, and what it means.
+    pub(crate) said: &'static str,
     pub(crate) topic: &'static str,
+    /// The rules by which it was judged, and whether somebody who was asked said no.
+    pub(crate) rules: usize,
+    pub(crate) is_denied: bool,
+    /// It may have been refused when it was taken last, and its publisher not have been told.
+    pub(crate) is_doubtful: bool,
     pub(crate) qos: u8,
     pub(crate) retain: bool,
     pub(crate) payload: Vec<u8>,
@@ -141,6 +163,8 @@ pub(crate) struct Message {
     pub(crate) taken: Option<usize>,
     /// It is the will of a connection.
     pub(crate) will: Option<usize>,
+    /// It is published later than it was taken.
+    pub(crate) later: Option<usize>,
     /// It was taken twice, and only the log knows which time counts.
     pub(crate) is_vague: bool,
     /// The records of this life of the node that PUBREC speaks for.
@@ -212,6 +236,18 @@ impl World {
         }
     }
 
+    /// When a message is over; how long it waits for its publication does not count.
+    pub(crate) fn expires_at(&self, number: usize) -> Option<Time> {
+        let message = &self.messages[number];
+        message.expires_at(message.later.map_or(0, |later| self.later[later].secs))
+    }
+
+    /// Whether its time is over, or may be because nobody knows when it began.
+    pub(crate) fn may_expire(&self, number: usize) -> bool {
+        let is_vague = self.messages[number].is_vague;
+        self.expires_at(number).is_some_and(|at| at <= self.now || is_vague)
+    }
+
     /// Deliveries that limits dropped so far: what may be missing at the end.
     pub(crate) fn dropped_by_limits(&self) -> u64 {
         let reasons = [DropReason::QueueFull, DropReason::TooLarge, DropReason::MailboxFull];
@@ -230,7 +266,11 @@ impl Message {
             link: 0,
             place: number,
             life: None,
+            said: "",
             topic: "",
+            rules: 0,
+            is_denied: false,
+            is_doubtful: false,
             qos: 0,
             retain: false,
             payload: Vec::new(),
@@ -243,19 +283,20 @@ impl Message {
             packet_id: 0,
             taken: None,
             will: None,
+            later: None,
             is_vague: false,
             tickets: Vec::new(),
             is_recorded: false,
         }
     }
 
-    pub(crate) fn expires_at(&self) -> Option<Time> {
-        self.expiry_secs.map(|secs| self.at.plus_secs(u64::from(secs)))
+    pub(crate) fn expires_at(&self, delay_secs: u32) -> Option<Time> {
+        self.expiry_secs.map(|secs| self.at.plus_secs(u64::from(secs) + u64::from(delay_secs)))
     }
 
-    /// Whether its time is over, or may be because nobody knows when it began.
-    pub(crate) fn may_expire(&self, now: Time) -> bool {
-        self.expires_at().is_some_and(|at| at <= now || self.is_vague)
+    /// Nobody's packet causes it: the broker says it when its time has come.
+    pub(crate) fn is_unasked(&self) -> bool {
+        self.will.is_some() || self.later.is_some()
     }
 }
 

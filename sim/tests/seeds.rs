@@ -33,6 +33,12 @@ fn two_shards_on_the_log() {
         (stats.aliases, 3_000),
         (stats.identifiers, 1_000),
         (stats.expiring, 300),
+        (stats.delayed, 1_000),
+        (stats.delayed_owed, 200),
+        (stats.refused_claims, 50),
+        (stats.proofs, 300),
+        (stats.reloads, 500),
+        (stats.greeted, 1_000),
         (stats.wills, 300),
         (stats.wills_owed, 100),
         (stats.shared, 1_000),
@@ -83,7 +89,7 @@ fn seeds_that_found_something() {
     }
 }
 
-const FOUND: [(u64, usize, StoreKind); 48] = [
+const FOUND: [(u64, usize, StoreKind); 58] = [
     (34, 2, StoreKind::Streams),
     (70, 2, StoreKind::Log),
     (14, 4, StoreKind::Streams),
@@ -132,6 +138,16 @@ const FOUND: [(u64, usize, StoreKind); 48] = [
     (2906, 4, StoreKind::Log),
     (1992, 3, StoreKind::Streams),
     (2343, 2, StoreKind::Streams),
+    (282, 2, StoreKind::Log),
+    (243, 3, StoreKind::Log),
+    (993, 2, StoreKind::Log),
+    (908, 2, StoreKind::Log),
+    (2670, 2, StoreKind::Log),
+    (1921, 2, StoreKind::Streams),
+    (13819, 2, StoreKind::Streams),
+    (18115, 2, StoreKind::Streams),
+    (27782, 4, StoreKind::Streams),
+    (30703, 2, StoreKind::Log),
 ];
 
 #[test]

@@ -133,6 +133,9 @@ impl Shard {
     /// The mechanism has answered.
     pub(crate) fn authenticated(&mut self, now: Time, id: ConnectionId, outcome: AuthOutcome) {
         let Some(connection) = self.clients.connections.live(id) else { return };
+        if connection.phase == Phase::Closing {
+            return; // Nothing is said after DISCONNECT [MQTT-3.14.4-1], and nobody let in.
+        }
         let Some(exchange) = connection.exchange.as_mut() else { return };
         if exchange.turn != Turn::Mechanism {
             return;
@@ -242,4 +245,56 @@ pub struct Proof {
     pub method: Box<str>,
     /// The mechanism's last words.
     pub data: Option<Box<[u8]>>,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::config::Config;
+    use crate::contract::Input;
+    use crate::permit::Gate;
+    use crate::recovery::Recovery;
+    use crate::view::OwnView;
+
+    /// The mechanism answers when it likes, also for a connection that is closed by then: it was
+    /// once let in, and one that had been told DISCONNECT was sent AUTH behind it.
+    #[test]
+    fn nothing_comes_of_a_connection_that_is_closing() {
+        let (now, config) = (Time(1_000_000), Config::default());
+        let mut recovered = Recovery::new().finish(now, &config);
+        let view = OwnView::new(0);
+        let state = recovered.shards.remove(0);
+        let id = crate::identity::ShardId(0);
+        let mut shard = Shard::new(id, Arc::new(config), Gate::default(), state);
+        let connection = ConnectionId { index: 0, generation: 1 };
+        let _flow = shard.handle(now, Input::Opened { connection, listener: 0 }, &view);
+        let mut properties = PropertyBuffer::new();
+        properties.push(Property::AuthenticationMethod("M"));
+        let packet = Packet::Connect(Connect {
+            is_bridge: false,
+            version: Version::V5,
+            clean_start: true,
+            keep_alive_secs: 0,
+            client_id: "c",
+            will: None,
+            user_name: None,
+            password: None,
+            properties: properties.as_properties(),
+        });
+        let _flow = shard.handle(now, Input::Packet { connection, packet: &packet }, &view);
+        let _flow = shard.handle(now, Input::Stop, &view);
+        while shard.poll(now).is_some() {}
+        for outcome in [
+            AuthOutcome::Challenge([1].into()),
+            AuthOutcome::Accepted { user_name: None, data: None },
+            AuthOutcome::Refused(ReasonCode::NotAuthorized),
+        ] {
+            let _flow = shard.handle(now, Input::Authenticated { connection, outcome }, &view);
+            assert_eq!(shard.poll(now), None);
+            assert!(shard.outbox(connection).is_empty());
+        }
+        assert_eq!(shard.sizes().0, 0, "nobody was let in");
+    }
 }

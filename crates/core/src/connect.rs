@@ -167,6 +167,7 @@ impl Shard {
         }
         let found = self.clients.sessions.find(hello.namespace, hello.name.client_id());
         let kept = found.filter(|_| !hello.clean_start);
+        let mut given_up = Vec::new();
         let index = match (kept, found) {
             (Some(index), _) => Some(index),
             (None, Some(old)) => {
@@ -174,7 +175,7 @@ impl Shard {
                 if hello.expiry_secs == 0 {
                     self.end_session(now, old);
                 } else {
-                    self.supersede_session(old);
+                    given_up = self.supersede_session(old);
                 }
                 let incarnation = holder.incarnation + 1;
                 self.begin_session(Holder { number: holder.number, incarnation }, hello)
@@ -193,8 +194,12 @@ impl Shard {
             let _closing = self.refuse(now, id, names, ReasonCode::QuotaExceeded);
             return;
         };
-        let must_wait = self.claim(now, id, index, hello, kept.is_some()).is_some()
-            || self.endings.wait(hello.namespace, hello.name.client_id(), id);
+        let ticket = self.claim(now, id, index, hello, kept.is_some());
+        if let Some(ticket) = ticket {
+            self.give_up_after(ticket, given_up, None);
+        }
+        let must_wait =
+            ticket.is_some() || self.endings.wait(hello.namespace, hello.name.client_id(), id);
         if !must_wait {
             self.welcome_now(now, id);
         }
@@ -206,7 +211,7 @@ impl Shard {
         self.clients.sessions.add(session)
     }
 
-    /// Ties the connection to its session. Returns whether CONNACK waits for the log.
+    /// Ties the connection to its session. Returns the record that CONNACK waits for.
     fn claim(
         &mut self,
         now: Time,
@@ -214,7 +219,7 @@ impl Shard {
         index: u32,
         hello: &Hello,
         session_present: bool,
-    ) -> Option<()> {
+    ) -> Option<Ticket> {
         let terms = self.clients.config.terms(hello.listener);
         let aliases_max = terms.topic_alias_out_max.min(hello.topic_alias_max);
         let inflight_max = terms.inflight_max.min(hello.receive_max).max(1);
@@ -271,8 +276,8 @@ impl Shard {
         let operations = std::iter::once(operation).chain(will).collect();
         // The will of a session that is not durable is logged, but not waited for.
         let waits = if durable { StoredFor::Connack(id) } else { StoredFor::Nothing };
-        self.commit(now, holder, epoch, operations, waits);
-        durable.then_some(())
+        let ticket = self.commit(now, holder, epoch, operations, waits);
+        durable.then_some(ticket)
     }
 
     /// CONNACK, and everything the session owes its client.
@@ -399,7 +404,7 @@ impl Shard {
     /// Ends a session for good: what it held is dropped, its subscriptions leave the view, its
     /// will is published [MQTT-3.1.2-8], and then the log is told if it knew it.
     pub(crate) fn end_session(&mut self, now: Time, index: u32) {
-        let Some(mut session) = self.forget_session(index) else { return };
+        let Some((mut session, given_up)) = self.forget_session(index) else { return };
         if !session.durable && !session.is_logged {
             return;
         }
@@ -408,25 +413,28 @@ impl Shard {
         } else {
             StoredFor::Nothing
         };
-        let (holder, epoch) = (session.holder, session.epoch);
-        let end = AfterWill { holder, epoch, operation: Operation::End, waits };
+        let (holder, epoch, operation) = (session.holder, session.epoch, Operation::End);
+        let end = AfterWill { holder, epoch, operation, waits, given_up };
         match session.will {
             Some(_) => self.wills.extend(session.due_will(Some(end))),
-            None => self.commit_after(now, end),
+            None => self.commit_end(now, end),
         }
     }
 
     /// A new incarnation takes the place of a session. Its Open ends the old one in the log as
-    /// well, but for a will that is still to be published.
-    fn supersede_session(&mut self, index: u32) {
-        let Some(mut session) = self.forget_session(index) else { return };
-        let (holder, epoch) = (session.holder, session.epoch);
+    /// well, but for a will that is still to be published. Returns what the view is told then.
+    fn supersede_session(&mut self, index: u32) -> Vec<Change> {
+        let Some((mut session, given_up)) = self.forget_session(index) else { return Vec::new() };
+        let (holder, epoch, operation) = (session.holder, session.epoch, Operation::End);
         let waits = StoredFor::Nothing;
-        let end = AfterWill { holder, epoch, operation: Operation::End, waits };
+        let end = AfterWill { holder, epoch, operation, waits, given_up: Vec::new() };
         self.wills.extend(session.due_will(Some(end)));
+        given_up
     }
 
-    fn forget_session(&mut self, index: u32) -> Option<Session> {
+    /// Takes a session out, its subscriptions from the view as well; but those that must not be
+    /// anybody else's before the log knows are returned.
+    fn forget_session(&mut self, index: u32) -> Option<(Session, Vec<Change>)> {
         let mut session = self.clients.sessions.remove(index)?;
         let subscriber = self.clients.sessions.subscriber(index, session.holder);
         self.leave_groups(&mut session, subscriber);
@@ -436,6 +444,7 @@ impl Shard {
             client_id: session.name.client_id().into(),
             deliveries: lost as u64,
         });
+        let mut given_up = Vec::new();
         if !session.subscriptions.is_empty() {
             let namespace = session.namespace;
             let gone = |(filter, _): &(Box<str>, _)| Change::Unsubscribe {
@@ -444,11 +453,17 @@ impl Shard {
                 subscriber,
             };
             let plain = session.subscriptions.iter().filter(|(filter, _)| !is_shared(filter));
-            let changes = plain.map(gone).collect();
-            let ticket = self.changes.ticket(None);
-            self.clients.outputs.push_back(Output::Change { ticket, changes });
+            let changes: Vec<Change> = plain.map(gone).collect();
+            let durable = session.durable;
+            let (after, changes): (Vec<Change>, Vec<Change>) =
+                changes.into_iter().partition(|change| durable && change.is_exclusive());
+            given_up = after;
+            if !changes.is_empty() {
+                let ticket = self.changes.ticket(None);
+                self.clients.outputs.push_back(Output::Change { ticket, changes });
+            }
         }
-        Some(session)
+        Some((session, given_up))
     }
 
     pub(crate) fn commit(

@@ -8,6 +8,7 @@ use bellbird_codec::{PacketId, Version};
 use crate::aliases::Aliases;
 use crate::auth::{Exchange, Proof};
 use crate::config::{Config, Terms};
+use crate::contract::Subscriber;
 use crate::exclusive::Claims;
 use crate::identity::{ConnectionId, ShardId, Ticket, Time};
 use crate::message::Message;
@@ -339,6 +340,17 @@ impl Changes {
     pub(crate) fn applied(&mut self, ticket: Ticket) -> Option<AppliedFor> {
         self.last_applied = ticket.0;
         self.waiting.remove(&ticket.0)
+    }
+
+    /// Whether the view has still to decide about a claim of this session.
+    pub(crate) fn is_claimed(&self, subscriber: Subscriber, filter: &str) -> bool {
+        self.waiting.values().any(|waits| match waits {
+            AppliedFor::Claims(claims) => claims.speaks_of(subscriber, filter),
+            AppliedFor::Reply(_)
+            | AppliedFor::Retaining(_)
+            | AppliedFor::Group(..)
+            | AppliedFor::System(_) => false,
+        })
     }
 
     /// Whether every shard sees this change.

@@ -158,6 +158,7 @@ impl Shard {
                 epoch: GROUP_EPOCH,
                 operation: Operation::Done { delivery: DeliveryId::own(position) },
                 waits: StoredFor::Nothing,
+                given_up: Vec::new(),
             };
             // The gate let it pass when it came.
             self.wills.push_back(DueWill {

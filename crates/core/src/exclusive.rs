@@ -6,10 +6,10 @@
 use bellbird_codec::{ReasonCode, Version};
 use bellbird_topics::{EXCLUSIVE, Namespace};
 
-use crate::connection::ReplyRef;
-use crate::contract::Subscriber;
+use crate::connection::{AppliedFor, ReplyRef};
+use crate::contract::{Change, Output, Subscriber};
 use crate::event::Event;
-use crate::identity::Time;
+use crate::identity::{Ticket, Time};
 use crate::record::Operation;
 use crate::release::StoredFor;
 use crate::session::Session;
@@ -20,6 +20,16 @@ use crate::view::View;
 /// Whether a subscription is exclusive.
 pub(crate) fn is_exclusive(filter: &str) -> bool {
     filter.starts_with(EXCLUSIVE)
+}
+
+impl Change {
+    /// Whether it ends an exclusive subscription.
+    pub(crate) fn is_exclusive(&self) -> bool {
+        match self {
+            Self::Unsubscribe { filter, .. } => is_exclusive(filter),
+            Self::Subscribe { .. } | Self::Retain { .. } | Self::Expire { .. } => false,
+        }
+    }
 }
 
 /// What an exclusive subscription is a subscription of; others are it themselves.
@@ -55,7 +65,52 @@ pub(crate) struct Claims {
     pub(crate) operations: Option<Vec<Operation>>,
 }
 
+impl Claims {
+    pub(crate) fn speaks_of(&self, subscriber: Subscriber, filter: &str) -> bool {
+        self.subscriber == subscriber && self.filters.iter().any(|(_, found)| **found == *filter)
+    }
+}
+
+/// Exclusive subscriptions that are free for others once the log knows: else a crash could leave
+/// two owners.
+#[derive(Debug)]
+pub(crate) struct GivenUp {
+    changes: Vec<Change>,
+    /// UNSUBACK waits for it.
+    reply: Option<ReplyRef>,
+}
+
 impl Shard {
+    /// Has the view told of these ends after a record is stored.
+    pub(crate) fn give_up_after(
+        &mut self,
+        ticket: Ticket,
+        changes: Vec<Change>,
+        reply: Option<ReplyRef>,
+    ) {
+        if !changes.is_empty() {
+            self.given_up.insert(ticket, GivenUp { changes, reply });
+        }
+    }
+
+    /// A record is stored.
+    pub(crate) fn give_up(&mut self, ticket: Ticket) {
+        let Some(GivenUp { mut changes, reply }) = self.given_up.remove(&ticket) else { return };
+        // Another connection of the session may have asked for it again.
+        changes.retain(|change| match change {
+            Change::Unsubscribe { filter, subscriber, .. } => {
+                let session = self.clients.sessions.of(*subscriber);
+                session.is_none_or(|(_, session)| !session.has_subscription(filter))
+            }
+            Change::Subscribe { .. } | Change::Retain { .. } | Change::Expire { .. } => true,
+        });
+        if changes.is_empty() && reply.is_none() {
+            return;
+        }
+        let ticket = self.changes.ticket(reply.map(AppliedFor::Reply));
+        self.clients.outputs.push_back(Output::Change { ticket, changes });
+    }
+
     /// The view has decided: who came second is refused, whether its connection is still there or
     /// not.
     pub(crate) fn settle_claims(&mut self, now: Time, claims: Claims, view: &dyn View) {
@@ -74,7 +129,10 @@ impl Shard {
         }
         let Some((index, _)) = self.clients.sessions.of(subscriber) else { return };
         for (_, filter) in lost() {
-            if let Some(session) = self.clients.sessions.at(index) {
+            // Another connection of the session may have claimed it since.
+            if !self.changes.is_claimed(subscriber, filter)
+                && let Some(session) = self.clients.sessions.at(index)
+            {
                 session.unsubscribe(filter);
             }
             self.clients.tell_refusal(index, |client_id| {
@@ -83,9 +141,11 @@ impl Shard {
             });
         }
         let Some(mut operations) = operations else { return };
+        let Some(session) = self.clients.sessions.at(index) else { return };
         operations.retain(|operation| {
             let Operation::Subscribe { filter, .. } = operation else { return true };
-            !is_exclusive(filter) || !is_lost(filter)
+            // Or given it up, and the log knows that already.
+            !is_exclusive(filter) || (!is_lost(filter) && session.has_subscription(filter))
         });
         self.commit(now, holder, epoch, operations, StoredFor::Reply(reply));
     }

@@ -161,6 +161,8 @@ impl Shard {
             self.clients.tell(index, |client_id| Event::Disconnected { client_id, cause, reason });
         }
         if keeps_will && !durable {
+            // It is here for its will only: a group would lend to it and get all of it back.
+            self.tell_groups_gone(index);
             return;
         }
         if expiry_secs == 0 && !keeps_will {

@@ -62,7 +62,8 @@ impl Clients {
             self.settle_loan(&delivery);
             return self.finish(index, delivery.stored());
         }
-        if !self.may_receive(index, &delivery) {
+        // At QoS 1 it is enough to ask when it is sent.
+        if delivery.qos != QoS::AtLeastOnce && !self.may_receive(index, &delivery) {
             self.settle_loan(&delivery);
             let stored = delivery.stored();
             return self.drop(index, delivery.message.topic(), DropReason::NotPermitted, stored);
@@ -118,7 +119,8 @@ impl Clients {
             self.ledger.expired += 1;
             return self.take_out(index, packet_id, &delivery);
         }
-        let reason = if dup && !self.may_receive(index, &delivery) {
+        // It may have waited for the log or the socket since it got its packet id.
+        let reason = if !self.may_receive(index, &delivery) {
             DropReason::NotPermitted
         } else if !self.send_single(
             now,

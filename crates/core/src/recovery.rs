@@ -149,6 +149,7 @@ impl Recovery {
         }
         let groups = self.take_groups();
         let mut joined: BTreeMap<GroupName, Vec<(Subscriber, Granted)>> = BTreeMap::new();
+        let mut publishers = BTreeMap::new();
         let (living, superseded) = self.take_holders();
         for (holder, state) in superseded {
             let Some((home, due)) = state.into_due_will(holder, config) else { continue };
@@ -167,10 +168,17 @@ impl Recovery {
                     joined.entry(group).or_default().push((subscriber, granted));
                 }
             }
+            publishers.insert((namespace, session.lane), holder);
             found.sessions += 1;
             found.subscriptions += session.subscriptions.len();
             found.deliveries += session.inflight.len() + session.queue.len();
             sessions.push((session, was_connected));
+        }
+        // What a client published stays its own, for its subscriptions with No Local: the record
+        // names its lane.
+        for (_, _, later) in shards.iter_mut().flat_map(|shard| &mut shard.delayed) {
+            let publisher = publishers.get(&(later.message.namespace, later.lane));
+            later.origin = publisher.copied().unwrap_or_default();
         }
         // The end of a group may come after the record of its successor, or be lost.
         let newest: BTreeMap<GroupName, Holder> = groups

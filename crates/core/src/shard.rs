@@ -1,6 +1,6 @@
 //! One shard of the broker, as a value: inputs go in, outputs come out.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use bellbird_codec::{PINGRESP, Packet, ReasonCode, Version};
@@ -15,8 +15,9 @@ use crate::delaying::Delayed;
 use crate::ending::Endings;
 use crate::errand::Errand;
 use crate::event::{Names, Telling};
+use crate::exclusive::GivenUp;
 use crate::group::Groups;
-use crate::identity::{ConnectionId, MessageId, Position, ShardId, Ticket, Time};
+use crate::identity::{ConnectionId, Holder, MessageId, Position, ShardId, Ticket, Time};
 use crate::joining::GROUP_EPOCH;
 use crate::ledger::Ledger;
 use crate::limits::{EXPIRIES_PER_TURN, FIRST_PACKET_BYTES_MAX};
@@ -34,7 +35,7 @@ use crate::sessions::Sessions;
 use crate::strict::quirk;
 use crate::timer::{Timer, Wheel};
 use crate::view::View;
-use crate::will::DueWill;
+use crate::will::{AfterWill, DueWill};
 
 /// The broker for the sessions whose home is this shard, and a lobby for connections.
 ///
@@ -53,9 +54,13 @@ pub struct Shard {
     pub(crate) frames: Frames,
     /// Wills whose time has come.
     pub(crate) wills: VecDeque<DueWill>,
+    /// Sessions whose will is not stored yet, each with its end if it has ended since.
+    pub(crate) unsaid: BTreeMap<Holder, Option<AfterWill>>,
     /// Clients whose CONNACK is out, and who have subscriptions that they did not ask for.
     pub(crate) newcomers: Vec<ConnectionId>,
     pub(crate) delayed: Delayed,
+    /// Exclusive subscriptions that end, by the record that says so.
+    pub(crate) given_up: BTreeMap<Ticket, GivenUp>,
     /// Retained messages that leave the view when they are over.
     pub(crate) expiring: Agenda<(Namespace, Box<str>), ()>,
     due: VecDeque<Timer>,
@@ -84,8 +89,10 @@ impl Shard {
             ids: MessageIds { next },
             frames: Frames::default(),
             wills: state.wills.into(),
+            unsaid: BTreeMap::new(),
             newcomers: Vec::new(),
             delayed: Delayed::default(),
+            given_up: BTreeMap::new(),
             expiring: Agenda::default(),
             due: VecDeque::new(),
         };
@@ -376,6 +383,7 @@ impl Shard {
     ) {
         for offset in 0..u64::from(count) {
             let ticket = Ticket(first.0 + offset);
+            self.give_up(ticket);
             match self.releases.stored(ticket, Position(position.0 + offset)) {
                 StoredFor::Nothing => {}
                 StoredFor::Message(place) | StoredFor::Beside(place) => {

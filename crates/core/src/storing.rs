@@ -183,7 +183,7 @@ impl Shard {
                 self.answer_now(connection, answer, position);
             }
             if let Some(after) = release.after {
-                self.commit_after(now, after);
+                self.will_is_over(now, after);
             }
         }
         let Some(id) = connection else { return };

@@ -36,6 +36,8 @@ pub(crate) struct Outcome {
     walks: Vec<Walk>,
     /// Groups joined or left.
     groups: Vec<GroupChange>,
+    /// Exclusive subscriptions that end: nobody else may have them before the log knows.
+    given_up: Vec<Change>,
     /// Exclusive subscriptions, each with the place of its code.
     claims: Vec<(usize, Box<str>)>,
 }
@@ -120,17 +122,15 @@ impl Shard {
             }
             session.walks.retain(|walk| *walk.filter != *shown(text));
             stopped.push(shown(text));
-            let namespace = session.namespace;
+            let (namespace, durable) = (session.namespace, session.durable);
             outcome.codes.push(ReasonCode::Success.value());
             if is_shared(text) {
                 let name = GroupName { namespace, name: text.into() };
                 outcome.groups.push(GroupChange::Leave { name, subscriber });
             } else {
-                outcome.changes.push(Change::Unsubscribe {
-                    namespace,
-                    filter: text.into(),
-                    subscriber,
-                });
+                let change = Change::Unsubscribe { namespace, filter: text.into(), subscriber };
+                let waits = durable && change.is_exclusive();
+                if waits { &mut outcome.given_up } else { &mut outcome.changes }.push(change);
             }
             outcome.operations.push(Operation::Unsubscribe { filter: text.into() });
             self.clients.tell(index, |client_id| {
@@ -263,7 +263,9 @@ impl Shard {
         let namespace = session.namespace;
         let credit = u32::from(session.inflight_max);
         let Some(connection) = self.clients.connections.live(id) else { return Flow::Continue };
-        let unapplied = usize::from(!outcome.changes.is_empty()) + outcome.groups.len();
+        let unapplied = usize::from(!outcome.changes.is_empty())
+            + usize::from(!outcome.given_up.is_empty())
+            + outcome.groups.len();
         let mut operations = durable.then_some(outcome.operations);
         if unapplied > 0 {
             connection.parks.add(Parks::APPLY);
@@ -305,7 +307,8 @@ impl Shard {
             self.change_group(change, epoch, credit, reply);
         }
         if let Some(operations) = operations {
-            self.commit(now, holder, epoch, operations, StoredFor::Reply(reply));
+            let ticket = self.commit(now, holder, epoch, operations, StoredFor::Reply(reply));
+            self.give_up_after(ticket, outcome.given_up, Some(reply));
         }
         Flow::Park
     }

@@ -53,6 +53,8 @@ pub(crate) struct AfterWill {
     pub(crate) epoch: u32,
     pub(crate) operation: Operation,
     pub(crate) waits: StoredFor,
+    /// What the view is told after that.
+    pub(crate) given_up: Vec<Change>,
 }
 
 impl Will {
@@ -119,8 +121,12 @@ impl Shard {
             epoch: session.epoch,
             operation: Operation::WillOver,
             waits: StoredFor::Nothing,
+            given_up: Vec::new(),
         };
         let is_logged = session.durable || session.is_logged;
+        if is_logged {
+            self.unsaid.entry(session.holder).or_default();
+        }
         self.wills.extend(session.due_will(is_logged.then_some(after)));
     }
 
@@ -143,7 +149,7 @@ impl Shard {
             self.clients.traffic.publishes_refused += 1;
             self.tell_will_refused(whose.as_ref(), topic, Objection::Rules);
             if let Some(after) = after {
-                self.commit_after(now, after);
+                self.will_is_over(now, after);
             }
             return;
         }
@@ -196,9 +202,28 @@ impl Shard {
         self.clients.outputs.push_back(Output::Event(event));
     }
 
-    pub(crate) fn commit_after(&mut self, now: Time, after: AfterWill) {
-        let AfterWill { holder, epoch, operation, waits } = after;
-        self.commit(now, holder, epoch, vec![operation], waits);
+    /// The session is over: the log is told at once, or once the will is stored that it still had
+    /// to say, for a crash in between would lose it.
+    pub(crate) fn commit_end(&mut self, now: Time, end: AfterWill) {
+        match self.unsaid.get_mut(&end.holder) {
+            Some(waiting) => *waiting = Some(end),
+            None => self.commit_after(now, end),
+        }
+    }
+
+    /// A will is stored, or not to be said.
+    pub(crate) fn will_is_over(&mut self, now: Time, after: AfterWill) {
+        let holder = after.holder;
+        self.commit_after(now, after);
+        if let Some(Some(end)) = self.unsaid.remove(&holder) {
+            self.commit_after(now, end);
+        }
+    }
+
+    fn commit_after(&mut self, now: Time, after: AfterWill) {
+        let AfterWill { holder, epoch, operation, waits, given_up } = after;
+        let ticket = self.commit(now, holder, epoch, vec![operation], waits);
+        self.give_up_after(ticket, given_up, None);
     }
 }
 

@@ -154,6 +154,7 @@ impl HolderState {
             epoch: self.epoch,
             operation: Operation::End,
             waits: StoredFor::Nothing,
+            given_up: Vec::new(),
         };
         let name = Some(Name::new(&client_id, self.user_name.as_deref()));
         Some((home, DueWill { will, name, origin: holder, lane, after: Some(after) }))

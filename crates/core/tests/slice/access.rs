@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bellbird_codec::QoS::AtMostOnce;
+use bellbird_codec::QoS::{AtMostOnce, ExactlyOnce};
 use bellbird_codec::Version::{V5, V311};
 use bellbird_core::Config;
 use bellbird_core::permit::{Action, Gate, Password, Rule, Verdict, Who};
@@ -106,4 +106,24 @@ fn a_name_that_nobody_can_check_says_nothing() {
     node.expect(client, &["suback 1 [128]"]);
     node.subscribe(client, "x", AtMostOnce);
     node.expect(client, &["suback 1 [0]"]);
+}
+
+/// A delivery of QoS 2 waits for the log to know its packet id; it was once sent then, whatever rules
+/// had come into force in between.
+#[test]
+fn rules_count_for_what_waits_for_the_log() {
+    let mut node = with_gate(1, Gate::default());
+    let reader = node.connect("r", V5, false);
+    let writer = node.connect("w", V5, true);
+    node.subscribe(reader, "a", ExactlyOnce);
+    node.forget(reader);
+    node.hold_log = true;
+    node.publish(writer, &Publish::new("a", "x").qos2(1));
+    node.store(1);
+    assert_eq!(node.unstored(), 1, "the packet id");
+    node.set_gate(&Arc::new(Gate::default().otherwise(Verdict::No)));
+    node.hold_log = false;
+    node.store(1);
+    node.expect(reader, &[]);
+    node.check_ledger();
 }

@@ -1,13 +1,14 @@
 //! `$delayed/{seconds}/{topic}`: published later, whatever happens in between.
 
 use bellbird_codec::QoS::{AtLeastOnce, ExactlyOnce};
+use bellbird_codec::SubscribeOptions;
 use bellbird_codec::Version::{V5, V311};
 use bellbird_core::permit::{Action, Gate, Rule, Verdict, Who};
 use bellbird_core::record::Record;
 use bellbird_core::{Config, Rewrite, Time};
 
 use crate::on_each;
-use crate::support::{Answer, Client, Node, Publish};
+use crate::support::{Answer, Client, Node, Publish, options, subscribe};
 
 fn with_keeper(config: Config) -> (Node, Client, Client) {
     let mut node = Node::with(config, Gate::default(), &[]);
@@ -153,4 +154,22 @@ fn it_outlives_the_node() {
     assert_eq!(copies(&node.log_with(1)), 2, "rather twice than never");
     node.store(1);
     assert_eq!(copies(&node.log_with(1)), 1);
+}
+
+/// With No Local, a client does not get what it published itself, also not when a start lies in
+/// between: the publisher of a message that waited was forgotten at each start.
+#[test]
+fn it_stays_its_publishers_own_over_a_start() {
+    let config = || Config { shards: 2, ..Config::default() };
+    let mut node = Node::with(config(), Gate::default(), &[]);
+    let client = node.connect("c", V5, false);
+    let own = SubscribeOptions { no_local: true, ..options(AtLeastOnce) };
+    node.send(client, &subscribe(V5, 1, "a", own));
+    node.publish(client, &Publish::new("$delayed/5/a", "x").qos1(1));
+    let now = Time(1_000_000).plus_secs(10);
+    let mut next = Node::start(config(), Gate::default(), &node.log, now);
+    let client = next.connect("c", V5, false);
+    next.wait(2);
+    next.expect(client, &["connack present=true code=0"]);
+    next.check_ledger();
 }

@@ -137,3 +137,55 @@ fn a_loser_that_is_gone_has_lost_all_the_same() {
     node.unsubscribe(loser, "$exclusive/a");
     node.expect(loser, &["unsuback 2 [17]"]);
 }
+
+/// Whatever part of the log a crash leaves, nobody who was granted it has to share it: the view once
+/// let the next one in before the log knew that the last one had given it up.
+#[test]
+fn a_crash_leaves_one_owner() {
+    for is_goodbye in [false, true] {
+        let mut node = Node::new(1);
+        let [first, second] = ["first", "second"].map(|name| node.connect(name, V5, false));
+        node.subscribe(first, "$exclusive/a", AtLeastOnce);
+        node.forget(second);
+        node.hold_log = true;
+        let mut first = first;
+        if is_goodbye {
+            first = node.connect("first", V5, true);
+        } else {
+            node.unsubscribe(first, "$exclusive/a");
+        }
+        node.subscribe(second, "$exclusive/a", AtLeastOnce);
+        node.hold_log = false;
+        node.store(9);
+        node.expect(second, &["suback 1 [151]"]);
+        node.subscribe(second, "$exclusive/a", AtLeastOnce);
+        node.expect(second, &["suback 1 [1]"]);
+        node.cut(first);
+        let mut next = Node::start(Config::default(), Gate::default(), &node.log, Time(1_000_000));
+        let second = next.connect("second", V5, false);
+        next.publish(second, &Publish::new("a", "x").qos1(1));
+        next.expect(second, &["connack present=true code=0", "a=x id=1", "puback 1 0"]);
+    }
+}
+
+/// The connection that claimed it is gone, and the next one of the session gives it up before the
+/// view's answer is there: the log must not hear of the claim behind its end.
+#[test]
+fn what_is_given_up_is_not_claimed_behind_it() {
+    let mut node = Node::new(1);
+    let client = node.connect("c", V5, false);
+    node.hold_applied = true;
+    node.subscribe(client, "$exclusive/a", AtLeastOnce);
+    let client = node.connect("c", V5, false);
+    node.hold_log = true;
+    node.unsubscribe(client, "$exclusive/a");
+    node.hold_applied = false;
+    node.report_applied();
+    node.hold_log = false;
+    node.store(9);
+    let mut next = Node::start(Config::default(), Gate::default(), &node.log, Time(1_000_000));
+    let other = next.connect("other", V5, true);
+    next.forget(other);
+    next.subscribe(other, "$exclusive/a", AtLeastOnce);
+    next.expect(other, &["suback 1 [1]"]);
+}

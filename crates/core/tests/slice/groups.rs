@@ -3,14 +3,15 @@
 
 use bellbird_codec::QoS::{AtLeastOnce, AtMostOnce, ExactlyOnce};
 use bellbird_codec::Version::{V5, V311};
-use bellbird_codec::{Property, PropertyBuffer};
+use bellbird_codec::{Property, PropertyBuffer, Will};
 use bellbird_core::permit::Gate;
 use bellbird_core::record::{Operation, Record};
 use bellbird_core::{Config, DropReason};
+use bellbird_topics::TopicName;
 
 use crate::on_each;
 use crate::support::Answer::{Pubcomp, Pubrec};
-use crate::support::{Client, Node, Publish};
+use crate::support::{Client, Node, Publish, connect_with_will};
 
 const SHARE: &str = "$share/g/t/#";
 
@@ -478,4 +479,31 @@ fn one_message_in_three_ways() {
             node.expect(again, &["connack present=true code=0"]);
         }
     });
+}
+
+/// At a stop, a session that ends with its connection is kept for its will. Its groups did not hear
+/// that the client was gone, lent to it and got everything back, without end.
+#[test]
+fn a_stop_ends_with_a_will_in_the_group() {
+    let mut node = Node::new(1);
+    let properties = PropertyBuffer::new();
+    let will = Will {
+        qos: AtMostOnce,
+        retain: false,
+        topic: TopicName::parse("will").unwrap(),
+        payload: b"gone",
+        properties: properties.as_properties(),
+    };
+    let mortal = node.open(V5);
+    node.send(mortal, &connect_with_will("m", V5, true, 0, will));
+    let other = node.connect("o", V5, true);
+    let writer = node.connect("w", V5, true);
+    for client in [mortal, other] {
+        node.subscribe(client, "$share/g/a", AtLeastOnce);
+    }
+    for id in 1..=2 {
+        node.publish(writer, &Publish::new("a", "x").qos1(id));
+    }
+    node.stop();
+    assert!(!node.is_open(mortal) && !node.is_open(other));
 }

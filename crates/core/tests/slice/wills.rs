@@ -267,3 +267,34 @@ fn the_gate_is_asked_when_it_is_said() {
     node.publish(witness, &Publish::new("will", "mine"));
     node.expect(witness, &["will=mine"]);
 }
+
+/// A clean start takes the session over whose will it brings about. The end of the session was once
+/// in the log before the will was, and a crash in between lost it.
+#[test]
+fn a_crash_loses_no_will_to_a_clean_start() {
+    let mut node = Node::new(1);
+    let keeper = node.connect("keeper", V5, false);
+    node.subscribe(keeper, "#", AtLeastOnce);
+    node.cut(keeper);
+    let client = node.open(V5);
+    let properties = delayed(0);
+    let will = will(AtLeastOnce, true, &properties);
+    node.send(client, &connect_with_will("m", V5, false, 100, will));
+    node.hold_log = true;
+    node.hold_applied = true;
+    let next = node.open(V5);
+    node.send(next, &connect("m", V5, true, 0));
+    assert!(node.unstored() > 0);
+    for stored in 0..=node.unstored() {
+        let log = node.log_with(stored);
+        let mut next = Node::start(Config::default(), Gate::default(), &log, Time(2_000_000));
+        next.wait(2);
+        let keeper = next.connect("keeper", V5, false);
+        next.expect(keeper, &["connack present=true code=0", "will=gone id=1"]);
+    }
+    node.hold_log = false;
+    node.hold_applied = false;
+    node.report_applied();
+    node.store(9);
+    node.expect(next, &["connack present=false code=0"]);
+}
