@@ -9,8 +9,8 @@ use bellbird_codec::{Decoded, Packet, Version, decode, decode_from_server, peek_
 use bellbird_core::record::Record;
 use bellbird_core::recovery::{Found, Recovery};
 use bellbird_core::{
-    Config, ConnectionId, Flow, Input, Ledger, Output, OwnView, Position, Shard, ShardId, Ticket,
-    Time, home_of,
+    Config, ConnectionId, Flow, Input, Ledger, Memory, Output, OwnView, Position, Shard, ShardId,
+    Ticket, Time, home_of,
 };
 use bellbird_topics::Namespace;
 
@@ -202,6 +202,22 @@ impl Node {
     }
 
     /// The operator changes settings: `change` does.
+    /// So short is the node's memory.
+    pub(super) fn memory_is(&mut self, memory: Memory) {
+        self.each_shard(|node, shard| node.input(shard, Input::Memory(memory)));
+        self.settle();
+    }
+
+    /// Memory is exhausted, and this connection takes most of it.
+    pub(super) fn shed(&mut self, number: usize) {
+        let client = &self.clients[number];
+        if client.is_open {
+            let (shard, connection) = (client.shard, client.id);
+            self.input(shard, Input::Shed { connection });
+            self.settle();
+        }
+    }
+
     pub(super) fn reload(&mut self, change: impl FnOnce(&mut Config)) {
         change(&mut self.config);
         let config = Arc::new(self.config.clone());

@@ -1,7 +1,7 @@
 //! Whole nodes under scripts of packets, cuts, waits, held reports and crashes.
 
 use bellbird_codec::{QoS, RetainHandling, SubscribeOptions};
-use bellbird_core::{AutoSubscription, Config, GroupStrategy, Profile, Rewrite, Terms};
+use bellbird_core::{AutoSubscription, Config, GroupStrategy, Memory, Profile, Rewrite, Terms};
 
 use super::node::Node;
 use super::segment::NOW;
@@ -61,6 +61,12 @@ pub(super) fn shard(bytes: &[u8]) -> Outcome {
                     node = node.crash();
                     places = [None; CLIENTS];
                     crashes += 1;
+                }
+            }
+            7 if step % 8 < 4 => node.memory_is(Memory::ALL[usize::from(step % 8)]),
+            7 => {
+                if let Some(number) = place {
+                    node.shed(*number);
                 }
             }
             31 => node.end_session("c"),
