@@ -89,7 +89,7 @@ fn seeds_that_found_something() {
     }
 }
 
-const FOUND: [(u64, usize, StoreKind); 58] = [
+const FOUND: [(u64, usize, StoreKind); 62] = [
     (34, 2, StoreKind::Streams),
     (70, 2, StoreKind::Log),
     (14, 4, StoreKind::Streams),
@@ -148,6 +148,10 @@ const FOUND: [(u64, usize, StoreKind); 58] = [
     (18115, 2, StoreKind::Streams),
     (27782, 4, StoreKind::Streams),
     (30703, 2, StoreKind::Log),
+    (40264, 2, StoreKind::Streams),
+    (42607, 2, StoreKind::Log),
+    (46810, 2, StoreKind::Log),
+    (43698, 3, StoreKind::Log),
 ];
 
 #[test]
