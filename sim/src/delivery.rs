@@ -78,7 +78,15 @@ impl World {
     ) -> bool {
         let Some(id) = publish.packet_id.map(|id| id.value()) else { return false };
         let place = self.next_tick();
+        // What may not be sent again on another connection gives its packet id back.
+        let is_given_up = |known: &Outstanding| {
+            (known.message, known.group) != (number, group)
+                && known.link != link
+                && !known.is_exact
+                && self.may_be_given_up(link, known.message)
+        };
         let known = self.lives[life].outstanding.get(&id).copied();
+        let known = known.filter(|known| !is_given_up(known));
         let watch = &mut self.links[link].watch;
         watch.inflight.insert(id);
         let inflight = watch.inflight.len();

@@ -228,12 +228,16 @@ impl World {
     }
 
     /// Whether a message that was sent before may not be sent again.
-    fn may_be_given_up(&self, link: usize, number: Option<usize>) -> bool {
-        let found = &self.links[link];
+    pub(crate) fn may_be_given_up(&self, link: usize, number: Option<usize>) -> bool {
+        let client = self.links[link].client;
+        // On this connection or one before it.
+        let is_small = |other: &crate::link::Link| {
+            other.client == client && other.asked.max_packet_bytes < u32::MAX
+        };
         let is_barred = number.map_or(self.shape.has_gate && self.shape.reloads > 0, |number| {
-            self.shape.may_be_barred(found.client, self.messages[number].topic)
+            self.shape.may_be_barred(client, self.messages[number].topic)
         });
-        found.asked.max_packet_bytes < u32::MAX || is_barred
+        self.links.iter().any(is_small) || is_barred
     }
 
     /// PUBREC from a client was handed in.

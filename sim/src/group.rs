@@ -199,6 +199,8 @@ impl World {
             QoS::AtMostOnce if self.messages[number].qos == 0 => "of QoS 0 twice",
             QoS::ExactlyOnce if is_same && (is_again || is_vague || refused) => return,
             QoS::ExactlyOnce if is_same => "of QoS 2 as another delivery",
+            // It was published twice: nobody had acknowledged it before the node ended.
+            QoS::ExactlyOnce if before.node < node && self.messages[number].is_vague => return,
             QoS::ExactlyOnce => "of QoS 2 to two members",
             QoS::AtMostOnce | QoS::AtLeastOnce if before.node < node => return,
             QoS::AtMostOnce => "again after it was sent with QoS 0",
@@ -323,6 +325,10 @@ impl World {
                 });
                 let handed = group.handed.get(&number);
                 let is_gone = handed.is_some_and(|life| {
+                    // Or it may be another session by now.
+                    if life.is_some_and(|life| self.lives[life].is_vague) {
+                        return true;
+                    }
                     let client = life.map(|life| &self.clients[self.lives[life].client]);
                     client.is_none_or(|client| client.life != *life || !client.connected)
                 });

@@ -257,10 +257,10 @@ impl Life {
         }
     }
 
-    /// UNSUBACK: what was asked for before the UNSUBSCRIBE is over.
-    pub(crate) fn unsubscribed(&mut self, filter: &str, tick: u64) {
+    /// UNSUBACK: what was asked for before the UNSUBSCRIBE, which was taken at `since`, is over.
+    pub(crate) fn unsubscribed(&mut self, filter: &str, since: u64, tick: u64) {
         for period in self.periods.iter_mut().filter(|period| period.filter == filter) {
-            if period.end_requested.is_some() {
+            if period.end_requested.is_some_and(|at| at <= since) {
                 period.ended.get_or_insert(tick);
             }
         }

@@ -74,7 +74,8 @@ pub(crate) struct Watch {
     /// What the log was told about the session, for a client that is not told: 3.1 has no
     /// "session present".
     pub(crate) is_resumed: bool,
-    pub(crate) unsubscribing: BTreeMap<u16, Vec<String>>,
+    /// UNSUBSCRIBE packets taken and not answered, with when they were taken.
+    pub(crate) unsubscribing: BTreeMap<u16, (u64, Vec<String>)>,
     /// PUBREL packets taken and not answered.
     pub(crate) releasing: Vec<u16>,
     /// Packet ids sent to the client on this connection and not acknowledged.

@@ -163,7 +163,7 @@ impl World {
                     items.iter().for_each(|filter| self.lives[life].unsubscribe(filter, tick));
                 }
                 let id = unsubscribe.packet_id.value();
-                self.links[link].watch.unsubscribing.insert(id, items);
+                self.links[link].watch.unsubscribing.insert(id, (tick, items));
             }
             Packet::Pingreq => self.links[link].watch.pings += 1,
             Packet::Disconnect(disconnect) => {
@@ -320,11 +320,11 @@ impl World {
         self.stats.unsubscribes += 1;
         self.check_promise(link, Kind::Unsubscribe, packet_id);
         let asked = self.links[link].watch.unsubscribing.remove(&packet_id);
-        let (Some(asked), Some(life)) = (asked, self.links[link].watch.life) else {
+        let (Some((since, asked)), Some(life)) = (asked, self.links[link].watch.life) else {
             return self.fail(format!("link {link}: UNSUBACK {packet_id} for nothing"));
         };
         let tick = self.tick;
-        asked.iter().for_each(|filter| self.lives[life].unsubscribed(filter, tick));
+        asked.iter().for_each(|filter| self.lives[life].unsubscribed(filter, since, tick));
     }
 
     fn said_goodbye(&mut self, link: usize, reason: ReasonCode) {

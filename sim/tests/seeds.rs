@@ -89,7 +89,7 @@ fn seeds_that_found_something() {
     }
 }
 
-const FOUND: [(u64, usize, StoreKind); 57] = [
+const FOUND: [(u64, usize, StoreKind); 63] = [
     (34, 2, StoreKind::Streams),
     (70, 2, StoreKind::Log),
     (14, 4, StoreKind::Streams),
@@ -147,6 +147,12 @@ const FOUND: [(u64, usize, StoreKind); 57] = [
     (13819, 2, StoreKind::Streams),
     (18115, 2, StoreKind::Streams),
     (27782, 4, StoreKind::Streams),
+    (30703, 2, StoreKind::Log),
+    (40264, 2, StoreKind::Streams),
+    (42607, 2, StoreKind::Log),
+    (46810, 2, StoreKind::Log),
+    (43698, 3, StoreKind::Log),
+    (53181, 3, StoreKind::Log),
 ];
 
 #[test]
