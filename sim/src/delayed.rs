@@ -124,11 +124,11 @@ impl World {
     }
 
     /// Whether No Local may speak of this message: a start takes what a client published in an
-    /// earlier session for its own as well.
+    /// earlier session for its own as well, and of a will nobody may know which session had it.
     pub(crate) fn may_be_own(&self, number: usize, life: usize) -> bool {
         let message = &self.messages[number];
         let is_same_client = message.client == self.lives[life].client;
-        message.life == Some(life) || (message.later.is_some() && is_same_client)
+        message.life == Some(life) || (message.is_unasked() && is_same_client)
     }
 
     /// Whether it may be published more than once.

@@ -89,7 +89,7 @@ fn seeds_that_found_something() {
     }
 }
 
-const FOUND: [(u64, usize, StoreKind); 62] = [
+const FOUND: [(u64, usize, StoreKind); 63] = [
     (34, 2, StoreKind::Streams),
     (70, 2, StoreKind::Log),
     (14, 4, StoreKind::Streams),
@@ -152,6 +152,7 @@ const FOUND: [(u64, usize, StoreKind); 62] = [
     (42607, 2, StoreKind::Log),
     (46810, 2, StoreKind::Log),
     (43698, 3, StoreKind::Log),
+    (53181, 3, StoreKind::Log),
 ];
 
 #[test]
