@@ -71,26 +71,32 @@ thread_local! {
     static UNTOLD: Cell<isize> = const { Cell::new(0) };
 }
 
+// Not inlined: with whole programs optimised at once, counting would stand at every call, and make
+// the code a tenth larger.
 // SAFETY: everything is left to the system's allocator; counting touches no memory of others.
 unsafe impl GlobalAlloc for Counted {
+    #[inline(never)]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         note(signed(layout.size()));
         // SAFETY: the caller keeps what `GlobalAlloc` asks for.
         unsafe { System.alloc(layout) }
     }
 
+    #[inline(never)]
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         note(signed(layout.size()));
         // SAFETY: the caller keeps what `GlobalAlloc` asks for.
         unsafe { System.alloc_zeroed(layout) }
     }
 
+    #[inline(never)]
     unsafe fn realloc(&self, old: *mut u8, layout: Layout, bytes: usize) -> *mut u8 {
         note(signed(bytes) - signed(layout.size()));
         // SAFETY: the caller keeps what `GlobalAlloc` asks for.
         unsafe { System.realloc(old, layout, bytes) }
     }
 
+    #[inline(never)]
     unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
         note(-signed(layout.size()));
         // SAFETY: the caller keeps what `GlobalAlloc` asks for.
