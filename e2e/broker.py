@@ -3,6 +3,8 @@
 import os
 import signal
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from process import Process
@@ -141,6 +143,18 @@ class Mosquitto(Broker):
 
 
 KINDS = {broker.kind: broker for broker in (Broker, Mosquitto)}
+
+
+@contextmanager
+def shown(broker: Broker) -> Iterator[Broker]:
+    """A running broker, whose log is shown if the test fails."""
+    try:
+        broker.start()
+        yield broker
+    finally:
+        broker.kill()
+        print(broker.log())
+
 
 KIND_UNDER_TEST = os.environ.get("BROKER", Broker.kind)
 """BROKER=mosquitto checks the tests rather than the broker."""

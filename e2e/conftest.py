@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from broker import KIND_UNDER_TEST as KIND
-from broker import KINDS, Broker
+from broker import KINDS, Broker, shown
 from mqtt import Client
 
 
@@ -33,12 +33,8 @@ def pytest_collection_modifyitems(items) -> None:
 def broker(tmp_path, shards) -> Iterator[Broker]:
     """A running broker with an empty data directory; its log is shown when the test fails."""
     broker = KINDS[KIND](tmp_path / "data", shards)
-    try:
-        broker.start()
+    with shown(broker):
         yield broker
-    finally:
-        broker.kill()
-        print(broker.log())
 
 
 @pytest.fixture

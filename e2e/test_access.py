@@ -8,7 +8,7 @@ from pathlib import Path
 
 import packets
 import pytest
-from broker import Broker, bellbird_binary
+from broker import Broker, bellbird_binary, shown
 from mqtt import Client
 from packets import Kind, Will
 from process import Process
@@ -56,12 +56,8 @@ def guarded(tmp_path, shards, users) -> Iterator[Broker]:
     acl.write_text(ACL)
     broker = Broker(tmp_path / "data", shards)
     broker.arguments = [f"--users={users}", f"--acl={acl}", "--anonymous"]
-    try:
-        broker.start()
+    with shown(broker):
         yield broker
-    finally:
-        broker.kill()
-        print(broker.log())
 
 
 @pytest.fixture

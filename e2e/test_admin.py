@@ -13,7 +13,7 @@ from pathlib import Path
 
 import packets
 import pytest
-from broker import Broker, bellbird_binary
+from broker import Broker, bellbird_binary, shown
 from mqtt import Client
 from packets import Kind, Property
 from process import Process
@@ -60,12 +60,8 @@ class Watched(Broker):
 def broker(tmp_path, shards) -> Iterator[Watched]:
     """A watched broker; its log is shown when the test fails."""
     broker = Watched(tmp_path / "data", shards)
-    try:
-        broker.start()
+    with shown(broker):
         yield broker
-    finally:
-        broker.kill()
-        print(broker.log())
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess:
@@ -109,12 +105,12 @@ def test_commands(broker, client):
     assert status["clients_connected"] == 2
     assert status["subscriptions"] == 1
     assert status["deliveries"]["inflight"] == 1
-    shown = broker.command("status").stdout
-    assert "2 connected, 0 away" in shown
-    assert re.search(r"^retained      0, and \d+ of \$SYS$", shown, re.M)
+    answer = broker.command("status").stdout
+    assert "2 connected, 0 away" in answer
+    assert re.search(r"^retained      0, and \d+ of \$SYS$", answer, re.M)
     assert status["retained"] == 0 < status["retained_system"]
     word = "shard" if broker.shards == 1 else "shards"
-    assert re.search(rf" {broker.shards} {word}$", shown, re.M)
+    assert re.search(rf" {broker.shards} {word}$", answer, re.M)
     listed = broker.command("clients", "--json").stdout.splitlines()
     lines = {line["client_id"]: line for line in map(json.loads, listed)}
     assert set(lines) == {name, "other"}

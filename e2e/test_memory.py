@@ -8,6 +8,7 @@ from pathlib import Path
 
 import packets
 import pytest
+from broker import shown
 from mqtt import Client
 from packets import Kind, Property
 from test_admin import Watched
@@ -29,12 +30,8 @@ def broker(tmp_path, shards) -> Iterator[Watched]:
     settings.write_text(f"[limits]\nmemory_bytes_max = {CEILING_BYTES}\nhandshake_secs = 60\n")
     broker = Watched(tmp_path / "data", shards)
     broker.arguments.append(f"--config={settings}")
-    try:
-        broker.start()
+    with shown(broker):
         yield broker
-    finally:
-        broker.kill()
-        print(broker.log())
 
 
 def test_queues_fill_the_memory_and_nothing_acknowledged_is_lost(broker):

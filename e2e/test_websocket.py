@@ -7,7 +7,7 @@ from pathlib import Path
 import mqtt
 import packets
 import pytest
-from broker import Broker
+from broker import Broker, shown
 from packets import Kind
 from websocket import (
     BINARY,
@@ -36,12 +36,8 @@ HEAD_BYTES_MAX = 8192
 def broker(tmp_path, shards) -> Iterator[Broker]:
     """A broker that listens for both."""
     broker = Broker(tmp_path / "data", shards).offer_websocket()
-    try:
-        broker.start()
+    with shown(broker):
         yield broker
-    finally:
-        broker.kill()
-        print(broker.log())
 
 
 @pytest.fixture

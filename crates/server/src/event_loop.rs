@@ -291,10 +291,10 @@ impl EventLoop {
                 self.list_again(id);
             }
         }
-        let is_parked = self.core.is_parked(id);
+        let must_wait = self.core.is_parked(id) || self.is_held(id);
         if let Some(socket) = self.sockets.get(id)
             && socket.is_readable
-            && !is_parked
+            && !must_wait
         {
             self.list_again(id);
         }
@@ -478,9 +478,9 @@ impl EventLoop {
         let retry = self.desk.must_accept.then_some(pause);
         let until = |end: Time| end.millis_since(self.clock.now());
         let linger = self.desk.lingering.next().map(until);
-        let shedding = self.next_shedding().map(until);
+        let look = self.next_look().map(until);
         let told = self.teller.next().map(until);
-        let millis = [due, retry, linger, shedding, told].into_iter().flatten().min()?;
+        let millis = [due, retry, linger, look, told].into_iter().flatten().min()?;
         Some(Duration::from_millis(millis))
     }
 }

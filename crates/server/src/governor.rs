@@ -96,8 +96,10 @@ fn stage(bytes: usize, bytes_max: usize, now: Memory) -> Memory {
 #[derive(Default)]
 pub(crate) struct Restraint {
     memory: Memory,
-    /// When a connection may be ended next.
-    shed_at: Time,
+    /// When it looks again, though nothing happens: other shards give memory back as well.
+    look_at: Time,
+    /// From when on connections may be ended.
+    shed_from: Time,
 }
 
 impl EventLoop {
@@ -106,14 +108,18 @@ impl EventLoop {
         let memory = self.governor.look();
         if memory != self.restraint.memory {
             let were_held = self.restraint.memory >= Memory::Short && memory < Memory::Short;
-            self.restraint = Restraint { memory, shed_at: Time(now.0 + GRACE_MS) };
+            self.restraint.memory = memory;
+            self.restraint.shed_from = Time(now.0 + GRACE_MS);
             self.input(now, Input::Memory(memory));
             if were_held {
                 self.sockets.readable().into_iter().for_each(|id| self.list_again(id));
             }
         }
-        if memory == Memory::Exhausted && now >= self.restraint.shed_at {
-            self.restraint.shed_at = Time(now.0 + SHED_MS);
+        if memory == Memory::Ample || now < self.restraint.look_at {
+            return;
+        }
+        self.restraint.look_at = Time(now.0 + LOOK_MS);
+        if memory == Memory::Exhausted && now >= self.restraint.shed_from {
             self.shed(now);
         }
     }
@@ -126,15 +132,24 @@ impl EventLoop {
             self.govern(now);
         }
         if self.restraint.memory < Memory::Short || self.core.version(id).is_some() {
-            return usize::MAX;
+            usize::MAX
+        } else if self.is_held(id) {
+            0
+        } else {
+            STRANGER_BYTES
         }
-        let kept = self.sockets.get(id).map_or(0, |socket| socket.untaken().len());
-        if kept < STRANGER_BYTES { STRANGER_BYTES } else { 0 }
+    }
+
+    /// Whether a connection is not read for now, as it has said enough for a CONNECT.
+    pub(crate) fn is_held(&mut self, id: ConnectionId) -> bool {
+        self.restraint.memory >= Memory::Short
+            && self.core.version(id).is_none()
+            && self.sockets.get(id).is_some_and(|socket| socket.untaken().len() >= STRANGER_BYTES)
     }
 
     /// When it has to look again, though nothing happens.
-    pub(crate) fn next_shedding(&self) -> Option<Time> {
-        (self.restraint.memory == Memory::Exhausted).then_some(self.restraint.shed_at)
+    pub(crate) fn next_look(&self) -> Option<Time> {
+        (self.restraint.memory != Memory::Ample).then_some(self.restraint.look_at)
     }
 
     /// Ends connections, those first for which most bytes are kept, until this shard has done its
@@ -157,7 +172,8 @@ impl EventLoop {
         }
         if ended > 0 {
             log::warn!(
-                "memory is exhausted: slow clients are disconnected ({ended}), for which {freed} bytes were kept"
+                "memory is exhausted: slow clients are disconnected ({ended}), for which {freed} \
+                 bytes were kept"
             );
         }
     }
@@ -178,11 +194,11 @@ fn report(MemoryReport { bytes, bytes_max, memory }: MemoryReport) {
 const ENTER_PERCENT: [usize; 4] = [0, 80, 90, 100];
 const LEEWAY_PERCENT: usize = 3;
 /// What is kept of a CONNECT while memory is short: nearly all of them are smaller.
-const STRANGER_BYTES: usize = 4096;
+const STRANGER_BYTES: usize = 8192;
 /// Nobody is ended before: a packet that is just on its way has come whole by then.
 const GRACE_MS: u64 = 1000;
-/// What was ended is free by then.
-const SHED_MS: u64 = 100;
+/// Between two looks while memory is not ample; what was ended is free by then.
+const LOOK_MS: u64 = 100;
 /// Connections that one turn ends at most: others have their turn as well.
 const SHED_MAX: usize = 256;
 /// Below this a connection is not what takes the memory.
