@@ -223,6 +223,7 @@ impl<'a> Names<'a> {
 
 impl Clients {
     /// Tells what happened to the client of this session.
+    #[inline]
     pub(crate) fn tell(&mut self, index: u32, event: impl FnOnce(Box<str>) -> Event) {
         if self.config.telling == Telling::Everything
             && let Some(session) = self.sessions.at(index)
