@@ -88,7 +88,11 @@ class Paho(Client):
     def _hand(self, message: Message) -> paho.MQTTMessageInfo:
         properties = properties_of(message, PacketTypes.PUBLISH) if self.level == 5 else None
         parts = message.topic, message.payload, message.qos, message.retain, properties
-        return self.client.publish(*parts)
+        handed = self.client.publish(*parts)
+        if message.qos and handed.rc == paho.MQTT_ERR_NO_CONN:
+            # It is kept, and sent once there is a connection again; only the waiting would refuse.
+            handed.rc = paho.MQTT_ERR_SUCCESS
+        return handed
 
     def _session(self) -> dict:
         if self.level < 5:
