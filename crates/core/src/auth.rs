@@ -89,7 +89,7 @@ impl Shard {
         let turn = Turn::Mechanism;
         let client_id = hello.name.client_id().into();
         let exchange = Exchange { method: method.into(), turn, hello: Some(hello) };
-        connection.exchange = Some(Box::new(exchange));
+        connection.rare().exchange = Some(exchange);
         connection.parks.add(Parks::ASK);
         let data = packet.properties.authentication_data().map(Into::into);
         let step = AuthStep { method: method.into(), client_id, is_first: true, data };
@@ -110,7 +110,7 @@ impl Shard {
     /// [MQTT-4.12.0-5] [MQTT-4.12.1-1].
     fn next_step(&mut self, id: ConnectionId, packet: &Auth<'_>) -> Option<AuthStep> {
         let connection = self.clients.connections.live(id)?;
-        let exchange = connection.exchange.as_mut()?;
+        let exchange = connection.rare_if_any()?.exchange.as_mut()?;
         let is_first = match (exchange.turn, packet.reason) {
             (Turn::Challenged, ReasonCode::ContinueAuthentication) => false,
             (Turn::Anybody, ReasonCode::Reauthenticate) => true,
@@ -136,7 +136,8 @@ impl Shard {
         if connection.phase == Phase::Closing {
             return; // Nothing is said after DISCONNECT [MQTT-3.14.4-1], and nobody let in.
         }
-        let Some(exchange) = connection.exchange.as_mut() else { return };
+        let rare = connection.rare_if_any();
+        let Some(exchange) = rare.and_then(|rare| rare.exchange.as_mut()) else { return };
         if exchange.turn != Turn::Mechanism {
             return;
         }
@@ -206,7 +207,7 @@ impl Shard {
     fn break_exchange(&mut self, now: Time, id: ConnectionId, reason: ReasonCode) -> Flow {
         let Some(connection) = self.clients.connections.live(id) else { return Flow::Park };
         if connection.phase == Phase::Authenticating {
-            let exchange = connection.exchange.take();
+            let exchange = connection.rare().exchange.take();
             let hello = exchange.as_ref().and_then(|exchange| exchange.hello.as_ref());
             let names = hello.map_or(Names::default(), |hello| Names::of(&hello.name));
             return self.refuse(now, id, names, reason);

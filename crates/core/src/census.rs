@@ -44,7 +44,7 @@ impl Shard {
         for session in self.clients.sessions.iter() {
             sum.inflight += session.inflight.len() as u64;
             sum.queued += session.queue.len() as u64;
-            sum.queued_bytes += session.queue_bytes as u64;
+            sum.queued_bytes += session.queue.bytes() as u64;
         }
         sum.queued += self.clients.groups.iter().map(|group| group.queue_len() as u64).sum::<u64>();
         sum.unsent = self.clients.outboxes.iter().map(|(_, outbox)| u64::from(outbox.unsent)).sum();
@@ -69,7 +69,7 @@ impl Shard {
             version: session.version,
             expiry_secs: session.expiry_secs,
             queued: session.queue.len(),
-            queued_bytes: session.queue_bytes,
+            queued_bytes: session.queue.bytes(),
             inflight: session.inflight.len(),
             subscriptions: session.subscriptions.len(),
         };

@@ -299,7 +299,7 @@ impl Clients {
         let Some(session) = self.sessions.at(index) else { return };
         let size = delivery.message.size_bytes();
         let has_room = session.queue.len() < self.config.queue_messages_max
-            && (session.queue_bytes + size <= self.config.queue_bytes_max
+            && (session.queue.bytes() + size <= self.config.queue_bytes_max
                 || session.queue.is_empty());
         if !has_room {
             let stored = delivery.stored();
@@ -311,7 +311,6 @@ impl Clients {
     /// Puts a delivery behind those that wait.
     pub(crate) fn wait(&mut self, index: u32, delivery: Queued) {
         let Some(session) = self.sessions.at(index) else { return };
-        session.queue_bytes += delivery.message.size_bytes();
         session.queue.push_back(delivery);
         let connection = session.connection;
         if let Some(outbox) = self.outboxes.get_mut(connection) {

@@ -241,13 +241,13 @@ impl Shard {
         let connection = self.clients.connections.live(id)?;
         connection.version = hello.version;
         connection.session = index;
-        let exchange = |proof: &Proof| Box::new(Exchange::over(&proof.method));
-        connection.exchange = hello.proof.as_ref().map(exchange);
-        connection.aliases = (aliases_max > 0).then(|| Box::new(Aliases::new(aliases_max)));
         connection.phase = Phase::Opening;
         connection.parks.add(Parks::CONNACK);
         connection.silence_ms_max = u32::from(hello.keep_alive_secs) * 1500;
-        connection.waiting().opening = Some(Opening {
+        let rare = connection.rare();
+        rare.exchange = hello.proof.as_ref().map(|proof| Exchange::over(&proof.method));
+        rare.aliases = (aliases_max > 0).then(|| Aliases::new(aliases_max));
+        rare.opening = Some(Opening {
             session_present,
             assigned_client_id: hello.is_assigned,
             expiry_secs: hello.is_expiry_changed.then_some(hello.expiry_secs),
@@ -294,8 +294,8 @@ impl Shard {
         connection.phase = Phase::Open;
         let (index, version) = (connection.session, connection.version);
         let (config, listener) = (connection.config.clone(), connection.listener);
-        let opening = connection.waiting.as_mut()?.opening.take()?;
-        connection.forget_waiting_if_idle();
+        let opening = connection.rare_if_any()?.opening.take()?;
+        connection.forget_rare_if_idle();
         self.tell_groups_ready(index);
         let session = self.clients.sessions.at(index)?;
         session.connection = id.index;

@@ -103,11 +103,7 @@ pub(crate) struct Connection {
     pub(crate) last_seen: Time,
     /// When the wheel looks at it; earlier looks are of insertions that this one replaced.
     pub(crate) look_at: Time,
-    pub(crate) waiting: Option<Box<Waiting>>,
-    /// Enhanced authentication, if CONNECT named a method.
-    pub(crate) exchange: Option<Box<Exchange>>,
-    /// Topic aliases, both ways; most connections have none.
-    pub(crate) aliases: Option<Box<Aliases>>,
+    rare: Option<Box<Rare>>,
 }
 
 /// Why a connection's input is parked; it is resumed when no reason is left.
@@ -150,9 +146,9 @@ impl Parks {
     }
 }
 
-/// What an idle connection has none of.
+/// What most connections have none of while they are idle.
 #[derive(Default, Debug)]
-pub(crate) struct Waiting {
+pub(crate) struct Rare {
     pub(crate) replies: VecDeque<Reply>,
     /// The number of `replies`' front.
     pub(crate) first_reply: u64,
@@ -162,6 +158,22 @@ pub(crate) struct Waiting {
     pub(crate) asked: Option<(Action, Box<str>)>,
     /// The outcome of CONNECT, until CONNACK is out.
     pub(crate) opening: Option<Opening>,
+    /// Enhanced authentication, if CONNECT named a method.
+    pub(crate) exchange: Option<Exchange>,
+    /// Topic aliases, both ways.
+    pub(crate) aliases: Option<Aliases>,
+}
+
+impl Rare {
+    fn is_idle(&self) -> bool {
+        let Self { replies, first_reply: _, answers, asked, opening, exchange, aliases } = self;
+        replies.is_empty()
+            && answers.is_empty()
+            && asked.is_none()
+            && opening.is_none()
+            && exchange.is_none()
+            && aliases.is_none()
+    }
 }
 
 /// CONNACK as it will be said.
@@ -213,9 +225,7 @@ impl Connection {
             opened_at: now,
             last_seen: now,
             look_at: Time(0),
-            waiting: None,
-            exchange: None,
-            aliases: None,
+            rare: None,
         }
     }
 
@@ -224,26 +234,31 @@ impl Connection {
         self.config.terms(self.listener)
     }
 
-    pub(crate) fn waiting(&mut self) -> &mut Waiting {
-        self.waiting.get_or_insert_default()
+    /// The rare things, to add one.
+    pub(crate) fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
     }
 
-    /// Gives the memory back once nothing waits.
-    pub(crate) fn forget_waiting_if_idle(&mut self) {
-        let idle = self.waiting.as_ref().is_some_and(|waiting| {
-            waiting.replies.is_empty()
-                && waiting.answers.is_empty()
-                && waiting.asked.is_none()
-                && waiting.opening.is_none()
-        });
-        if idle {
-            self.waiting = None;
+    /// The rare things, if it has any.
+    pub(crate) fn rare_if_any(&mut self) -> Option<&mut Rare> {
+        self.rare.as_deref_mut()
+    }
+
+    /// Nothing of them is wanted any more.
+    pub(crate) fn forget_rare(&mut self) {
+        self.rare = None;
+    }
+
+    /// Gives the memory back once there are none.
+    pub(crate) fn forget_rare_if_idle(&mut self) {
+        if self.rare.as_ref().is_some_and(|rare| rare.is_idle()) {
+            self.rare = None;
         }
     }
 
     /// The answer that was given to this question for the packet at the front of the input.
     pub(crate) fn answer(&self, action: Action, subject: &str) -> Option<Verdict> {
-        self.waiting.as_ref()?.answers.iter().find_map(|(asked, about, verdict)| {
+        self.rare.as_ref()?.answers.iter().find_map(|(asked, about, verdict)| {
             (*asked == action && **about == *subject).then_some(*verdict)
         })
     }

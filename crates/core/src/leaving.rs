@@ -141,7 +141,7 @@ impl Shard {
         let Some(connection) = self.clients.connections.live(id) else { return };
         let publisher = std::mem::replace(&mut connection.publisher, NONE);
         let index = std::mem::replace(&mut connection.session, NONE);
-        connection.waiting = None;
+        connection.forget_rare();
         if publisher != NONE {
             self.releases.orphan(publisher);
         }

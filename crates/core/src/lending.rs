@@ -262,13 +262,12 @@ impl Session {
             inflight.delivery.as_ref().is_none_or(|delivery| take(delivery, inflight.was_sent))
         });
         self.queue.retain(|queued| take(queued, false));
-        self.queue_bytes = self.queue.iter().map(|queued| queued.message.size_bytes()).sum();
         loans
     }
 
     /// What it still has of groups.
     pub(crate) fn loans(&self) -> Vec<Loan> {
         let inflight = self.inflight.iter().filter_map(|found| found.delivery.as_ref());
-        inflight.chain(&self.queue).filter_map(Queued::loan).collect()
+        inflight.chain(self.queue.iter()).filter_map(Queued::loan).collect()
     }
 }

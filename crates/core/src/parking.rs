@@ -55,7 +55,7 @@ impl Shard {
         password: Option<Password>,
     ) {
         let Some(connection) = self.clients.connections.live(id) else { return };
-        connection.waiting().asked = Some((action, subject.into()));
+        connection.rare().asked = Some((action, subject.into()));
         connection.parks.add(Parks::ASK);
         self.clients.has_asked = true;
         let question = Question {
@@ -70,10 +70,10 @@ impl Shard {
 
     pub(crate) fn decided(&mut self, id: ConnectionId, verdict: Verdict) {
         let Some(connection) = self.clients.connections.live(id) else { return };
-        if let Some(waiting) = connection.waiting.as_mut()
-            && let Some((action, subject)) = waiting.asked.take()
+        if let Some(rare) = connection.rare_if_any()
+            && let Some((action, subject)) = rare.asked.take()
         {
-            waiting.answers.push((action, subject, verdict));
+            rare.answers.push((action, subject, verdict));
         }
         self.resume(id, Parks::ASK);
     }

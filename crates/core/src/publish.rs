@@ -198,7 +198,7 @@ impl Shard {
             return Err(ReasonCode::TopicAliasInvalid);
         }
         let Some(connection) = self.clients.connections.live(id) else { return Ok(None) };
-        let aliases = connection.aliases.get_or_insert_with(|| Box::new(Aliases::new(0)));
+        let aliases = connection.rare().aliases.get_or_insert_with(|| Aliases::new(0));
         match packet.topic {
             Some(topic) => {
                 aliases.note(alias, topic.as_str());

@@ -40,7 +40,6 @@ impl Clients {
             if session.has_window()
                 && let Some(delivery) = session.queue.pop_front()
             {
-                session.queue_bytes -= delivery.message.size_bytes();
                 self.take_into_window(now, index, delivery);
             } else if !session.has_quota() {
                 return false;
@@ -209,7 +208,9 @@ impl Clients {
         let Some(session) = self.sessions.at(index) else { return true };
         let connection = session.connection;
         let mut aliases = match self.connections.at(connection) {
-            Some(found) if session.has_aliases => found.aliases.as_mut(),
+            Some(found) if session.has_aliases => {
+                found.rare_if_any().and_then(|rare| rare.aliases.as_mut())
+            }
             Some(_) | None => None,
         };
         let topic = message.topic.as_str();

@@ -110,7 +110,7 @@ impl<T> FromIterator<T> for Row<T> {
     }
 }
 
-/// A window of [`crate::limits::INFLIGHT_MAX`] stays; a queue that had grown goes.
+/// A window of [`crate::limits::INFLIGHT_MAX`] stays; what had grown beyond goes.
 const KEEP: usize = 128;
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use crate::identity::{DeliveryId, Holder, Lane, Position, Ticket, Time};
 use crate::ledger::DropReason;
 use crate::message::Message;
 use crate::name::Name;
+use crate::queue::Queue;
 use crate::row::Row;
 use crate::sessions::lane_of;
 use crate::subscription::{Subscription, SubscriptionIds};
@@ -44,8 +45,7 @@ pub(crate) struct Session {
     /// How many of `inflight`, from the front, were sent on this connection.
     pub(crate) sent: u16,
     pub(crate) inflight: Row<Inflight>,
-    pub(crate) queue: Row<Queued>,
-    pub(crate) queue_bytes: usize,
+    pub(crate) queue: Queue,
     /// The connection that claims the session: `connection`, or one that waits for its CONNACK.
     pub(crate) owner: u32,
     /// Counts the connections of this incarnation.
@@ -188,8 +188,7 @@ impl Session {
             has_ids_ahead: false,
             sent: 0,
             inflight: Row::new(),
-            queue: Row::new(),
-            queue_bytes: 0,
+            queue: Queue::default(),
             owner: NONE,
             epoch: 0,
             expiry_secs: 0,

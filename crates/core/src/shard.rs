@@ -32,6 +32,7 @@ use crate::release::{Releases, StoredFor};
 use crate::route::Routes;
 use crate::session::NONE;
 use crate::sessions::Sessions;
+use crate::strangers::Strangers;
 use crate::strict::quirk;
 use crate::timer::{Timer, Wheel};
 use crate::view::View;
@@ -58,6 +59,7 @@ pub struct Shard {
     pub(crate) unsaid: BTreeMap<Holder, Option<AfterWill>>,
     /// Clients whose CONNACK is out, and who have subscriptions that they did not ask for.
     pub(crate) newcomers: Vec<ConnectionId>,
+    pub(crate) strangers: Strangers,
     pub(crate) delayed: Delayed,
     /// Exclusive subscriptions that end, by the record that says so.
     pub(crate) given_up: BTreeMap<Ticket, GivenUp>,
@@ -91,6 +93,7 @@ impl Shard {
             wills: state.wills.into(),
             unsaid: BTreeMap::new(),
             newcomers: Vec::new(),
+            strangers: Strangers::default(),
             delayed: Delayed::default(),
             given_up: BTreeMap::new(),
             expiring: Agenda::default(),
@@ -169,6 +172,7 @@ impl Shard {
             match timer {
                 Timer::Connection(id) => self.check_silence(now, id),
                 Timer::Session(index) => self.check_expiry(now, index),
+                Timer::Strangers => self.watch_strangers(now),
                 Timer::Delayed => self.check_delayed(now),
                 Timer::Retained => self.check_retained(now),
             }
@@ -288,11 +292,11 @@ impl Shard {
         if flow != Flow::Again
             && self.clients.has_asked
             && let Some(connection) = self.clients.connections.live(id)
-            && let Some(waiting) = connection.waiting.as_mut()
+            && let Some(rare) = connection.rare_if_any()
         {
             // Answers speak of the packet that asked, not of the next.
-            waiting.answers.clear();
-            connection.forget_waiting_if_idle();
+            rare.answers.clear();
+            connection.forget_rare_if_idle();
         }
         // Any write since the last packet may have set it, also one to another connection.
         if std::mem::take(&mut self.clients.has_pressed)
@@ -363,8 +367,7 @@ impl Shard {
     fn opened(&mut self, now: Time, id: ConnectionId, listener: u8) {
         self.clients.traffic.opened += 1;
         self.opened_at_home(now, id, listener);
-        let deadline = now.plus_secs(u64::from(self.clients.config.handshake_secs));
-        self.look_at_connection(now, id, deadline);
+        self.meet(now, id);
     }
 
     fn opened_at_home(&mut self, now: Time, id: ConnectionId, listener: u8) {

@@ -145,8 +145,8 @@ impl Shard {
     /// Walks that wait for their SUBACK are not begun any more.
     fn stop_walks(&mut self, id: ConnectionId, filters: &[&str]) {
         let connection = self.clients.connections.live(id);
-        let Some(waiting) = connection.and_then(|found| found.waiting.as_mut()) else { return };
-        for reply in &mut waiting.replies {
+        let Some(rare) = connection.and_then(|found| found.rare_if_any()) else { return };
+        for reply in &mut rare.replies {
             reply.walks.retain(|walk| !filters.contains(&&*walk.filter));
         }
     }
@@ -270,9 +270,9 @@ impl Shard {
         if unapplied > 0 {
             connection.parks.add(Parks::APPLY);
         }
-        let waiting = connection.waiting();
-        let number = waiting.first_reply + waiting.replies.len() as u64;
-        waiting.replies.push_back(Reply {
+        let rare = connection.rare();
+        let number = rare.first_reply + rare.replies.len() as u64;
+        rare.replies.push_back(Reply {
             kind,
             codes: outcome.codes,
             waiting: unapplied + usize::from(unapplied > 0 && durable),
@@ -347,9 +347,9 @@ impl Shard {
     }
 
     pub(crate) fn reply(&mut self, reply: ReplyRef) -> Option<&mut Reply> {
-        let waiting = self.clients.connections.live(reply.connection)?.waiting.as_mut()?;
-        let index = reply.number.checked_sub(waiting.first_reply)?;
-        waiting.replies.get_mut(usize::try_from(index).ok()?)
+        let rare = self.clients.connections.live(reply.connection)?.rare_if_any()?;
+        let index = reply.number.checked_sub(rare.first_reply)?;
+        rare.replies.get_mut(usize::try_from(index).ok()?)
     }
 
     /// One of the reports that a reply waits for has come.
@@ -364,11 +364,11 @@ impl Shard {
         loop {
             let Some((index, version)) = self.session_of(id) else { return };
             let Some(connection) = self.clients.connections.live(id) else { return };
-            let Some(waiting) = connection.waiting.as_mut() else { return };
-            let Some(reply) = waiting.replies.pop_front_if(|reply| reply.waiting == 0) else {
-                return connection.forget_waiting_if_idle();
+            let Some(rare) = connection.rare_if_any() else { return };
+            let Some(reply) = rare.replies.pop_front_if(|reply| reply.waiting == 0) else {
+                return connection.forget_rare_if_idle();
             };
-            waiting.first_reply += 1;
+            rare.first_reply += 1;
             if reply.kind != ReplyKind::Unasked {
                 self.clients.write(id.index, |out| encode_reply(&reply, version, out));
             }

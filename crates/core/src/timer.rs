@@ -8,10 +8,12 @@ use crate::identity::{ConnectionId, Time};
 /// What a deadline belongs to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Timer {
-    /// Keep alive, or the time to say CONNECT.
+    /// Keep alive.
     Connection(ConnectionId),
     /// Session expiry or a will, with the session's index. A look that comes too often does no harm.
     Session(u32),
+    /// The time to say CONNECT.
+    Strangers,
     /// Messages that wait for their time.
     Delayed,
     /// Retained messages that are over some time.

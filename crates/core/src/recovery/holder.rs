@@ -135,7 +135,6 @@ impl HolderState {
         session.subscriptions = std::mem::take(&mut self.subscriptions).into_iter().collect();
         self.restore_exactly_once(&mut session);
         session.queue = self.queue.into_values().map(|(_, queued)| queued).collect();
-        session.queue_bytes = session.queue.iter().map(|queued| queued.message.size_bytes()).sum();
         session
     }
 

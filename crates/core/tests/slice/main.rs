@@ -361,6 +361,28 @@ fn silence_closes_a_connection() {
     assert!(node.is_open(for_ever), "keep alive 0 is legal");
 }
 
+/// Each has its own ten seconds, whoever came before it and whatever became of them.
+#[test]
+fn strangers_go_when_their_own_time_is_over() {
+    let mut node = Node::new(1);
+    let first = node.open(V5);
+    let _guest = node.connect("a", V5, true);
+    node.wait(5);
+    let second = node.open(V5);
+    let gone = node.open(V5);
+    node.cut(gone);
+    node.wait(4);
+    assert!(node.is_open(first));
+    node.wait(2);
+    assert!(!node.is_open(first) && node.is_open(second));
+    let third = node.open(V5);
+    node.wait(5);
+    assert!(!node.is_open(second) && node.is_open(third));
+    node.send(third, &connect_with("b", V5, true, 0, &PropertyBuffer::new()));
+    node.wait(600);
+    assert!(node.is_open(third));
+}
+
 /// Receive Maximum and Maximum Packet Size of a client [MQTT-4.9.0-2] [MQTT-3.1.2-24].
 #[test]
 fn a_client_sets_its_own_limits() {
