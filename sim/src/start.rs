@@ -129,6 +129,7 @@ impl World {
         let was_idle = self.store.is_idle();
         self.note_what_is_over();
         let went = self.store.end(&mut self.rng, end);
+        self.stats.checkpoints += self.store.take_checkpoints();
         self.line(format_args!("the node ends: {went:?}"));
         match went {
             End::Clean => self.stats.restarts += 1,

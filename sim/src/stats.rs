@@ -66,6 +66,7 @@ stats! {
     expired_sessions "Sessions gone after their expiry.",
     timeouts "Connections closed for their silence.",
     stored "Records reported stored.",
+    checkpoints "Checkpoints made of complete segments.",
     poisoned "Nodes ended by a failing disk.",
     crashes "Nodes killed or without power.",
     restarts "Clean restarts.",

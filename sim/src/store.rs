@@ -137,6 +137,14 @@ impl Store {
         !has_reports && self.is_idle()
     }
 
+    /// How many checkpoints were made since this was asked last.
+    pub(crate) fn take_checkpoints(&mut self) -> u64 {
+        match self {
+            Self::Log(log) => log.take_checkpoints(),
+            Self::Streams(_) => 0,
+        }
+    }
+
     /// No faults from now on but crashes.
     pub(crate) fn calm(&mut self) {
         match self {

@@ -18,6 +18,7 @@ pub(crate) struct LogStore {
     disk: Faulty,
     log: Option<Log<Forgetful>>,
     lanes: Vec<Lane>,
+    checkpoints: u64,
     unsynced: Vec<Report>,
     reports: VecDeque<Report>,
     /// The disk does not fail any more.
@@ -40,6 +41,7 @@ impl LogStore {
             disk: Faulty::new(seed),
             log: None,
             lanes: Vec::new(),
+            checkpoints: 0,
             unsynced: Vec::new(),
             reports: VecDeque::new(),
             is_calm: false,
@@ -97,7 +99,24 @@ impl LogStore {
         }
         let appends = has_batches && (self.unsynced.is_empty() || rng.chance(50));
         let worked = if appends { self.append(rng) } else { self.sync() };
+        self.distil(rng);
         if worked { Work::Done } else { Work::Failed }
+    }
+
+    /// Now and then what is complete becomes a checkpoint. If that fails, all is as before.
+    fn distil(&mut self, rng: &mut Rng) {
+        let Some(log) = &mut self.log else { return };
+        if rng.chance(50)
+            && let Some(distillation) = log.distillation()
+            && let Ok(distilled) = distillation.run(log.medium(), &|| true)
+        {
+            log.distilled(&distilled);
+            self.checkpoints += 1;
+        }
+    }
+
+    pub(crate) fn take_checkpoints(&mut self) -> u64 {
+        std::mem::take(&mut self.checkpoints)
     }
 
     pub(crate) fn is_idle(&self) -> bool {
@@ -189,7 +208,7 @@ impl LogStore {
 }
 
 /// A medium that may forget to sync its directory.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Forgetful {
     inner: Faulty,
     forgets: bool,
@@ -204,6 +223,10 @@ impl Medium for Forgetful {
 
     fn read(&self, name: &str) -> io::Result<Vec<u8>> {
         self.inner.read(name)
+    }
+
+    fn read_at(&self, name: &str, offset: u64, bytes: usize) -> io::Result<Vec<u8>> {
+        self.inner.read_at(name, offset, bytes)
     }
 
     fn create(&mut self, name: &str) -> io::Result<Self::File> {

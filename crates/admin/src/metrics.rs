@@ -1,7 +1,7 @@
 //! The node as a page for Prometheus; `docs/metrics.md` says what each metric means.
 
 use bellbird_core::{Cause, DropReason, Memory, Quirk};
-use bellbird_server::Status;
+use bellbird_server::{LogReport, Status};
 
 use crate::page::{Kind, Page};
 
@@ -45,6 +45,15 @@ fn node(page: &mut Page, status: &Status, is_healthy: bool) {
     let stage = ("bellbird_memory_stage", "1 for the stage that the memory in use stands for.");
     let stages = Memory::ALL.map(|stage| (stage.name(), u8::from(stage == memory.memory)));
     page.numbers(Kind::Gauge, stage, "stage", stages);
+    let LogReport { bytes, bytes_written, records, checkpoints } = status.log;
+    page.number(Kind::Gauge, "bellbird_log_bytes", "What the log takes on its volume.", bytes);
+    for (name, help, value) in [
+        ("bellbird_log_written_bytes_total", "Bytes written to the log.", bytes_written),
+        ("bellbird_log_records_total", "Records written to the log.", records),
+        ("bellbird_log_checkpoints_total", "Checkpoints made of it.", checkpoints),
+    ] {
+        page.number(Kind::Counter, name, help, value);
+    }
 }
 
 /// `routed = done + inflight + queued + unsent + expired + dropped`.

@@ -3,6 +3,7 @@
 //! Records may come in any order between the four kinds: the double in the simulation and a
 //! cluster keep them in four streams. Within the commits of one holder the order stands.
 
+mod distil;
 mod holder;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,6 +30,8 @@ use crate::will::DueWill;
 
 use holder::HolderState;
 
+pub use distil::{Distiller, Essence};
+
 /// Gathers records until the log is read through.
 #[derive(Default)]
 pub struct Recovery {
@@ -40,12 +43,20 @@ pub struct Recovery {
     last_time: Time,
     last_number: u64,
     last_order: u64,
+    /// Stands in for every message, if only what becomes of them counts.
+    stand_in: Option<Arc<Message>>,
 }
 
 type Holders = BTreeMap<Holder, HolderState>;
 
-/// The order of the last set of a topic, and the message, none if it was cleared.
-type LastRetained = (u64, Option<Arc<Message>>);
+/// The last set of a topic.
+struct LastRetained {
+    order: u64,
+    /// Of the record that says so.
+    position: Position,
+    /// None if it was cleared.
+    message: Option<Arc<Message>>,
+}
 
 /// What a node starts from.
 pub struct Recovered {
@@ -103,12 +114,15 @@ impl Recovery {
         Self::default()
     }
 
-    /// Takes one record; `position` counts only for [`Record::Append`].
+    /// Takes one record. Its position is the identity of a message, and nothing else otherwise.
     pub fn replay(&mut self, position: Position, record: Record) {
         match record {
             Record::Append(append) => self.append(position, append),
             Record::Commit(commit) => self.commit(commit),
-            Record::Retain(retain) => self.retain(retain),
+            Record::Retain(retain) => self.retain(position, retain),
+            Record::Settings(Settings { key, value }) if *key == *distil::HEIGHTS => {
+                self.rise_to(&value);
+            }
             Record::Settings(Settings { key, value }) => {
                 self.settings.insert(key, value);
             }
@@ -201,8 +215,8 @@ impl Recovery {
             subscribe_all(home, &shard.sessions, &mut changes);
             show_all(home, &shard.groups, &mut changes);
         }
-        for ((namespace, topic), (_, message)) in std::mem::take(&mut self.retained) {
-            let Some(message) = message.filter(|message| !message.is_expired(now)) else {
+        for ((namespace, topic), last) in std::mem::take(&mut self.retained) {
+            let Some(message) = last.message.filter(|message| !message.is_expired(now)) else {
                 continue;
             };
             if message.expires_at.is_some() {
@@ -221,13 +235,14 @@ impl Recovery {
     fn append(&mut self, position: Position, append: Append) {
         if let Some(order) = append.retained {
             let message = &append.message;
-            self.retain(Retain {
+            let retain = Retain {
                 order,
                 at: append.at,
                 namespace: message.namespace,
                 topic: message.topic().as_str().into(),
                 message: (!message.payload().is_empty()).then(|| message.clone()),
-            });
+            };
+            self.retain(position, retain);
         }
         self.last_time = self.last_time.max(append.at);
         if let Some(Received { holder, packet_id }) = append.received {
@@ -244,7 +259,7 @@ impl Recovery {
             if is_over || state.done.remove(&id) {
                 continue;
             }
-            let message = append.message.clone();
+            let message = self.stand_in.as_ref().unwrap_or(&append.message).clone();
             if delivery.holder == DELAYED
                 && let Some(found) = recovered(&message, append.at, append.lane)
             {
@@ -281,13 +296,17 @@ impl Recovery {
         }
     }
 
-    fn retain(&mut self, retain: Retain) {
+    fn retain(&mut self, position: Position, retain: Retain) {
         self.last_time = self.last_time.max(retain.at);
         self.last_order = self.last_order.max(retain.order);
         let key = (retain.namespace, retain.topic);
-        let known = self.retained.get(&key).map_or(0, |(order, _)| *order);
+        let known = self.retained.get(&key).map_or(0, |last| last.order);
         if retain.order > known {
-            self.retained.insert(key, (retain.order, retain.message));
+            let message = match &self.stand_in {
+                Some(stand_in) => retain.message.map(|_| stand_in.clone()),
+                None => retain.message,
+            };
+            self.retained.insert(key, LastRetained { order: retain.order, position, message });
         }
     }
 
@@ -330,18 +349,18 @@ impl Recovery {
         groups.into_iter().filter(|(_, state)| !state.ended).collect()
     }
 
+    /// The newest incarnation of each client, ended or not.
+    fn newest_holders(&self) -> BTreeMap<(Namespace, Box<str>), Holder> {
+        // Ascending order: a later incarnation, or a later number, replaces it.
+        let holders = self.holders.iter();
+        holders.filter_map(|(holder, state)| Some((state.client.clone()?, *holder))).collect()
+    }
+
     /// The newest incarnation of each client's holder, unless it ended; and those before it that
     /// did not end.
     fn take_holders(&mut self) -> (Holders, Holders) {
+        let living: BTreeSet<Holder> = self.newest_holders().into_values().collect();
         let holders = std::mem::take(&mut self.holders);
-        let mut newest: BTreeMap<(Namespace, Box<str>), Holder> = BTreeMap::new();
-        for (holder, state) in &holders {
-            if let Some(client) = &state.client {
-                // Ascending order: a later incarnation, or a later number, replaces it.
-                newest.insert(client.clone(), *holder);
-            }
-        }
-        let living: BTreeSet<Holder> = newest.into_values().collect();
         let not_ended = holders.into_iter().filter(|(_, state)| !state.ended);
         not_ended.partition(|(holder, _)| living.contains(holder))
     }

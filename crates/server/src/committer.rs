@@ -2,13 +2,14 @@
 //! running sync.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender};
 use std::thread::{self, JoinHandle};
 
 use bellbird_core::{Position, ShardId, Ticket};
 use bellbird_store::{Batch, Log, Medium, StoreError};
 
+use crate::distillery::Distillery;
 use crate::guard::guard;
 use crate::mailbox::{Letter, Slit};
 
@@ -34,16 +35,60 @@ pub(crate) struct Order {
 /// The committer's thread; it ends when every shard has dropped its sender.
 pub(crate) struct Committer {
     thread: JoinHandle<Result<(), StoreError>>,
-    health: Health,
+    watch: Watch,
 }
 
-/// Whether the log takes what it is given, for whoever watches.
+/// How the log is, for whoever watches.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Health(Arc<AtomicBool>);
+pub(crate) struct Watch(Arc<Gauges>);
 
-impl Health {
+#[derive(Debug, Default)]
+struct Gauges {
+    has_failed: AtomicBool,
+    bytes: AtomicU64,
+    bytes_written: AtomicU64,
+    records: AtomicU64,
+    checkpoints: AtomicU64,
+}
+
+/// The log in numbers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct LogReport {
+    /// What its files take, but for zeros written ahead.
+    pub bytes: u64,
+    /// Written since the start, checkpoints included.
+    pub bytes_written: u64,
+    /// Records written since the start.
+    pub records: u64,
+    /// Checkpoints made since the start.
+    pub checkpoints: u64,
+}
+
+impl Watch {
+    /// Whether the log has failed.
     pub(crate) fn has_failed(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+        self.0.has_failed.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn report(&self) -> LogReport {
+        let Gauges { has_failed: _, bytes, bytes_written, records, checkpoints } = &*self.0;
+        LogReport {
+            bytes: bytes.load(Ordering::Relaxed),
+            bytes_written: bytes_written.load(Ordering::Relaxed),
+            records: records.load(Ordering::Relaxed),
+            checkpoints: checkpoints.load(Ordering::Relaxed),
+        }
+    }
+
+    pub(crate) fn count_checkpoint(&self) {
+        self.0.checkpoints.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn note<M: Medium>(&self, log: &Log<M>, first: Position) {
+        let Gauges { bytes, bytes_written, records, .. } = &*self.0;
+        bytes.store(log.bytes(), Ordering::Relaxed);
+        bytes_written.store(log.bytes_written(), Ordering::Relaxed);
+        records.store(log.next_position().0 - first.0, Ordering::Relaxed);
     }
 }
 
@@ -63,12 +108,12 @@ impl Committer {
         M: Medium + Send + 'static,
         M::File: Send,
     {
-        let health = Health::default();
-        let flag = health.0.clone();
+        let watch = Watch::default();
+        let gauges = watch.clone();
         let run = move || {
-            let result = guard(|| commit_all(log, durability, &orders, &slits));
+            let result = guard(|| commit_all(log, durability, &orders, &slits, &gauges));
             if result.is_err() {
-                flag.store(true, Ordering::Release);
+                gauges.0.has_failed.store(true, Ordering::Release);
                 on_failure();
                 // Shards still hand in what they have; none of it is acknowledged.
                 orders.iter().for_each(drop);
@@ -76,11 +121,11 @@ impl Committer {
             result
         };
         let thread = thread::Builder::new().name("committer".into()).spawn(run)?;
-        Ok(Self { thread, health })
+        Ok(Self { thread, watch })
     }
 
-    pub(crate) fn health(&self) -> &Health {
-        &self.health
+    pub(crate) fn watch(&self) -> &Watch {
+        &self.watch
     }
 
     /// Waits for the end: everything handed in is on stable storage.
@@ -92,12 +137,17 @@ impl Committer {
     }
 }
 
-fn commit_all<M: Medium>(
+fn commit_all<M: Medium + Send + 'static>(
     mut log: Log<M>,
     durability: Durability,
     orders: &Receiver<Order>,
     slits: &[Slit],
+    watch: &Watch,
 ) -> Result<(), StoreError> {
+    let first = log.next_position();
+    watch.note(&log, first);
+    let mut distillery = Distillery::default();
+    distillery.tend(&mut log, watch);
     let mut waiting: Vec<Order> = Vec::new();
     let mut positions = Vec::new();
     while let Ok(order) = orders.recv() {
@@ -119,6 +169,8 @@ fn commit_all<M: Medium>(
             }
             report(&mut waiting, &positions, slits);
             log.append(&batches.iter().collect::<Vec<_>>(), &mut positions)?;
+            distillery.tend(&mut log, watch);
+            watch.note(&log, first);
             continue;
         }
         let batches: Vec<&Batch> = waiting.iter().map(|order| &order.batch).collect();
@@ -127,7 +179,10 @@ fn commit_all<M: Medium>(
             log.sync()?;
         }
         report(&mut waiting, &positions, slits);
+        distillery.tend(&mut log, watch);
+        watch.note(&log, first);
     }
+    distillery.end(&mut log, watch);
     log.sync()
 }
 

@@ -9,7 +9,7 @@ use bellbird_core::{RetainedSize, ShardId, home_of};
 use bellbird_topics::Namespace;
 
 use crate::census::Counts;
-use crate::committer::Health;
+use crate::committer::{LogReport, Watch};
 use crate::governor::{Governor, MemoryReport};
 use crate::mailbox::{Letter, Slit};
 use crate::query::{Client, Depth, Ending, Page, Query};
@@ -21,7 +21,7 @@ use crate::view::SharedView;
 pub struct Control {
     slits: Vec<Slit>,
     view: Arc<SharedView>,
-    log: Health,
+    log: Watch,
     governor: Governor,
     started: Instant,
 }
@@ -37,6 +37,8 @@ pub struct Status {
     pub subscriptions: usize,
     /// What is retained, topics of `$SYS` included.
     pub retained: RetainedSize,
+    /// The log.
+    pub log: LogReport,
     /// What is allocated, and what may be.
     pub memory: MemoryReport,
     /// Since the node started.
@@ -56,7 +58,7 @@ impl Control {
     pub(crate) fn new(
         slits: Vec<Slit>,
         view: Arc<SharedView>,
-        log: Health,
+        log: Watch,
         governor: Governor,
     ) -> Self {
         Self { slits, view, log, governor, started: Instant::now() }
@@ -84,8 +86,8 @@ impl Control {
         }
         let (subscriptions, retained) = self.view.sizes();
         let (shards, uptime) = (self.slits.len(), self.started.elapsed());
-        let memory = self.governor.report();
-        Ok(Status { counts, shards, subscriptions, retained, memory, uptime })
+        let (log, memory) = (self.log.report(), self.governor.report());
+        Ok(Status { counts, shards, subscriptions, retained, log, memory, uptime })
     }
 
     /// At least `limit` clients from a bookmark on, if there are so many, and where to go on.

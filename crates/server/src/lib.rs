@@ -10,6 +10,7 @@ mod clock;
 mod committer;
 mod connection;
 mod control;
+mod distillery;
 mod doors;
 mod event_loop;
 mod governor;
@@ -28,7 +29,7 @@ pub mod websocket;
 
 pub use authenticator::Authenticator;
 pub use census::Counts;
-pub use committer::Durability;
+pub use committer::{Durability, LogReport};
 pub use control::{Bookmark, Control, Status, Trouble};
 pub use doors::{ControlError, ControlPath, ControlSocket, bind_metrics};
 pub use governor::{Governor, MemoryReport};

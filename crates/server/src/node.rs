@@ -215,13 +215,13 @@ impl Node {
 
     /// Whether the log has failed.
     pub fn has_failed(&self) -> bool {
-        self.committer.health().has_failed()
+        self.committer.watch().has_failed()
     }
 
     /// A handle for those who watch the node.
     pub fn control(&self) -> Control {
-        let health = self.committer.health().clone();
-        Control::new(self.slits.clone(), self.view.clone(), health, self.governor.clone())
+        let log = self.committer.watch().clone();
+        Control::new(self.slits.clone(), self.view.clone(), log, self.governor.clone())
     }
 
     /// Where it listens, and for what.

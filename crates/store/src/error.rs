@@ -58,6 +58,8 @@ pub enum StoreError {
         /// What the system said.
         source: io::Error,
     },
+    /// Nobody waits for it any more.
+    Interrupted,
     /// An earlier write or sync failed: what the files hold is uncertain, so nothing is written
     /// any more until the process starts anew and recovers.
     Poisoned,
@@ -104,6 +106,7 @@ impl fmt::Display for StoreError {
             Self::Io { operation, path, source } => {
                 write!(f, "cannot {operation} {} ({source}); {}", path.display(), remedy(source))
             }
+            Self::Interrupted => write!(f, "it was interrupted because the broker ends"),
             Self::Poisoned => write!(
                 f,
                 "the log takes no more writes because an earlier write or sync failed; repair \
@@ -123,6 +126,7 @@ impl Error for StoreError {
             | Self::InUse { .. }
             | Self::UnknownVersion { .. }
             | Self::Renamed { .. }
+            | Self::Interrupted
             | Self::Poisoned => None,
         }
     }

@@ -12,9 +12,19 @@ pub(crate) const SEGMENT_HEADER: usize = 40;
 pub(crate) const BATCH_HEADER: usize = 36;
 /// Length of a record's header.
 pub(crate) const RECORD_HEADER: usize = 17;
+/// Length of a checkpoint's header.
+pub(crate) const CHECKPOINT_HEADER: usize = 32;
+/// Length of a checkpoint's last bytes.
+pub(crate) const CHECKPOINT_END: usize = 24;
 /// The name of a segment that is not complete yet.
 pub(crate) const UNFINISHED_NAME: &str = "next.tmp";
 
+/// The name of a checkpoint that is not complete yet.
+pub(crate) const UNFINISHED_CHECKPOINT: &str = "checkpoint.tmp";
+
+const CHECKPOINT_MAGIC: [u8; 8] = *b"bellbase";
+/// As a record's length it would be above the limit.
+const CHECKPOINT_END_MAGIC: u32 = 0xFFB1_7CED;
 const SEGMENT_MAGIC: [u8; 8] = *b"bellblog";
 /// As a record's length it would be above the limit, so the two are never confused.
 const BATCH_MAGIC: u32 = 0xFFB1_7C42;
@@ -32,7 +42,25 @@ pub(crate) struct SegmentHeader {
     pub(crate) synced: u64,
 }
 
-/// Why a segment's header cannot be used.
+/// What a checkpoint says of itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct CheckpointHeader {
+    /// The log's key, as in its segments.
+    pub(crate) key: u64,
+    /// It stands for all records below this position.
+    pub(crate) bound: u64,
+}
+
+/// What a checkpoint ends with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct CheckpointEnd {
+    /// How many records it has.
+    pub(crate) count: u64,
+    /// How many bytes they take.
+    pub(crate) bytes: u64,
+}
+
+/// Why a header cannot be used.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum HeaderError {
     /// Not a header, or a damaged one.
@@ -90,6 +118,56 @@ impl SegmentHeader {
             return Err(HeaderError::Damaged);
         }
         Ok(header)
+    }
+}
+
+impl CheckpointHeader {
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        let start = out.len();
+        out.extend_from_slice(&CHECKPOINT_MAGIC);
+        out.extend_from_slice(&VERSION.to_le_bytes());
+        out.extend_from_slice(&self.key.to_le_bytes());
+        out.extend_from_slice(&self.bound.to_le_bytes());
+        let crc = crc32c::crc32c(&out[start..]);
+        out.extend_from_slice(&crc.to_le_bytes());
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, HeaderError> {
+        let bytes = bytes.get(..CHECKPOINT_HEADER).ok_or(HeaderError::Damaged)?;
+        let checksum = crc32c::crc32c(&bytes[..CHECKPOINT_HEADER - 4]);
+        if bytes[..8] != CHECKPOINT_MAGIC || u32_at(bytes, CHECKPOINT_HEADER - 4) != Some(checksum)
+        {
+            return Err(HeaderError::Damaged);
+        }
+        let version = u32_at(bytes, 8).ok_or(HeaderError::Damaged)?;
+        if version != VERSION {
+            return Err(HeaderError::Version(version));
+        }
+        let field = |at| u64_at(bytes, at).ok_or(HeaderError::Damaged);
+        Ok(Self { key: field(12)?, bound: field(20)? })
+    }
+}
+
+impl CheckpointEnd {
+    pub(crate) fn encode(&self, seed: u32, out: &mut Vec<u8>) {
+        let start = out.len();
+        out.extend_from_slice(&CHECKPOINT_END_MAGIC.to_le_bytes());
+        out.extend_from_slice(&self.count.to_le_bytes());
+        out.extend_from_slice(&self.bytes.to_le_bytes());
+        let crc = crc32c::crc32c_append(seed, &out[start..]);
+        out.extend_from_slice(&crc.to_le_bytes());
+    }
+
+    /// The intact end at the beginning of these bytes, if it is one.
+    pub(crate) fn decode(seed: u32, bytes: &[u8]) -> Option<Self> {
+        if u32_at(bytes, 0)? != CHECKPOINT_END_MAGIC {
+            return None;
+        }
+        let checked = bytes.get(..CHECKPOINT_END - 4)?;
+        if u32_at(bytes, CHECKPOINT_END - 4)? != crc32c::crc32c_append(seed, checked) {
+            return None;
+        }
+        Some(Self { count: u64_at(checked, 4)?, bytes: u64_at(checked, 12)? })
     }
 }
 
@@ -189,7 +267,21 @@ pub(crate) fn segment_name(first: u64) -> String {
 
 /// The first position of the segment of this name, if it is one.
 pub(crate) fn parse_segment_name(name: &str) -> Option<u64> {
-    let digits = name.strip_suffix(".log")?;
+    parse_name(name, ".log")
+}
+
+/// The name of the checkpoint that stands for everything below this position.
+pub(crate) fn checkpoint_name(bound: u64) -> String {
+    format!("{bound:020}.checkpoint")
+}
+
+/// The bound of the checkpoint of this name, if it is one.
+pub(crate) fn parse_checkpoint_name(name: &str) -> Option<u64> {
+    parse_name(name, ".checkpoint")
+}
+
+fn parse_name(name: &str, suffix: &str) -> Option<u64> {
+    let digits = name.strip_suffix(suffix)?;
     if digits.len() != 20 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
@@ -202,12 +294,12 @@ pub(crate) fn seed(key: u64) -> u32 {
     crc32c::crc32c(&key.to_le_bytes())
 }
 
-fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+pub(crate) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     let field = bytes.get(at..at.checked_add(4)?)?;
     Some(u32::from_le_bytes(field.try_into().ok()?))
 }
 
-fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
+pub(crate) fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
     let field = bytes.get(at..at.checked_add(8)?)?;
     Some(u64::from_le_bytes(field.try_into().ok()?))
 }

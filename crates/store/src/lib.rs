@@ -3,13 +3,15 @@
 //! A [`Log`] is owned by one committer. Shards encode their records into a [`Batch`], the
 //! committer appends the batches of all shards with one write, syncs once, and tells the shards
 //! that their records are stored. A start replays everything, in the order of the positions.
+//! Complete segments become a checkpoint now and then, by a [`Distillation`], and go.
 //!
-//! The bytes are described in `format.md` beside this crate's manifest. Checkpoints and the
-//! removal of old segments are not here yet: a log only grows.
+//! The bytes are described in `format.md` beside this crate's manifest.
 
 mod batch;
 mod body;
 mod bytes;
+mod checkpoint;
+mod distillation;
 mod error;
 mod format;
 mod limits;
@@ -19,6 +21,7 @@ mod recovery;
 mod scan;
 
 pub use batch::Batch;
+pub use distillation::{Distillation, Distilled};
 pub use error::StoreError;
 pub use limits::DAMAGED_MAX;
 pub use log::{Log, Options};

@@ -1,7 +1,7 @@
 //! The bounds of this crate, each with its reason.
 
 /// Large enough that a segment's own cost (two syncs) vanishes, small enough to hold in memory.
-pub(crate) const SEGMENT_BYTES_DEFAULT: u64 = 64 * 1024 * 1024;
+pub(crate) const SEGMENT_BYTES_DEFAULT: u64 = 16 * 1024 * 1024;
 
 /// After a larger write the buffer's memory is given back.
 pub(crate) const BUFFER_BYTES_KEPT: usize = 8 * 1024 * 1024;
@@ -18,3 +18,6 @@ pub(crate) const SEARCH_FACTOR: usize = 16;
 
 /// How many damaged places are listed one by one: a page for the operator; the rest is counted.
 pub const DAMAGED_MAX: usize = 1000;
+
+/// A checkpoint may be larger than what a machine has to spare: it is read and written in pieces.
+pub(crate) const CHUNK_BYTES: usize = 1 << 20;

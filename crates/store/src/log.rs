@@ -6,13 +6,14 @@ use bellbird_core::identity::Position;
 use bellbird_core::record::Record;
 
 use crate::batch::Batch;
+use crate::distillation::{Distillation, Distilled};
 use crate::error::StoreError;
 use crate::format::{self, BatchHeader, SEGMENT_HEADER, SegmentHeader, UNFINISHED_NAME};
 use crate::limits::{
     BUFFER_BYTES_KEPT, RESERVE_BYTES, RESERVE_FOR_BYTES_MAX, SEGMENT_BYTES_DEFAULT,
 };
 use crate::medium::{Medium, MediumFile};
-use crate::recovery::{self, Recovery};
+use crate::recovery::{self, FileOf, Layout, Recovery};
 
 /// The durable log. One committer owns it.
 ///
@@ -23,7 +24,10 @@ use crate::recovery::{self, Recovery};
 pub struct Log<M: Medium> {
     medium: M,
     segment: M::File,
-    segment_name: String,
+    /// The position in its name.
+    segment_first: u64,
+    /// The files before it.
+    layout: Layout,
     /// What is written of it, without reserved zeros.
     segment_bytes: u64,
     /// How long its file is.
@@ -71,12 +75,16 @@ impl<M: Medium> Log<M> {
                 .encode(format::seed(key), &mut buffer);
             buffer.extend_from_slice(&recovered.tail);
         }
-        let segment_name = format::segment_name(first);
-        let segment = begin_segment(&mut medium, &segment_name, &buffer)?;
+        let segment = begin_segment(&mut medium, &format::segment_name(first), &buffer)?;
+        let mut layout = recovered.layout;
+        // The new segment takes the place of one of its name.
+        layout.segments.retain(|segment| segment.position < first);
+        remove_leftovers(&mut medium, &mut layout)?;
         let log = Self {
             medium,
             segment,
-            segment_name,
+            segment_first: first,
+            layout,
             segment_bytes: buffer.len() as u64,
             reserved_bytes: buffer.len() as u64,
             segment_bytes_max: options.segment_bytes,
@@ -158,6 +166,39 @@ impl<M: Medium> Log<M> {
         self.bytes_written
     }
 
+    /// How many bytes the log takes, but for zeros written ahead.
+    pub fn bytes(&self) -> u64 {
+        let files = self.layout.segments.iter().chain(&self.layout.checkpoint);
+        self.segment_bytes + files.map(|file| file.bytes).sum::<u64>()
+    }
+
+    /// What is to become a checkpoint, if it is worth it: a segment's worth of complete segments
+    /// or more, and as much as the last checkpoint has. So each byte that lives on is written
+    /// again at most once for each new one.
+    pub fn distillation(&self) -> Option<Distillation> {
+        let complete: u64 = self.layout.segments.iter().map(|segment| segment.bytes).sum();
+        let kept = self.layout.checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.bytes);
+        (complete > 0 && complete >= self.segment_bytes_max.max(kept)).then(|| Distillation {
+            key: self.key,
+            layout: self.layout.clone(),
+            bound: self.segment_first,
+        })
+    }
+
+    /// The checkpoint is there, and what it stands for is gone.
+    pub fn distilled(&mut self, distilled: &Distilled) {
+        let Distilled { bound, bytes, .. } = *distilled;
+        self.layout.segments.retain(|segment| segment.position >= bound);
+        let name = format::checkpoint_name(bound);
+        self.layout.checkpoint = Some(FileOf { position: bound, name, bytes });
+        self.bytes_written += bytes;
+    }
+
+    /// Where the files are: a [`Distillation`] runs there.
+    pub fn medium(&self) -> &M {
+        &self.medium
+    }
+
     /// Ends the segment, synced, and begins the next one.
     fn roll(&mut self) -> Result<(), StoreError> {
         self.sync()?;
@@ -172,7 +213,12 @@ impl<M: Medium> Log<M> {
                 return Err(error);
             }
         }
-        self.segment_name = name;
+        self.layout.segments.push(FileOf {
+            position: self.segment_first,
+            name: format::segment_name(self.segment_first),
+            bytes: self.segment_bytes,
+        });
+        self.segment_first = self.next;
         self.segment_bytes = self.buffer.len() as u64;
         self.reserved_bytes = self.segment_bytes;
         self.bytes_written += self.segment_bytes;
@@ -202,7 +248,11 @@ impl<M: Medium> Log<M> {
     ) -> Result<(), StoreError> {
         result.map_err(|source| {
             self.poisoned = true;
-            StoreError::Io { operation, path: self.medium.path(&self.segment_name), source }
+            StoreError::Io {
+                operation,
+                path: self.medium.path(&format::segment_name(self.segment_first)),
+                source,
+            }
         })
     }
 
@@ -243,4 +293,16 @@ fn begin_segment<M: Medium>(
         .map_err(|source| failed(medium, "rename a new segment to", name, source))?;
     medium.sync_directory().map_err(|source| failed(medium, "sync", "", source))?;
     Ok(file)
+}
+
+/// Removes what a checkpoint made superfluous: an earlier process did not come so far.
+fn remove_leftovers<M: Medium>(medium: &mut M, layout: &mut Layout) -> Result<(), StoreError> {
+    for name in std::mem::take(&mut layout.leftovers) {
+        medium.remove(&name).map_err(|source| StoreError::Io {
+            operation: "remove",
+            path: medium.path(&name),
+            source,
+        })?;
+    }
+    Ok(())
 }

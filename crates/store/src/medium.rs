@@ -13,7 +13,8 @@ pub use faulty::{Fault, Faulty};
 pub use files::{Files, SegmentFile};
 
 /// A place for files. [`Files`] is the real one; [`Faulty`] is in memory and injects faults.
-pub trait Medium {
+/// Clones are the same place.
+pub trait Medium: Clone {
     /// An open file of this medium.
     type File: MediumFile;
 
@@ -21,6 +22,8 @@ pub trait Medium {
     fn list(&self) -> io::Result<Vec<String>>;
     /// All bytes of one file.
     fn read(&self, name: &str) -> io::Result<Vec<u8>>;
+    /// At most so many bytes of one file from an offset on; fewer only where it ends.
+    fn read_at(&self, name: &str, offset: u64, bytes: usize) -> io::Result<Vec<u8>>;
     /// A new, empty file. Fails if the name is taken.
     fn create(&mut self, name: &str) -> io::Result<Self::File>;
     /// Gives a file another name. A file that had this name before is gone.

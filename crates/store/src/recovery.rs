@@ -3,15 +3,18 @@
 mod report;
 
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bellbird_core::identity::{Position, Time};
 use bellbird_core::record::Record;
 
 use crate::body;
+use crate::bytes::Malformed;
+use crate::checkpoint::{Found, Reader};
 use crate::error::StoreError;
 use crate::format::{
-    self, HeaderError, POSITION_MAX, RECORD_HEADER, RawRecord, SEGMENT_HEADER, SegmentHeader,
+    self, CHECKPOINT_END, CHECKPOINT_HEADER, CheckpointHeader, HeaderError, POSITION_MAX,
+    RECORD_HEADER, RawRecord, SEGMENT_HEADER, SegmentHeader, UNFINISHED_CHECKPOINT,
     UNFINISHED_NAME, VERSION,
 };
 use crate::limits::DAMAGED_MAX;
@@ -31,49 +34,52 @@ pub(crate) struct Recovered {
     /// segment begins with them.
     pub(crate) tail: Vec<u8>,
     pub(crate) tail_records: u64,
+    /// The files that were read.
+    pub(crate) layout: Layout,
 }
 
-/// Replays all segments of the medium and leaves them as they are.
+/// The files of a log, in the order in which they are read.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Layout {
+    /// What stands for everything below the first segment, by its bound.
+    pub(crate) checkpoint: Option<FileOf>,
+    pub(crate) segments: Vec<FileOf>,
+    /// What the checkpoint made superfluous.
+    pub(crate) leftovers: Vec<String>,
+}
+
+/// A file and the position in its name.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct FileOf {
+    pub(crate) position: u64,
+    pub(crate) name: String,
+    pub(crate) bytes: u64,
+}
+
+/// Replays the checkpoint and all segments of the medium and leaves them as they are.
 pub(crate) fn recover<M: Medium>(
     medium: &mut M,
     replay: &mut dyn FnMut(Position, Record),
 ) -> Result<Recovered, StoreError> {
-    let segments = list_segments(medium)?;
-    let mut run = Run { recovery: Recovery::default(), replay, tail: Vec::new(), tail_records: 0 };
-    let mut key = None;
-    let mut next = FIRST_POSITION;
-    for (index, (first, name)) in segments.iter().enumerate() {
-        let bytes = read(medium, name)?;
-        let header = decode_header(medium, *first, name, &bytes)?;
-        key = match header {
-            Some(header) => Some(header.key),
-            None if key.is_some() => key,
-            None => find_key(medium, &segments[index + 1..])?,
-        };
-        run.recovery.segments += 1;
-        run.recovery.bytes += bytes.len() as u64;
-        let segment = Segment {
-            path: medium.path(name),
-            bytes: &bytes,
-            seed: key.map(format::seed),
-            first: *first,
-            synced: header.map_or(0, |header| header.synced),
-        };
-        if header.is_none() {
-            run.damage(
-                &segment,
-                0..bytes.len().min(SEGMENT_HEADER),
-                *first..*first,
-                Reason::Header,
-            );
-        }
-        next = match segments.get(index + 1) {
-            Some((bound, _)) => run.read_finished(&segment, *bound),
-            None => run.read_last(&segment),
-        };
-    }
+    remove_unfinished(medium)?;
+    let mut layout = Layout::of(medium)?;
+    let mut run = Run::new(&|| true, replay);
+    let (key, next) = run.read_all(medium, &mut layout, None)?;
     let Run { recovery, tail, tail_records, .. } = run;
-    Ok(Recovered { recovery, key, next, tail, tail_records })
+    Ok(Recovered { recovery, key, next, tail, tail_records, layout })
+}
+
+/// Replays files that are all complete: everything below `bound`.
+pub(crate) fn replay_finished<M: Medium>(
+    medium: &M,
+    layout: &Layout,
+    bound: u64,
+    is_wanted: &dyn Fn() -> bool,
+    replay: &mut dyn FnMut(Position, Record),
+) -> Result<Recovery, StoreError> {
+    let mut run = Run::new(is_wanted, replay);
+    run.read_all(medium, &mut layout.clone(), Some(bound))?;
+    Ok(run.recovery)
 }
 
 /// One segment file as recovery sees it.
@@ -89,26 +95,143 @@ struct Segment<'a> {
 /// Collects while the segments are read.
 struct Run<'r> {
     recovery: Recovery,
+    is_wanted: &'r dyn Fn() -> bool,
     replay: &'r mut dyn FnMut(Position, Record),
     tail: Vec<u8>,
     tail_records: u64,
 }
 
-impl Run<'_> {
+impl<'r> Run<'r> {
+    fn new(is_wanted: &'r dyn Fn() -> bool, replay: &'r mut dyn FnMut(Position, Record)) -> Self {
+        let recovery = Recovery::default();
+        Self { recovery, is_wanted, replay, tail: Vec::new(), tail_records: 0 }
+    }
+
+    /// Reads all files, the last segment as a finished one if its bound is given. Returns the
+    /// log's key and the position that comes next, and fills in how long the files are.
+    fn read_all<M: Medium>(
+        &mut self,
+        medium: &M,
+        layout: &mut Layout,
+        last_bound: Option<u64>,
+    ) -> Result<(Option<u64>, u64), StoreError> {
+        let mut key = None;
+        let mut next = FIRST_POSITION;
+        if let Some(checkpoint) = &mut layout.checkpoint {
+            key = self.read_checkpoint(medium, checkpoint, &layout.segments)?;
+            next = checkpoint.position;
+            if layout.segments.is_empty() {
+                let path = medium.path(&checkpoint.name);
+                self.damage(&path, checkpoint.bytes..checkpoint.bytes, next..next, Reason::Missing);
+            }
+        }
+        for index in 0..layout.segments.len() {
+            self.go_on()?;
+            let FileOf { position: first, name, .. } = &layout.segments[index];
+            let bytes = read(medium, name)?;
+            let header = decode_header(medium, *first, name, &bytes)?;
+            key = match header {
+                Some(header) => Some(header.key),
+                None if key.is_some() => key,
+                None => find_key(medium, &layout.segments[index + 1..])?,
+            };
+            self.recovery.segments += 1;
+            self.recovery.bytes += bytes.len() as u64;
+            let segment = Segment {
+                path: medium.path(name),
+                bytes: &bytes,
+                seed: key.map(format::seed),
+                first: *first,
+                synced: header.map_or(0, |header| header.synced),
+            };
+            if index == 0 && *first > next {
+                self.damage(&segment.path, 0..0, next..*first, Reason::Before);
+            }
+            if header.is_none() {
+                let place = 0..bytes.len().min(SEGMENT_HEADER) as u64;
+                self.damage(&segment.path, place, *first..*first, Reason::Header);
+            }
+            let bound = layout.segments.get(index + 1).map(|next| next.position).or(last_bound);
+            next = match bound {
+                Some(bound) => self.read_finished(&segment, bound),
+                None => self.read_last(&segment),
+            };
+            layout.segments[index].bytes = bytes.len() as u64;
+        }
+        Ok((key, next))
+    }
+
+    fn go_on(&self) -> Result<(), StoreError> {
+        if (self.is_wanted)() { Ok(()) } else { Err(StoreError::Interrupted) }
+    }
+
+    /// Returns the log's key.
+    fn read_checkpoint<M: Medium>(
+        &mut self,
+        medium: &M,
+        checkpoint: &mut FileOf,
+        segments: &[FileOf],
+    ) -> Result<Option<u64>, StoreError> {
+        let FileOf { position: bound, name, bytes } = checkpoint;
+        let path = medium.path(name);
+        let failed = |source| StoreError::Io { operation: "read", path: path.clone(), source };
+        let head = medium.read_at(name, 0, CHECKPOINT_HEADER).map_err(failed)?;
+        let key = match CheckpointHeader::decode(&head) {
+            Ok(header) if header.bound == *bound => Some(header.key),
+            Ok(header) => {
+                let right_name = format::checkpoint_name(header.bound);
+                return Err(StoreError::Renamed { path, right_name });
+            }
+            Err(HeaderError::Version(found)) => {
+                return Err(StoreError::UnknownVersion { path, found, known: VERSION });
+            }
+            Err(HeaderError::Damaged) => {
+                self.damage(&path, 0..head.len() as u64, 0..0, Reason::Header);
+                find_key(medium, segments)?
+            }
+        };
+        let Some(known_key) = key else { return Ok(None) };
+        let mut reader = Reader::new(medium, name, known_key, *bound);
+        loop {
+            self.go_on()?;
+            match reader.next().map_err(failed)? {
+                Found::Record { position, kind, body, offset } => {
+                    let place = offset..offset + (RECORD_HEADER + body.len()) as u64;
+                    let record = body::decode(kind, reader.body(body));
+                    self.replay(&path, place, position, record);
+                }
+                Found::Gap { offset, bytes } => {
+                    self.damage(&path, offset..offset + bytes, 0..0, Reason::Checksum);
+                }
+                Found::End { missing } => {
+                    let end = reader.offset();
+                    *bytes = end + CHECKPOINT_END as u64;
+                    self.recovery.bytes += *bytes;
+                    if missing.is_none() {
+                        self.damage(&path, end..end, 0..0, Reason::Missing);
+                    }
+                    self.recovery.damaged_records += missing.unwrap_or(1);
+                    return Ok(key);
+                }
+            }
+        }
+    }
+
     /// Reads a segment that has a younger one behind it, which begins at `bound`. All below was
     /// on stable storage before the younger one got its name; all above is void.
     fn read_finished(&mut self, segment: &Segment<'_>, bound: u64) -> u64 {
         let Some(mut scanner) = segment.scan(bound) else {
-            self.damage(segment, 0..segment.bytes.len(), segment.first..bound, Reason::Checksum);
+            self.damage(&segment.path, segment.whole(), segment.first..bound, Reason::Checksum);
             return bound;
         };
         while let Some(step) = scanner.next() {
             match step {
                 Step::Batch(_) => {}
-                Step::Record(record, stored) => self.replay(segment, &record, stored),
+                Step::Record(record, stored) => self.replay_raw(segment, &record, stored),
                 Step::Gap { offset, bytes, first, next } => {
                     let next = if next == first && scanner.is_at_end() { bound } else { next };
-                    self.damage(segment, offset..offset + bytes, first..next, Reason::Checksum);
+                    let place = offset as u64..(offset + bytes) as u64;
+                    self.damage(&segment.path, place, first..next, Reason::Checksum);
                     scanner.skip_to(next);
                 }
             }
@@ -124,7 +247,7 @@ impl Run<'_> {
             // Beyond any position that may have been in it, so that its name stays taken.
             let lost_max = (segment.bytes.len() / RECORD_HEADER) as u64 + 1;
             let next = segment.first + lost_max;
-            self.damage(segment, 0..segment.bytes.len(), segment.first..next, Reason::Checksum);
+            self.damage(&segment.path, segment.whole(), segment.first..next, Reason::Checksum);
             return next;
         };
         let synced = segment.highest_synced();
@@ -134,7 +257,7 @@ impl Run<'_> {
             match step {
                 Step::Batch(_) => {}
                 Step::Record(record, stored) => {
-                    self.replay(segment, &record, stored);
+                    self.replay_raw(segment, &record, stored);
                     settled = scanner.offset();
                     if record.position > synced {
                         self.tail.extend_from_slice(stored);
@@ -148,7 +271,8 @@ impl Run<'_> {
                 Step::Gap { offset, bytes, first, next } => {
                     let at_end = next == first && scanner.is_at_end();
                     let lost = if at_end { synced + 1 } else { next.min(synced + 1) };
-                    self.damage(segment, offset..offset + bytes, first..lost, Reason::Checksum);
+                    let place = offset as u64..(offset + bytes) as u64;
+                    self.damage(&segment.path, place, first..lost, Reason::Checksum);
                     settled = offset + bytes;
                     if at_end || next > lost {
                         self.cut(segment, settled);
@@ -163,18 +287,28 @@ impl Run<'_> {
         next
     }
 
-    fn replay(&mut self, segment: &Segment<'_>, record: &RawRecord<'_>, stored: &[u8]) {
-        match body::decode(record.kind, record.body) {
+    fn replay_raw(&mut self, segment: &Segment<'_>, record: &RawRecord<'_>, stored: &[u8]) {
+        let offset = segment.offset_of(stored) as u64;
+        let place = offset..offset + stored.len() as u64;
+        self.replay(&segment.path, place, record.position, body::decode(record.kind, record.body));
+    }
+
+    fn replay(
+        &mut self,
+        path: &Path,
+        place: Range<u64>,
+        position: u64,
+        record: Result<Record, Malformed>,
+    ) {
+        match record {
             Ok(decoded) => {
                 self.recovery.records += 1;
                 self.recovery.last_time = self.recovery.last_time.max(time_of(&decoded));
-                (self.replay)(Position(record.position), decoded);
+                (self.replay)(Position(position), decoded);
             }
             Err(malformed) => {
-                let offset = segment.offset_of(stored);
-                let lost = record.position..record.position + 1;
-                let reason = Reason::Body(malformed.0);
-                self.damage(segment, offset..offset + stored.len(), lost, reason);
+                let lost = position..position + 1;
+                self.damage(path, place, lost, Reason::Body(malformed.0));
             }
         }
     }
@@ -188,18 +322,12 @@ impl Run<'_> {
 
     fn missing(&mut self, segment: &Segment<'_>, lost: Range<u64>) {
         if !lost.is_empty() {
-            let end = segment.bytes.len();
-            self.damage(segment, end..end, lost, Reason::Missing);
+            let end = segment.bytes.len() as u64;
+            self.damage(&segment.path, end..end, lost, Reason::Missing);
         }
     }
 
-    fn damage(
-        &mut self,
-        segment: &Segment<'_>,
-        place: Range<usize>,
-        lost: Range<u64>,
-        reason: Reason,
-    ) {
+    fn damage(&mut self, path: &Path, place: Range<u64>, lost: Range<u64>, reason: Reason) {
         let records = lost.end.saturating_sub(lost.start);
         let nothing_there = place.is_empty() && reason == Reason::Checksum;
         let reason = if nothing_there { Reason::Missing } else { reason };
@@ -207,9 +335,9 @@ impl Run<'_> {
         self.recovery.damaged_records += records;
         if self.recovery.damaged.len() < DAMAGED_MAX {
             self.recovery.damaged.push(Damage {
-                segment: segment.path.clone(),
-                offset: place.start as u64,
-                bytes: place.len() as u64,
+                segment: path.to_path_buf(),
+                offset: place.start,
+                bytes: place.end - place.start,
                 first: Position(lost.start),
                 records,
                 reason,
@@ -234,32 +362,60 @@ impl<'a> Segment<'a> {
         marks.fold(before, u64::max)
     }
 
+    fn whole(&self) -> Range<u64> {
+        0..self.bytes.len() as u64
+    }
+
     /// Where in the segment a part of it stands.
     fn offset_of(&self, part: &[u8]) -> usize {
         (part.as_ptr() as usize).saturating_sub(self.bytes.as_ptr() as usize)
     }
 }
 
-/// The segments in the order of their positions. Removes what an interrupted creation left.
-fn list_segments<M: Medium>(medium: &mut M) -> Result<Vec<(u64, String)>, StoreError> {
+impl Layout {
+    fn of<M: Medium>(medium: &M) -> Result<Self, StoreError> {
+        let names = medium.list().map_err(|source| StoreError::Io {
+            operation: "list",
+            path: medium.path(""),
+            source,
+        })?;
+        let mut layout = Self::default();
+        let mut checkpoints = Vec::new();
+        for name in names {
+            if let Some(position) = format::parse_segment_name(&name) {
+                layout.segments.push(FileOf { position, name, bytes: 0 });
+            } else if let Some(position) = format::parse_checkpoint_name(&name) {
+                checkpoints.push(FileOf { position, name, bytes: 0 });
+            }
+        }
+        layout.segments.sort_unstable_by_key(|file| file.position);
+        checkpoints.sort_unstable_by_key(|file| file.position);
+        layout.checkpoint = checkpoints.pop();
+        let bound = layout.checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.position);
+        let live = layout.segments.partition_point(|file| file.position < bound);
+        let superfluous = layout.segments.drain(..live).chain(checkpoints);
+        layout.leftovers = superfluous.map(|file| file.name).collect();
+        Ok(layout)
+    }
+}
+
+/// Removes what an interrupted creation left.
+fn remove_unfinished<M: Medium>(medium: &mut M) -> Result<(), StoreError> {
     let names = medium.list().map_err(|source| StoreError::Io {
         operation: "list",
         path: medium.path(""),
         source,
     })?;
-    if names.iter().any(|name| name == UNFINISHED_NAME) {
-        medium.remove(UNFINISHED_NAME).map_err(|source| StoreError::Io {
-            operation: "remove",
-            path: medium.path(UNFINISHED_NAME),
-            source,
-        })?;
+    for name in [UNFINISHED_NAME, UNFINISHED_CHECKPOINT] {
+        if names.iter().any(|found| found == name) {
+            medium.remove(name).map_err(|source| StoreError::Io {
+                operation: "remove",
+                path: medium.path(name),
+                source,
+            })?;
+        }
     }
-    let mut segments: Vec<(u64, String)> = names
-        .into_iter()
-        .filter_map(|name| Some((format::parse_segment_name(&name)?, name)))
-        .collect();
-    segments.sort_unstable();
-    Ok(segments)
+    Ok(())
 }
 
 fn read<M: Medium>(medium: &M, name: &str) -> Result<Vec<u8>, StoreError> {
@@ -292,9 +448,9 @@ fn decode_header<M: Medium>(
 }
 
 /// The key as the first intact header of these segments tells it.
-fn find_key<M: Medium>(medium: &M, segments: &[(u64, String)]) -> Result<Option<u64>, StoreError> {
-    for (_, name) in segments {
-        if let Ok(header) = SegmentHeader::decode(&read(medium, name)?) {
+fn find_key<M: Medium>(medium: &M, segments: &[FileOf]) -> Result<Option<u64>, StoreError> {
+    for segment in segments {
+        if let Ok(header) = SegmentHeader::decode(&read(medium, &segment.name)?) {
             return Ok(Some(header.key));
         }
     }

@@ -29,6 +29,9 @@ pub enum Fault {
     Space(usize),
     /// The next write writes so many bytes at most, then fails (EIO).
     ShortAppend(usize),
+    /// So many more operations change something; then the process can do nothing any more but
+    /// crash.
+    Death(usize),
 }
 
 /// An open file of a [`Faulty`].
@@ -128,8 +131,16 @@ impl Medium for Faulty {
         inode.map(|inode| inode.content.clone()).ok_or(io::ErrorKind::NotFound.into())
     }
 
+    fn read_at(&self, name: &str, offset: u64, bytes: usize) -> io::Result<Vec<u8>> {
+        let content = self.read(name)?;
+        let from = usize::try_from(offset).map_or(content.len(), |at| at.min(content.len()));
+        let to = from.saturating_add(bytes).min(content.len());
+        Ok(content[from..to].to_vec())
+    }
+
     fn create(&mut self, name: &str) -> io::Result<FaultyFile> {
         let mut state = self.lock();
+        state.live()?;
         if state.names.contains_key(name) {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
@@ -139,18 +150,22 @@ impl Medium for Faulty {
 
     fn rename(&mut self, from: &str, to: &str) -> io::Result<()> {
         let mut state = self.lock();
+        state.live()?;
         let inode = state.names.remove(from).ok_or(io::ErrorKind::NotFound)?;
         state.names.insert(to.to_owned(), inode);
         Ok(())
     }
 
     fn remove(&mut self, name: &str) -> io::Result<()> {
-        let removed = self.lock().names.remove(name);
+        let mut state = self.lock();
+        state.live()?;
+        let removed = state.names.remove(name);
         removed.map(|_| ()).ok_or(io::ErrorKind::NotFound.into())
     }
 
     fn sync_directory(&mut self) -> io::Result<()> {
         let mut state = self.lock();
+        state.live()?;
         if state.take_fault(|fault| *fault == Fault::SyncDirectory).is_some() {
             return Err(io::Error::from_raw_os_error(EIO));
         }
@@ -182,6 +197,7 @@ impl MediumFile for FaultyFile {
 
     fn sync(&mut self) -> io::Result<()> {
         let mut state = self.lock_alive()?;
+        state.live()?;
         let fails = state.take_fault(|fault| *fault == Fault::Sync).is_some();
         let inode = state.inodes.entry(self.inode).or_default();
         if fails {
@@ -199,6 +215,7 @@ impl FaultyFile {
     /// How many bytes were written, and how it ended.
     fn write(&self, start: usize, bytes: &[u8]) -> io::Result<(usize, io::Result<()>)> {
         let mut state = self.lock_alive()?;
+        state.live()?;
         let len = state.inodes.entry(self.inode).or_default().content.len();
         let room = len.saturating_sub(start);
         let (written, failure) = state.admit(bytes.len(), room);
@@ -238,6 +255,22 @@ impl State {
         self.inodes.insert(id, Inode::default());
         self.names.insert(name.to_owned(), id);
         id
+    }
+
+    /// Whether the process can still change something.
+    fn live(&mut self) -> io::Result<()> {
+        let death = self.faults.iter_mut().find_map(|fault| match fault {
+            Fault::Death(left) => Some(left),
+            _ => None,
+        });
+        match death {
+            Some(0) => Err(io::Error::from_raw_os_error(EIO)),
+            Some(left) => {
+                *left -= 1;
+                Ok(())
+            }
+            None => Ok(()),
+        }
     }
 
     fn take_fault(&mut self, wanted: impl Fn(&Fault) -> bool) -> Option<Fault> {

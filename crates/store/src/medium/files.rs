@@ -2,19 +2,20 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::hash::{BuildHasher, RandomState};
-use std::io;
+use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::error::StoreError;
 use crate::medium::{Medium, MediumFile};
 
 /// A directory with the log's files.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Files {
     directory: PathBuf,
-    /// Holds the lock for as long as it is open.
-    _lock: File,
+    /// Holds the lock for as long as a clone has it open.
+    _lock: Arc<File>,
 }
 
 impl Files {
@@ -31,7 +32,7 @@ impl Files {
             .open(directory.join(LOCK_NAME))
             .map_err(|source| StoreError::NotWritable { path: path(), source })?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { directory: path(), _lock: lock }),
+            Ok(()) => Ok(Self { directory: path(), _lock: Arc::new(lock) }),
             Err(TryLockError::WouldBlock) => Err(StoreError::InUse { path: path() }),
             Err(TryLockError::Error(source)) => {
                 Err(StoreError::Io { operation: "lock", path: directory.join(LOCK_NAME), source })
@@ -59,6 +60,14 @@ impl Medium for Files {
 
     fn read(&self, name: &str) -> io::Result<Vec<u8>> {
         fs::read(self.directory.join(name))
+    }
+
+    fn read_at(&self, name: &str, offset: u64, bytes: usize) -> io::Result<Vec<u8>> {
+        let mut file = File::open(self.directory.join(name))?;
+        file.seek(SeekFrom::Start(offset))?;
+        let mut read = Vec::with_capacity(bytes);
+        file.take(bytes as u64).read_to_end(&mut read)?;
+        Ok(read)
     }
 
     fn create(&mut self, name: &str) -> io::Result<SegmentFile> {

@@ -54,6 +54,8 @@ pub enum Reason {
     Checksum,
     /// The file ends before the records that were in it, or a whole segment is gone.
     Missing,
+    /// What stood before the first segment is gone.
+    Before,
     /// The checksum holds, and yet the bytes say something else than a record.
     Body(&'static str),
 }
@@ -108,6 +110,7 @@ impl fmt::Display for Reason {
         match self {
             Self::Header => write!(f, "the segment's header is damaged"),
             Self::Checksum => write!(f, "the checksum does not hold"),
+            Self::Before => write!(f, "the files before this one are gone"),
             Self::Missing => write!(f, "the file ends too early or the next one is gone"),
             Self::Body(what) => write!(f, "the record cannot be understood: {what}"),
         }
