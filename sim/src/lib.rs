@@ -22,6 +22,7 @@ mod plant;
 mod reload;
 mod rewrites;
 mod rng;
+mod rot;
 mod run;
 mod shape;
 mod show;
@@ -38,6 +39,7 @@ mod world;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 pub use plant::Plant;
+pub use rot::Rot;
 pub use stats::Stats;
 pub use store::StoreKind;
 

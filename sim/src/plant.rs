@@ -11,6 +11,7 @@ use bellbird_topics::TopicName;
 
 use crate::delayed::{is_delayed, makes_wait};
 use crate::exclusive::EXCLUSIVE;
+use crate::rot::Rot;
 use crate::world::World;
 
 /// A fault at the contract or under the store; production code stays as it is.
@@ -28,8 +29,6 @@ pub enum Plant {
     ParcelsSwapped,
     /// A new life of a session is recorded under the number of the one before.
     OldIncarnation,
-    /// The directory is never synced.
-    DirectoryNotSynced,
     /// A delivery that is over is recorded for the message behind it.
     DoneForAnother,
     /// The end of a session never reaches the log.
@@ -120,18 +119,19 @@ pub enum Plant {
     RetainedWillLost,
     /// The gate lets pass what somebody has to be asked about, so that such wills are said.
     RefusedWillSaid,
+    /// A fault of the store, which only a log in files can have.
+    Store(Rot),
 }
 
 impl Plant {
-    /// All of them.
-    pub const ALL: [Self; 52] = [
+    /// All but those of the store.
+    pub const ALL: [Self; 51] = [
         Self::StoredBeforeSync,
         Self::HolderMissing,
         Self::AppliedBeforeView,
         Self::AcknowledgedAtTakeover,
         Self::ParcelsSwapped,
         Self::OldIncarnation,
-        Self::DirectoryNotSynced,
         Self::DoneForAnother,
         Self::EndLost,
         Self::MailTwice,

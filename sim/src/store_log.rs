@@ -1,22 +1,21 @@
 //! The real log over the medium in memory, driven like the server's committer drives it.
 
 use std::collections::VecDeque;
-use std::io;
-use std::path::PathBuf;
 
 use bellbird_core::identity::{Position, Ticket};
 use bellbird_core::record::Record;
-use bellbird_store::{Batch, Fault, Faulty, Log, Medium, Options};
+use bellbird_store::{Batch, Fault, Faulty, Log, Options};
 
 use crate::plant::Plant;
 use crate::rng::Rng;
+use crate::rot::{Rot, Rotten, keep};
 use crate::store::{End, Report, Work};
 
 /// A log with what waits to be appended, synced and reported.
 pub(crate) struct LogStore {
     plant: Option<Plant>,
     disk: Faulty,
-    log: Option<Log<Forgetful>>,
+    log: Option<Log<Rotten>>,
     lanes: Vec<Lane>,
     checkpoints: u64,
     unsynced: Vec<Report>,
@@ -48,6 +47,13 @@ impl LogStore {
         }
     }
 
+    fn rot(&self) -> Option<Rot> {
+        match self.plant {
+            Some(Plant::Store(rot)) => Some(rot),
+            Some(_) | None => None,
+        }
+    }
+
     pub(crate) fn calm(&mut self) {
         self.is_calm = true;
     }
@@ -58,8 +64,7 @@ impl LogStore {
         shards: usize,
         replay: &mut dyn FnMut(Position, Record),
     ) -> Result<(), String> {
-        let forgets = self.plant == Some(Plant::DirectoryNotSynced);
-        let medium = Forgetful { inner: self.disk.clone(), forgets };
+        let medium = Rotten { inner: self.disk.clone(), rot: self.rot(), has_renamed: false };
         let segment_bytes = *rng.pick(&[600, 4_000, 1 << 20]);
         let opened = Log::open(medium, Options { segment_bytes }, replay);
         let (log, recovery) = opened.map_err(|error| format!("the log does not open: {error}"))?;
@@ -105,10 +110,14 @@ impl LogStore {
 
     /// Now and then what is complete becomes a checkpoint. If that fails, all is as before.
     fn distil(&mut self, rng: &mut Rng) {
+        let rot = self.rot();
         let Some(log) = &mut self.log else { return };
         if rng.chance(50)
             && let Some(distillation) = log.distillation()
-            && let Ok(distilled) = distillation.run(log.medium(), &|| true)
+            && let Ok(distilled) =
+                distillation.run_with(log.medium(), &|| true, &mut |essence, position, record| {
+                    keep(rot, essence, position, record)
+                })
         {
             log.distilled(&distilled);
             self.checkpoints += 1;
@@ -204,52 +213,5 @@ impl LogStore {
         self.unsynced.clear();
         self.reports.clear();
         went
-    }
-}
-
-/// A medium that may forget to sync its directory.
-#[derive(Clone, Debug)]
-pub(crate) struct Forgetful {
-    inner: Faulty,
-    forgets: bool,
-}
-
-impl Medium for Forgetful {
-    type File = <Faulty as Medium>::File;
-
-    fn list(&self) -> io::Result<Vec<String>> {
-        self.inner.list()
-    }
-
-    fn read(&self, name: &str) -> io::Result<Vec<u8>> {
-        self.inner.read(name)
-    }
-
-    fn read_at(&self, name: &str, offset: u64, bytes: usize) -> io::Result<Vec<u8>> {
-        self.inner.read_at(name, offset, bytes)
-    }
-
-    fn create(&mut self, name: &str) -> io::Result<Self::File> {
-        self.inner.create(name)
-    }
-
-    fn rename(&mut self, from: &str, to: &str) -> io::Result<()> {
-        self.inner.rename(from, to)
-    }
-
-    fn remove(&mut self, name: &str) -> io::Result<()> {
-        self.inner.remove(name)
-    }
-
-    fn sync_directory(&mut self) -> io::Result<()> {
-        if self.forgets { Ok(()) } else { self.inner.sync_directory() }
-    }
-
-    fn nonce(&mut self) -> u64 {
-        self.inner.nonce()
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.inner.path(name)
     }
 }

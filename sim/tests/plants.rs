@@ -1,6 +1,6 @@
 //! Each planted fault is caught, and by the seed that passes without it.
 
-use bellbird_sim::{Plant, Setup, StoreKind, run};
+use bellbird_sim::{Plant, Rot, Setup, StoreKind, run};
 
 /// A fault that more seeds than this pass would be as good as unseen.
 const SEEDS_MAX: u64 = 1_000;
@@ -23,8 +23,14 @@ fn caught_with_the_log() {
 
 #[test]
 fn caught_with_streams() {
-    // Streams have no directory.
-    for plant in Plant::ALL.into_iter().filter(|plant| *plant != Plant::DirectoryNotSynced) {
+    for plant in Plant::ALL {
         is_caught(plant, StoreKind::Streams);
+    }
+}
+
+#[test]
+fn caught_under_the_log() {
+    for rot in Rot::ALL {
+        is_caught(Plant::Store(rot), StoreKind::Log);
     }
 }

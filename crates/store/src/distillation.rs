@@ -5,7 +5,7 @@
 
 use bellbird_core::identity::Position;
 use bellbird_core::record::Record;
-use bellbird_core::recovery::Distiller;
+use bellbird_core::recovery::{Distiller, Essence};
 
 use crate::checkpoint::Writer;
 use crate::error::StoreError;
@@ -38,6 +38,9 @@ pub struct Distilled {
     pub left: Vec<String>,
 }
 
+/// What becomes of a record, and of its position.
+pub type Keep<'k> = dyn FnMut(&Essence, Position, Record) -> Option<(Position, Record)> + 'k;
+
 impl Distillation {
     /// Writes the checkpoint and removes what it stands for. If it fails, everything is as
     /// before, and it may be tried again. It gives up once it is not wanted any more.
@@ -45,6 +48,21 @@ impl Distillation {
         &self,
         medium: &M,
         is_wanted: &dyn Fn() -> bool,
+    ) -> Result<Distilled, StoreError> {
+        self.run_with(medium, is_wanted, &mut |essence, position, record| {
+            let kept =
+                if position == STATE { Some(record) } else { essence.keep(position, record) };
+            kept.map(|record| (position, record))
+        })
+    }
+
+    /// The same with another opinion of what is kept: of each record of the essence's state, at
+    /// position 0, and of each that was read. For those who want to see a wrong one noticed.
+    pub fn run_with<M: Medium>(
+        &self,
+        medium: &M,
+        is_wanted: &dyn Fn() -> bool,
+        keep: &mut Keep<'_>,
     ) -> Result<Distilled, StoreError> {
         let mut medium = medium.clone();
         let recent = self.layout.segments.last().map_or(0, |segment| segment.position);
@@ -55,15 +73,18 @@ impl Distillation {
         let essence = distiller.distil();
         let header = CheckpointHeader { key: self.key, bound: self.bound };
         let mut writer = Writer::begin(medium.clone(), header)?;
-        for record in essence.state() {
-            writer.push(Position(0), &record)?;
-        }
         let mut written = Ok(());
-        self.replay(&medium, is_wanted, &mut |position, record| {
-            if let Some(kept) = essence.keep(position, record)
-                && written.is_ok()
+        let mut write = |position, record| {
+            if written.is_ok()
+                && let Some((position, kept)) = keep(&essence, position, record)
             {
                 written = writer.push(position, &kept);
+            }
+        };
+        essence.state().for_each(|record| write(STATE, record));
+        self.replay(&medium, is_wanted, &mut |position, record| {
+            if position != STATE {
+                write(position, record);
             }
         })?;
         written?;
@@ -103,3 +124,6 @@ impl Distillation {
         left
     }
 }
+
+/// Of records that only count in their order.
+const STATE: Position = Position(0);

@@ -21,7 +21,7 @@ mod recovery;
 mod scan;
 
 pub use batch::Batch;
-pub use distillation::{Distillation, Distilled};
+pub use distillation::{Distillation, Distilled, Keep};
 pub use error::StoreError;
 pub use limits::DAMAGED_MAX;
 pub use log::{Log, Options};

@@ -259,3 +259,75 @@ fn stand_in() -> Arc<Message> {
 
 /// The setting that keeps the highest numbers.
 pub(super) const HEIGHTS: &str = "node.heights";
+
+#[cfg(test)]
+mod tests {
+    use super::super::STARTS;
+    use super::*;
+
+    fn commit(number: u64, at: u64, operations: Vec<Operation>) -> Record {
+        let holder = Holder { number, incarnation: 1 };
+        Record::Commit(Commit { holder, epoch: 3, at: Time(at), operations })
+    }
+
+    fn open(client_id: &str) -> Operation {
+        Operation::Open {
+            namespace: Namespace::default(),
+            client_id: client_id.into(),
+            user_name: None,
+            expiry_secs: 60,
+        }
+    }
+
+    /// Numbers must never be given twice, nor may the clock go back or an expiry begin anew,
+    /// though the records that showed them are gone.
+    #[test]
+    fn what_no_record_shows_any_more_is_known() {
+        let mut distiller = Distiller::new(Position(100));
+        let cleared = Retain {
+            order: 7,
+            at: Time(20),
+            namespace: Namespace::default(),
+            topic: "t".into(),
+            message: None,
+        };
+        let records = [
+            commit(5, 10, vec![open("stays")]),
+            commit(5, 12, vec![Operation::Leave { expiry_secs: 60 }]),
+            commit(9, 500, vec![open("ends")]),
+            commit(9, 501, vec![Operation::End]),
+            Record::Retain(cleared),
+        ];
+        for (position, record) in (1..).map(Position).zip(records) {
+            distiller.note(position, record);
+        }
+        let essence = distiller.distil();
+        let state: Vec<Record> = essence.state().collect();
+        let mut again = Recovery::new();
+        state.iter().for_each(|record| again.replay(Position(0), record.clone()));
+        assert_eq!((again.last_time, again.last_number, again.last_order), (Time(501), 9, 7));
+        assert_eq!(again.holders.len(), 1);
+        let stays = &again.holders[&Holder { number: 5, incarnation: 1 }];
+        assert_eq!((stays.left_at, stays.expiry_secs, stays.epoch), (Some(Time(12)), 60, 3));
+        let setting = Record::Settings(Settings { key: STARTS.into(), value: [2].into() });
+        again.replay(Position(0), setting.clone());
+        let essence = Essence { recovery: again, recent: Position(0) };
+        assert!(essence.state().any(|record| record == setting));
+    }
+
+    /// Without the newer incarnation the older would live again.
+    #[test]
+    fn who_is_superseded_and_owes_a_will_stays_so() {
+        let mut distiller = Distiller::new(Position(100));
+        let message = stand_in();
+        let will = Operation::Will { message, expiry_secs: None, delay_secs: 1 };
+        distiller.note(Position(1), commit(5, 10, vec![open("c"), will.clone()]));
+        distiller.note(Position(2), commit(6, 11, vec![open("c")]));
+        distiller.note(Position(3), commit(6, 12, vec![Operation::End]));
+        let state: Vec<Record> = distiller.distil().state().collect();
+        assert_eq!(
+            state[1..],
+            [commit(5, 0, vec![open("c"), will]), commit(6, 0, vec![open("c"), Operation::End]),]
+        );
+    }
+}

@@ -261,7 +261,7 @@ impl State {
     fn live(&mut self) -> io::Result<()> {
         let death = self.faults.iter_mut().find_map(|fault| match fault {
             Fault::Death(left) => Some(left),
-            _ => None,
+            Fault::Sync | Fault::SyncDirectory | Fault::Space(_) | Fault::ShortAppend(_) => None,
         });
         match death {
             Some(0) => Err(io::Error::from_raw_os_error(EIO)),
