@@ -23,7 +23,7 @@ use crate::session::Session;
 use crate::sessions::home_of;
 use crate::shard::Shard;
 use crate::strict::CLIENT_ID_MAX_31;
-use crate::system::is_system;
+use crate::system::is_open;
 use crate::view::View;
 use crate::will::{AfterWill, Will};
 
@@ -494,8 +494,7 @@ impl Shard {
             Some(text) => TopicName::parse(text).map_err(|_| ReasonCode::TopicNameInvalid)?,
             None => will.topic,
         };
-        let terms = self.clients.config.terms(listener);
-        if topic.is_reserved() && (is_system(topic) || !terms.reserved_topics) {
+        if !is_open(topic, self.clients.config.terms(listener)) {
             return Err(ReasonCode::TopicNameInvalid);
         }
         Ok(Some(Box::new(Will::of(will, topic, Namespace::default()))))

@@ -2,11 +2,13 @@
 
 use bellbird_codec::QoS::{AtLeastOnce, AtMostOnce, ExactlyOnce};
 use bellbird_codec::Version::{V5, V311};
-use bellbird_core::permit::Gate;
+use bellbird_codec::{Properties, Will};
+use bellbird_core::permit::{Action, Gate, Rule, Verdict, Who};
 use bellbird_core::{Cause, Config};
+use bellbird_topics::TopicName;
 
 use crate::on_each;
-use crate::support::{Answer, Node, Publish};
+use crate::support::{Answer, Node, Publish, connect_with_will};
 
 #[test]
 fn what_the_node_says_is_retained_and_never_logged() {
@@ -64,6 +66,54 @@ fn nobody_else_says_it() {
         assert_eq!(node.traffic().publishes_refused, 6);
         node.expect(reader, &[]);
     });
+}
+
+/// A bridge of Mosquitto says there whether it is connected, by default; see its documentation of
+/// `notifications`.
+#[test]
+fn but_bridges_say_that_they_are_there() {
+    on_each(|shards| {
+        let gate = Gate::new(vec![Rule {
+            action: Action::Publish,
+            who: Who::Everybody,
+            filter: "$SYS/broker/connection/evil/state".into(),
+            verdict: Verdict::No,
+        }]);
+        let mut node = Node::with(Config { shards, ..Config::default() }, gate, &[]);
+        let reader = node.connect("r", V5, true);
+        node.subscribe(reader, "$SYS/#", AtMostOnce);
+        node.forget(reader);
+        let state = "$SYS/broker/connection/host.name/state";
+        for version in [V311, V5] {
+            let bridge = node.open(version);
+            let will = will(state, b"0");
+            node.send(bridge, &connect_with_will("host.name", version, true, 0, will));
+            node.forget(bridge);
+            node.publish(bridge, &Publish::new(state, "1").qos1(1).retained());
+            node.expect(bridge, &["puback 1 0"]);
+            node.expect(reader, &[&format!("{state}=1")]);
+            assert_eq!((node.retained().messages, node.retained().system_messages), (1, 0));
+            node.cut(bridge);
+            node.expect(reader, &[&format!("{state}=0")]);
+        }
+        let client = node.connect("c", V5, true);
+        node.forget(client);
+        for (id, name) in (1..).zip(["evil/state", "a/b/state", "a", "a/states", "state"]) {
+            let topic = format!("$SYS/broker/connection/{name}");
+            node.publish(client, &Publish::new(&topic, "1").qos1(id));
+            node.expect(client, &[&format!("puback {id} 135")]);
+        }
+        let refused = node.open(V5);
+        let will = will("$SYS/broker/uptime", b"0");
+        node.send(refused, &connect_with_will("x", V5, true, 0, will));
+        node.expect(refused, &["connack present=false code=144"]);
+        node.expect(reader, &[]);
+    });
+}
+
+fn will<'a>(topic: &'a str, payload: &'a [u8]) -> Will<'a> {
+    let topic = TopicName::parse(topic).unwrap();
+    Will { qos: AtMostOnce, retain: true, topic, payload, properties: Properties::default() }
 }
 
 /// [MQTT-4.7.2-1], and what a listener may say otherwise; `$SYS` stays the broker's own.
@@ -165,6 +215,20 @@ fn what_the_node_says_is_counted_apart() {
     assert_eq!((node.retained().messages, node.retained().system_messages), (3, 2));
     node.say("$SYS/broker/version", "");
     assert_eq!((node.retained().messages, node.retained().system_messages), (2, 1));
+    node.say("$SYS/broker/uptime", "");
+    assert_eq!((node.retained().system_messages, node.retained().system_bytes), (0, 0));
+}
+
+#[test]
+fn what_the_node_says_takes_no_room_from_clients() {
+    let config = Config { retained_messages_max: 1, retained_bytes_max: 10, ..Config::default() };
+    let mut node = Node::with(config, Gate::default(), &[]);
+    node.say("$SYS/broker/uptime", "1");
+    let client = node.connect("c", V5, true);
+    node.forget(client);
+    node.publish(client, &Publish::new("a", "x").qos1(1).retained());
+    node.publish(client, &Publish::new("b", "y").qos1(2).retained());
+    node.expect(client, &["puback 1 16", "puback 2 151"]);
 }
 
 #[test]
