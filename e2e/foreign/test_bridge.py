@@ -55,7 +55,7 @@ def test_bridge_of_defaults(own_broker, bridged, options):
             here.subscribe((f"{name}/out", 1))
             there.connect("there")
             there.subscribe((f"{name}/in", 1))
-            here.publish(f"{name}/in", b"to there")
+            here.publish(f"{name}/in", b"to there", retain=True)
             there.expect_message(b"to there")
             there.publish(f"{name}/out", b"to here")
             here.expect_message(b"to here")

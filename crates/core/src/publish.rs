@@ -308,9 +308,9 @@ impl Shard {
         let reason = objection.reason();
         self.clients.traffic.publishes_refused += 1;
         if let Some((index, _)) = self.session_of(id) {
-            self.clients.tell_refusal(index, |client_id| {
+            self.clients.tell_refusal(index, |client_id, user_name| {
                 let topic = topic.as_str().into();
-                Event::PublishRefused { client_id: Some(client_id), topic, objection }
+                Event::PublishRefused { client_id: Some(client_id), user_name, topic, objection }
             });
         }
         let Some(connection) = self.clients.connections.live(id) else { return Flow::Continue };

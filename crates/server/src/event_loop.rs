@@ -310,8 +310,16 @@ impl EventLoop {
             return;
         }
         log::debug!("connection {}/{}: the WebSocket ends: {ending:?}", id.index, id.generation);
+        let refused = socket.websocket.as_ref().and_then(|websocket| websocket.refused());
         match ending {
-            Ending::Refused | Ending::Said(_) => self.desk.closing.push(id),
+            Ending::Refused | Ending::Said(_) => {
+                if let Some(refused) = refused {
+                    let address = self.address_of(id);
+                    let telling = self.core.telling();
+                    self.teller.tell_no_websocket(now, telling, &refused, address);
+                }
+                self.desk.closing.push(id);
+            }
             Ending::Broken(_) => {
                 // To the core, a packet of a type that there is not.
                 let error = DecodeError::PacketType;
