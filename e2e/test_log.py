@@ -228,3 +228,22 @@ def test_what_is_no_websocket_has_a_line(tmp_path):
         )
     finally:
         log.kill()
+
+
+def test_what_limits_drop_has_a_line(guarded, tmp_path):
+    """One for all of it, with numbers, the reason and a client."""
+    guarded.arguments = [settings(tmp_path, "[limits]\nqueue_messages_max = 2\n")]
+    guarded.start()
+    with Client(guarded.address, 5) as away:
+        away.connect("away", clean=False, props={0x11: 60})
+        away.subscribe(("t", 1))
+    with Client(guarded.address, 5) as publisher:
+        publisher.connect("p")
+        for _ in range(10):
+            publisher.publish("t", b"x")
+        guarded.process.expect(
+            STAMP + r'warn: 8 deliveries dropped: 8 queue_full; for client "away" among others$'
+        )
+        publisher.publish("t", b"x")
+    guarded.stop()
+    assert guarded.log().count("dropped: ") == 1

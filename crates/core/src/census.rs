@@ -38,6 +38,12 @@ impl Shard {
         &self.clients.traffic
     }
 
+    /// A client that lost a delivery for a limit, the last one if it is still here.
+    pub fn loser(&mut self) -> Option<Box<str>> {
+        let session = self.clients.sessions.at(self.clients.loser)?;
+        Some(session.name.client_id().into())
+    }
+
     /// What waits now. It takes a look at every session: ask seldom.
     pub fn holdings(&self) -> Holdings {
         let mut sum = Holdings::default();

@@ -276,7 +276,7 @@ impl fmt::Display for Whence {
 
 /// A name that somebody else chose, such that it can neither end the line nor move the cursor of
 /// a terminal, nor fill a disk by its length.
-struct Name<'a>(&'a str);
+pub(crate) struct Name<'a>(pub(crate) &'a str);
 
 impl fmt::Display for Name<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
