@@ -178,7 +178,7 @@ fn show_client(out: &mut dyn Write, client: &ClientLine, json: bool) -> io::Resu
         name.to_string(),
         user.to_string(),
         address,
-        client.version,
+        client.version.as_deref().unwrap_or("-"),
         since,
         client.queued,
         client.inflight,

@@ -18,8 +18,8 @@ pub struct ClientReport {
     pub user_name: Option<Box<str>>,
     /// Its connection and since when, if it has one.
     pub connection: Option<(ConnectionId, Time)>,
-    /// The version it speaks, or spoke last.
-    pub version: Version,
+    /// The version it speaks, or spoke last; nobody knows after a restart.
+    pub version: Option<Version>,
     /// Seconds that its session is kept without connection; `u32::MAX` for ever.
     pub expiry_secs: u32,
     /// Deliveries that wait for their turn.
@@ -72,7 +72,7 @@ impl Shard {
             client_id: session.name.client_id().into(),
             user_name: session.name.user_name().map(Into::into),
             connection: None,
-            version: session.version,
+            version: session.is_met.then_some(session.version),
             expiry_secs: session.expiry_secs,
             queued: session.queue.len(),
             queued_bytes: session.queue.bytes(),

@@ -226,7 +226,7 @@ impl Shard {
         let session = self.clients.sessions.at(index)?;
         session.owner = id.index;
         session.name = hello.name.clone();
-        session.version = hello.version;
+        (session.version, session.is_met) = (hello.version, true);
         session.is_bridge = hello.is_bridge;
         session.has_aliases = aliases_max > 0;
         session.max_packet_bytes = hello.max_packet_bytes;
