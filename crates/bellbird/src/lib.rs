@@ -10,6 +10,7 @@ mod hint;
 mod logging;
 pub mod parsers;
 mod passwd;
+mod prepared;
 mod start;
 
 use std::io::{Write, stderr, stdout};

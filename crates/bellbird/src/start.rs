@@ -6,7 +6,6 @@ use std::fmt::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use bellbird_access::Access;
 use bellbird_admin::Admin;
 use bellbird_server::{Authenticator, Governor, ListenError, Listener, Node, Settings, Transport};
 use clap::Args;
@@ -17,6 +16,7 @@ use signal_hook::iterator::Signals;
 use crate::config::{Configuration, Listening, Named, Sources};
 use crate::count::Count;
 use crate::hint::Hint;
+use crate::prepared::{Prepared, prepare};
 use crate::{logging, print};
 
 /// Starts a broker with the defaults, a configuration file, or options, which win.
@@ -61,7 +61,7 @@ fn address(text: &str) -> Result<SocketAddr, String> {
 /// Runs until SIGTERM, SIGINT or SIGQUIT, which is a success, or until the log fails. SIGHUP reads the
 /// configuration again.
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
-    let (mut configuration, warnings) = Configuration::load(&sources(arguments))?;
+    let Prepared { mut configuration, warnings, access } = prepare(&sources(arguments))?;
     logging::start(configuration.log_level);
     // Before anything is bound or locked: a signal from here on ends it cleanly.
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2])?;
@@ -73,7 +73,6 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     };
     admin_settings.check()?;
     let listeners = configuration.listeners.iter().map(bind).collect::<Result<Vec<_>, _>>()?;
-    let access = open_access(&configuration)?;
     let settings = Settings {
         data: configuration.data.clone(),
         durability: configuration.durability,
@@ -113,22 +112,10 @@ fn bind(listening: &Listening) -> Result<Listener, ListenError> {
     Listener::bind(listening.address, listening.transport.clone(), option)
 }
 
-/// Reads the files of users and rules that a configuration names.
-pub(crate) fn open_access(
-    configuration: &Configuration,
-) -> Result<Access, bellbird_access::AccessError> {
-    let (users, acl) = (&configuration.access_users, &configuration.access_acl);
-    Access::open(users.as_deref(), acl.as_deref())
-}
-
 /// With any mistake, everything stays as it is.
 fn reload(arguments: &Arguments, configuration: &mut Configuration, node: &Node) {
-    let (newer, warnings) = match Configuration::load(&sources(arguments)) {
-        Ok(loaded) => loaded,
-        Err(failure) => return error!("reload refused, everything stays as it was: {failure}"),
-    };
-    let access = match open_access(&newer) {
-        Ok(access) => access,
+    let Prepared { configuration: newer, warnings, access } = match prepare(&sources(arguments)) {
+        Ok(prepared) => prepared,
         Err(failure) => return error!("reload refused, everything stays as it was: {failure}"),
     };
     warnings.iter().for_each(|warning| warn!("{warning}"));
