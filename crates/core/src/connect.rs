@@ -19,7 +19,7 @@ use crate::permit::{Action, Password, Verdict};
 use crate::record::{Commit, Operation, Record};
 use crate::release::StoredFor;
 use crate::rewriting::{Subject, rewritten};
-use crate::session::Session;
+use crate::session::{NONE, Session};
 use crate::sessions::home_of;
 use crate::shard::Shard;
 use crate::strict::CLIENT_ID_MAX_31;
@@ -436,6 +436,9 @@ impl Shard {
     /// anybody else's before the log knows are returned.
     fn forget_session(&mut self, index: u32) -> Option<(Session, Vec<Change>)> {
         let mut session = self.clients.sessions.remove(index)?;
+        if self.clients.loser == index {
+            self.clients.loser = NONE;
+        }
         let subscriber = self.clients.sessions.subscriber(index, session.holder);
         self.leave_groups(&mut session, subscriber);
         let lost = session.inflight.len() + session.queue.len();

@@ -251,3 +251,36 @@ fn clients_are_listed_once_each() {
         assert_eq!((traffic.packets_received(), traffic.packets_sent()), (4, 4));
     });
 }
+
+#[test]
+fn what_a_client_spoke_is_not_known_after_a_restart() {
+    on_each(|shards| {
+        let mut node = Node::new(shards);
+        let away = node.connect("away", V5, false);
+        node.cut(away);
+        assert_eq!(node.clients()[0].version, Some(V5));
+        let config = Config { shards, ..Config::default() };
+        let mut again = Node::with(config, Gate::default(), &node.log);
+        assert_eq!(again.clients()[0].version, None);
+        again.connect("away", V311, false);
+        assert_eq!(again.clients()[0].version, Some(V311));
+    });
+}
+
+#[test]
+fn who_loses_for_a_limit_is_named() {
+    on_each(|shards| {
+        let config = Config { shards, queue_messages_max: 1, ..Config::default() };
+        let mut node = Node::with(config, Gate::default(), &[]);
+        let away = node.connect("away", V5, false);
+        node.subscribe(away, "a", AtLeastOnce);
+        node.cut(away);
+        let publisher = node.connect("p", V5, true);
+        node.publish(publisher, &Publish::new("a", "1").qos1(1));
+        assert!(node.losers().is_empty());
+        node.publish(publisher, &Publish::new("a", "2").qos1(2));
+        assert_eq!(node.losers(), ["away".into()]);
+        assert!(node.end_session("away"));
+        assert!(node.losers().is_empty());
+    });
+}
