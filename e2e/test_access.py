@@ -236,6 +236,7 @@ def test_mistakes_are_told_at_once(tmp_path):
 def test_passwd_edits_a_file(tmp_path):
     """Created for its owner only; what is there keeps its lines and its mode."""
     path = tmp_path / "users"
+    assert "there is no file" in passwd(path, "bob", "--delete", option="")
     assert passwd(path, "bob", password="one\n") == ""
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     first = path.read_text()

@@ -171,8 +171,41 @@ def test_pages_of_clients(broker, client):
             break
         after = "&after=" + urllib.parse.quote(page["next"])
     assert sorted(seen) == sorted(names)
-    refused = unix(door, b"GET /v1/clients?after=x HTTP/1.0\r\n\r\n")
-    assert refused.startswith(b"HTTP/1.0 400 ")
+
+
+@pytest.mark.parametrize(
+    "request_line",
+    [
+        "GET /v1/clients?after=x",
+        "GET /v1/clients?limit=x",
+        "GET /v1/clients?limit=1&limit=2",
+        "DELETE /v1/clients/%ff",
+        "DELETE /v1/sessions/%ff",
+    ],
+)
+def test_what_is_not_understood_is_explained(broker, request_line):
+    """In JSON, like every error."""
+    door = broker.directory / "control.sock"
+    head, body = unix(door, f"{request_line} HTTP/1.0\r\n\r\n".encode()).split(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.0 400 ")
+    assert set(json.loads(body)) == {"error"}
+
+
+def test_the_version_is_not_known_after_a_restart(broker, client):
+    """The log does not say what a client spoke."""
+    client("away", level=5, clean=False, props={Property.SESSION_EXPIRY: 600}).disconnect()
+
+    def version() -> str | None:
+        return json.loads(broker.command("clients", "--json").stdout)["version"]
+
+    assert version() == "5.0"
+    broker.stop()
+    broker.start()
+    assert version() is None
+    assert re.search(r"^away +- +- +- +away ", broker.command("clients").stdout, re.M)
+    with Client(broker.address, 5) as again:
+        again.connect("away", clean=False, props={Property.SESSION_EXPIRY: 600})
+        assert version() == "5.0"
 
 
 def test_no_broker(tmp_path):

@@ -372,6 +372,11 @@ def test_what_a_broker_may_answer(options, status, answer):
         ("sub -t a -c", "-i"),
         ("sub -t a -F %Q", "%Q"),
         ("sub -t a -C none", "none"),
+        ("sub -t a -x 10", "only 5.0 has a session expiry; add -V mqttv5"),
+        ("sub -t a -k -1", "-1 is not in 0..=65535"),
+        ("pub -t a -m x -q -1", "-1 is not in 0..=2"),
+        ("sub -t a --cafile ca.pem", "--cafile: there is no TLS yet"),
+        ("pub -t a -m x --cert c.pem --key k.pem", "--cert: there is no TLS yet"),
     ],
 )
 def test_mistakes_are_named(line, expected):

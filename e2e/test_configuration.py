@@ -42,6 +42,14 @@ def start(tmp_path) -> Iterator[Callable[..., tuple[Process, list[int]]]]:
         print(process.output())
 
 
+def start_fails(settings: Path) -> str:
+    """What a start says that ends with a mistake."""
+    command = [bellbird_binary(), "start", f"--config={settings}"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    assert done.returncode == 1, done
+    return done.stderr
+
+
 def test_all_mistakes_at_once(tmp_path):
     settings = write(
         tmp_path,
@@ -79,10 +87,11 @@ def test_all_mistakes_at_once(tmp_path):
 
 
 def test_check_says_what_would_start(tmp_path):
-    settings = write(tmp_path, 'listen = ["127.0.0.1:1883"]\n[limits]\nqos_max = 1\n')
-    status, output = check(settings)
+    text = 'listen = ["127.0.0.1:1883"]\nadmin.listen = "127.0.0.1:9883"\n[limits]\nqos_max = 1\n'
+    status, output = check(write(tmp_path, text))
     assert status == 0
     assert "127.0.0.1:1883" in output
+    assert "health and metrics on http://127.0.0.1:9883\n" in output
     assert "no mistakes" in output
 
 
@@ -102,10 +111,13 @@ def test_check_reads_the_files_of_users_and_rules(tmp_path):
     status, output = check(settings)
     assert status == 1
     assert f"cannot read the password file (--users, or users in [access]) {users}: " in output
+    assert f"{settings}:2: cannot read the password file" in output
+    assert f"{settings}:3: cannot read the ACL file" in output
     users.write_text("bob:hunter2hunter2\nx:$9$a$b$c\n")
     status, output = check(settings)
     assert status == 1
     assert f"cannot read the ACL file (--acl, or acl in [access]) {acl}: " in output
+    assert f"{users}:2: " in output, "one file does not hide the other"
     acl.write_text("user bob\ntopic raed a\n")
     status, output = check(settings)
     assert status == 1
@@ -118,6 +130,10 @@ def test_check_reads_the_files_of_users_and_rules(tmp_path):
     assert status == 1
     assert f"{settings}:1: shards = 99" in output
     assert f"{acl}:2: " in output
+    status, output = check(write(tmp_path, f'shards = 99\n[access]\nacl = "{acl}"\n'))
+    assert f"{settings}:1: shards = 99" in output
+    assert f"{acl}:2: " in output
+    assert start_fails(settings) == output, "the start says the same"
     users.write_text("")
     acl.write_text("topic read public/#\n")
     status, output = check(write(tmp_path, access))

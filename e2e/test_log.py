@@ -1,14 +1,16 @@
 """What the log says of clients: refusals, and with `log.events` everything."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import packets
 import pytest
-from broker import Broker
+from broker import Broker, bellbird_binary
 from mqtt import Client
 from packets import Kind
 from process import Process
+from websocket import WebSocket
 
 pytestmark = pytest.mark.bellbird
 
@@ -93,12 +95,12 @@ def test_each_refused_publication_and_subscription_has_a_line(guarded, level):
         bob.connect("c", user="bob", password="secret")
         bob.subscribe(("eve/#", 1), ("bob/#", 1))
         log.expect(
-            STAMP + r'info: subscription of client "c" to "eve/#" refused: '
+            STAMP + r'info: subscription of client "c" as user "bob" to "eve/#" refused: '
             r"the rules do not allow it$"
         )
         bob.send_publish("eve/x", b"x", qos=0)
         log.expect(
-            STAMP + r'info: publication of client "c" to "eve/x" refused: '
+            STAMP + r'info: publication of client "c" as user "bob" to "eve/x" refused: '
             r"the rules do not allow it$"
         )
     guarded.stop()
@@ -143,7 +145,7 @@ def test_events_are_sentences(guarded, tmp_path, shards):
             r'"bob/a" dropped for "c": queue_full$',
             r'client "c" acknowledged packet 1, "bob/a"$',
             r'client "c" unsubscribed from "bob/a"$',
-            r'client "c" disconnected: the connection was lost$',
+            r'client "c" as user "bob" disconnected: the connection was lost$',
         ],
     )
 
@@ -161,9 +163,87 @@ def test_what_is_refused_in_words_of_5_is_a_reason_here_too(guarded):
         bob.connect("c", user="bob", password="secret")
         bob.send_publish("eve/x", b"x")
         assert bob.expect_closed() is None
-    guarded.process.expect(r'publication of client "c" to "eve/x" refused')
+    guarded.process.expect(r'publication of client "c" as user "bob" to "eve/x" refused')
     with Client(guarded.address, 5) as bob:
         bob.connect("c", user="bob", password="secret")
         packet_id = bob.send_publish("$x", b"x")
         assert bob.expect(Kind.PUBACK, packet_id=packet_id).code == 0x87
     guarded.process.expect(r'to "\$x" refused: topics that begin with \$ are not open to clients$')
+
+
+def test_whoever_is_not_let_in_has_a_line(guarded, tmp_path):
+    """Also where it is not a question of users: the session, the will, or the version."""
+    guarded.arguments = [settings(tmp_path, "[limits]\nsessions_max = 1\n")]
+    guarded.shards = 1
+    guarded.start()
+    log = guarded.process
+    refused(guarded, "w", will=packets.Will("$SYS/x", b"gone"))
+    log.expect(r'warn: login of client "w" from \S+ refused: its will names a topic that is not open')
+    refused(guarded, "", level=4, clean=False)
+    log.expect(r'warn: login of client "" from \S+ refused: its version does not allow this client')
+    with Client(guarded.address, 5) as first:
+        first.connect("first")
+        refused(guarded, "second")
+    log.expect(r'warn: login of client "second" from \S+ refused: .* as sessions_max allows$')
+
+
+def test_who_breaks_the_protocol_has_a_line(guarded, tmp_path, level):
+    """With address and reason, whether it had said its name or not."""
+    guarded.arguments = [settings(tmp_path, "[limits]\npacket_bytes_max = 1000\n")]
+    guarded.start()
+    log = guarded.process
+    with Client(guarded.address, level) as client:
+        client.send(b"GET / HTTP/1.1\r\n\r\n")
+        client.expect_closed()
+    log.expect(STAMP + r"warn: a connection from 127\.0\.0\.1:\d+ refused: \w")
+    with Client(guarded.address, level) as client:
+        client.connect("c")
+        client.send(b"\x30\xff\xff\x7f")
+        client.expect_closed()
+    log.expect(
+        STAMP + r'warn: client "c" from 127\.0\.0\.1:\d+ disconnected: '
+        r"the broker ended the connection \(packet too large, see packet_bytes_max\)$"
+    )
+
+
+def test_what_is_no_websocket_has_a_line(tmp_path):
+    """With the address, the path, the page and the reason."""
+    text = '[[listeners]]\naddress = "127.0.0.1:0"\ntransport = "websocket"\n'
+    text += 'websocket_origins = ["https://app.example.com"]\n'
+    command = [bellbird_binary(), "start", f"--data={tmp_path / 'data'}", settings(tmp_path, text)]
+    log = Process(command)
+    try:
+        port = int(log.expect(r"^listening on \S+:(\d+) \(mqtt, websocket at /mqtt\)$")[1])
+        with closing(WebSocket(("127.0.0.1", port))) as one:
+            assert one.upgrade("/ws").status == 404
+        log.expect(
+            STAMP + r"warn: request for a WebSocket from 127\.0\.0\.1:\d+ refused: "
+            r'there is nothing at this path; path "/ws"$'
+        )
+        with closing(WebSocket(("127.0.0.1", port))) as one:
+            assert one.upgrade(Origin="https://evil.example").status == 403
+        log.expect(
+            r"refused: pages of this origin may not connect; "
+            r'path "/mqtt"; origin "https://evil\.example"$'
+        )
+    finally:
+        log.kill()
+
+
+def test_what_limits_drop_has_a_line(guarded, tmp_path):
+    """One for all of it, with numbers, the reason and a client."""
+    guarded.arguments = [settings(tmp_path, "[limits]\nqueue_messages_max = 2\n")]
+    guarded.start()
+    with Client(guarded.address, 5) as away:
+        away.connect("away", clean=False, props={0x11: 60})
+        away.subscribe(("t", 1))
+    with Client(guarded.address, 5) as publisher:
+        publisher.connect("p")
+        for _ in range(10):
+            publisher.publish("t", b"x")
+        guarded.process.expect(
+            STAMP + r'warn: 8 deliveries dropped: 8 queue_full; for client "away" among others$'
+        )
+        publisher.publish("t", b"x")
+    guarded.stop()
+    assert guarded.log().count("dropped: ") == 1

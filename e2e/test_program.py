@@ -1,10 +1,12 @@
 """The program itself: what it prints, how it ends, and how it names what is wrong."""
 
+import os
 import re
 import shlex
 import signal
 import socket
 import subprocess
+import time
 
 import pytest
 from broker import ROOT, Broker, bellbird_binary
@@ -14,12 +16,60 @@ from process import Process
 pytestmark = pytest.mark.bellbird
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
 def test_ends_with_status_0(broker, client, number):
     """With a connected client, which finds its connection closed."""
     connected = client("s")
     broker.stop(number)
     assert connected.expect_closed() is None
+
+
+@pytest.mark.parametrize("name", ["SIGUSR1", "SIGUSR2"])
+def test_signals_without_a_meaning(broker, client, name):
+    """Mosquitto has one for them."""
+    os.kill(broker.pid, signal.Signals[name])
+    broker.process.expect(f"info: {name} does nothing: ")
+    client("s").ping()
+    broker.stop()
+
+
+@pytest.mark.parametrize("after", ["first line", "start"])
+def test_nobody_reads_what_it_prints(tmp_path, after):
+    """As with `bellbird start | head -1`, and with standard output closed from the start."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        address = probe.getsockname()
+    command = [bellbird_binary(), "start", f"--listen=127.0.0.1:{address[1]}"]
+    command += [f"--data={tmp_path / 'data'}", f"--config={tmp_path / 'bellbird.toml'}"]
+    (tmp_path / "bellbird.toml").write_text("")
+    reader, writer = os.pipe()
+    if after == "start":
+        os.close(reader)
+    child = subprocess.Popen(command, stdout=writer, stderr=writer)
+    os.close(writer)
+    try:
+        if after == "first line":
+            with open(reader, "rb") as lines:
+                assert lines.readline().startswith(b"bellbird ")
+        for number in range(2):
+            with wait_for(address) as client:
+                client.connect(f"c{number}")
+            os.kill(child.pid, signal.SIGHUP)
+        child.terminate()
+        assert child.wait(15) == 0
+    finally:
+        child.kill()
+        child.wait()
+
+
+def wait_for(address: tuple[str, int]) -> Client:
+    """A client of a broker that is about to listen."""
+    deadline = time.monotonic() + 15
+    while True:
+        try:
+            return Client(address)
+        except ConnectionRefusedError:
+            assert time.monotonic() < deadline, f"nobody listens on {address}"
+            time.sleep(0.01)
 
 
 def test_configuration_file(tmp_path):

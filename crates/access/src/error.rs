@@ -78,6 +78,16 @@ impl fmt::Display for Role {
     }
 }
 
+impl AccessError {
+    /// Which file it is that cannot be used at all.
+    pub fn role(&self) -> Option<Role> {
+        match self {
+            Self::Unreadable { role, .. } | Self::TooLarge { role, .. } => Some(*role),
+            Self::Mistakes(_) => None,
+        }
+    }
+}
+
 impl fmt::Display for AccessError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

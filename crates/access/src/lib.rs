@@ -32,13 +32,38 @@ pub struct Access {
 impl Access {
     /// Reads a password file and an ACL file. Without the first nobody has a user name, without
     /// the second everything is allowed to whoever gets in.
-    pub fn open(users: Option<&Path>, acl: Option<&Path>) -> Result<Self, AccessError> {
-        let users = users.map(|path| Ok((path, read(Role::Users, path)?))).transpose()?;
-        let acl = acl.map(|path| Ok((path, read(Role::Rules, path)?))).transpose()?;
-        Self::parse(
-            users.as_ref().map(|(path, text)| (*path, text.as_str())),
-            acl.as_ref().map(|(path, text)| (*path, text.as_str())),
-        )
+    pub fn open(users: Option<&Path>, acl: Option<&Path>) -> Result<Self, Vec<AccessError>> {
+        Self::open_as(users.is_some(), users, acl)
+    }
+
+    /// Reads an ACL file of which nobody knows whether there are users for it.
+    pub fn inspect(acl: &Path) -> Result<Self, Vec<AccessError>> {
+        Self::open_as(true, None, Some(acl))
+    }
+
+    /// One file that cannot be read does not hide what is wrong with the other.
+    fn open_as(
+        has_users: bool,
+        users: Option<&Path>,
+        acl: Option<&Path>,
+    ) -> Result<Self, Vec<AccessError>> {
+        let mut failures = Vec::new();
+        let mut text_of = |role, path: Option<&Path>| {
+            read(role, path?).map_err(|failure| failures.push(failure)).ok()
+        };
+        let (users_text, acl_text) = (text_of(Role::Users, users), text_of(Role::Rules, acl));
+        let parsed = Self::parse_as(
+            has_users,
+            users.zip(users_text.as_deref()),
+            acl.zip(acl_text.as_deref()),
+        );
+        match parsed {
+            Ok(access) if failures.is_empty() => Ok(access),
+            outcome => {
+                failures.extend(outcome.err());
+                Err(failures)
+            }
+        }
     }
 
     /// Reads the texts of both files; their paths are named in mistakes.
@@ -46,9 +71,17 @@ impl Access {
         users: Option<(&Path, &str)>,
         acl: Option<(&Path, &str)>,
     ) -> Result<Self, AccessError> {
+        Self::parse_as(users.is_some(), users, acl)
+    }
+
+    fn parse_as(
+        has_users: bool,
+        users: Option<(&Path, &str)>,
+        acl: Option<(&Path, &str)>,
+    ) -> Result<Self, AccessError> {
         let mut mistakes = Vec::new();
         let users = users.map(|(path, text)| Users::parse(path, text, &mut mistakes));
-        let acl = acl.map(|(path, text)| Acl::parse(path, text, users.is_some(), &mut mistakes));
+        let acl = acl.map(|(path, text)| Acl::parse(path, text, has_users, &mut mistakes));
         if mistakes.is_empty() {
             Ok(Self { users: users.map(Arc::new), acl })
         } else {

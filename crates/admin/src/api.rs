@@ -2,6 +2,7 @@
 //!
 //! Handlers ask the shards and wait for them on this thread: one request at a time.
 
+use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -77,8 +78,9 @@ struct Wanted {
 
 async fn clients(
     State(control): State<Control>,
-    Query(wanted): Query<Wanted>,
+    wanted: Result<Query<Wanted>, QueryRejection>,
 ) -> Result<Json<ClientPage>, Failure> {
+    let Query(wanted) = wanted.map_err(|_| Failure::Query)?;
     let from = match &wanted.after {
         Some(text) => parse_bookmark(text).ok_or(Failure::Bookmark)?,
         None => bellbird_server::Bookmark::default(),
@@ -90,15 +92,17 @@ async fn clients(
 
 async fn kick(
     State(control): State<Control>,
-    Path(client_id): Path<String>,
+    client_id: Result<Path<String>, PathRejection>,
 ) -> Result<StatusCode, Failure> {
+    let Path(client_id) = client_id.map_err(|_| Failure::Name)?;
     if control.kick(&client_id)? { Ok(StatusCode::NO_CONTENT) } else { Err(Failure::NoClient) }
 }
 
 async fn end_session(
     State(control): State<Control>,
-    Path(client_id): Path<String>,
+    client_id: Result<Path<String>, PathRejection>,
 ) -> Result<StatusCode, Failure> {
+    let Path(client_id) = client_id.map_err(|_| Failure::Name)?;
     match control.end_session(&client_id)? {
         true => Ok(StatusCode::NO_CONTENT),
         false => Err(Failure::NoSession),
@@ -109,6 +113,8 @@ async fn end_session(
 enum Failure {
     Trouble(Trouble),
     Bookmark,
+    Query,
+    Name,
     NoClient,
     NoSession,
     NoRoute,
@@ -133,6 +139,16 @@ impl IntoResponse for Failure {
             Self::Bookmark => (
                 StatusCode::BAD_REQUEST,
                 "after is not what an earlier answer gave as next: leave it out to begin".into(),
+            ),
+            Self::Query => (
+                StatusCode::BAD_REQUEST,
+                "the query is not understood: limit is a number, after is what an earlier answer \
+                 gave as next, and each stands there once at most"
+                    .into(),
+            ),
+            Self::Name => (
+                StatusCode::BAD_REQUEST,
+                "a client identifier is UTF-8, percent-encoded: this is not".into(),
             ),
             Self::NoClient => (StatusCode::NOT_FOUND, "no such client is connected".into()),
             Self::NoSession => (StatusCode::NOT_FOUND, "no such client has a session".into()),

@@ -26,8 +26,8 @@ pub struct ClientLine {
     pub address: Option<String>,
     /// For how long it has been connected.
     pub connected_secs: Option<u64>,
-    /// The protocol it speaks, or spoke last.
-    pub version: String,
+    /// The protocol it speaks, or spoke last; none while it has not come back after a restart.
+    pub version: Option<String>,
     /// Seconds its session outlives its connection; none for ever.
     pub session_expiry_secs: Option<u32>,
     /// Deliveries that wait for their turn.
@@ -58,11 +58,11 @@ impl ClientLine {
             connected: report.connection.is_some(),
             address: client.address.map(|address| address.to_string()),
             connected_secs: client.connected_secs,
-            version: match report.version {
+            version: report.version.map(|version| match version {
                 Version::V31 => "3.1".into(),
                 Version::V311 => "3.1.1".into(),
                 Version::V5 => "5.0".into(),
-            },
+            }),
             session_expiry_secs: (report.expiry_secs != u32::MAX).then_some(report.expiry_secs),
             queued: report.queued,
             queued_bytes: report.queued_bytes,

@@ -3,6 +3,7 @@
 //! `config/tables.rs` lists all settings. Whatever is wrong is reported at once.
 
 mod consistency;
+mod foreign;
 mod mistake;
 mod nearest;
 mod reading;
@@ -13,6 +14,7 @@ mod tables;
 mod unquoted;
 mod value;
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -24,8 +26,7 @@ use bellbird_server::websocket::Offer as WebSocketOffer;
 use bellbird_server::{Durability, Transport};
 use log::LevelFilter;
 
-pub(crate) use self::mistake::ConfigError;
-pub(crate) use self::mistake::Origin;
+pub(crate) use self::mistake::{ConfigError, Mistake, Origin};
 use self::reading::Reading;
 pub(crate) use self::setting::Named;
 use self::tables::LISTENERS;
@@ -54,6 +55,8 @@ pub(crate) struct Configuration {
     terms: Terms,
     /// As `[[listeners]]` says.
     offers: Vec<Offer>,
+    /// Where each value was given, by its full key.
+    origins: BTreeMap<String, Origin>,
 }
 
 /// One listener.
@@ -94,13 +97,8 @@ pub(crate) struct Sources {
 }
 
 impl Configuration {
-    /// Reads and checks everything. What deserves a look comes beside.
-    pub(crate) fn load(sources: &Sources) -> Result<(Self, Vec<String>), ConfigError> {
-        let (configuration, outcome) = Self::inspect(sources)?;
-        outcome.map(|warnings| (configuration, warnings))
-    }
-
-    /// The same, and the configuration with whatever could be read of it beside the mistakes.
+    /// Reads and checks everything: the configuration with whatever could be read of it, and what
+    /// deserves a look, or the mistakes.
     pub(crate) fn inspect(
         sources: &Sources,
     ) -> Result<(Self, Result<Vec<String>, ConfigError>), ConfigError> {
@@ -109,7 +107,7 @@ impl Configuration {
         Ok(Self::gather(path, &text, sources))
     }
 
-    /// The same with the file's text; its path is named in mistakes.
+    /// The same without mistakes, with the file's text; its path is named in mistakes.
     pub(crate) fn parse(
         path: &Path,
         text: &str,
@@ -139,7 +137,14 @@ impl Configuration {
         } else {
             Err(ConfigError::of(reading.syntax, reading.mistakes))
         };
+        configuration.origins = reading.origins;
         (configuration, outcome)
+    }
+
+    /// What is wrong with the value of a setting, with the place where it was given.
+    pub(crate) fn mistake(&self, key: &str, message: String) -> Mistake {
+        let origin = self.origins.get(key).cloned().unwrap_or(Origin::Default);
+        Mistake { origin, message }
     }
 
     fn gather_listeners(&mut self, reading: &Reading) {
@@ -239,6 +244,7 @@ impl Default for Configuration {
             listen_websocket: Vec::new(),
             terms: Terms::default(),
             offers: Vec::new(),
+            origins: BTreeMap::new(),
         }
     }
 }

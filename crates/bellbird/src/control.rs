@@ -35,7 +35,7 @@ pub(crate) struct Asking {
 /// Disconnects a client. Its session stays for when it comes back, unless --end-session is given.
 #[derive(Args, Debug)]
 pub(crate) struct Kick {
-    /// The client identifier, as `bellbird clients` shows it
+    /// The client identifier, as `bellbird clients` shows it; `--` before one that begins with -
     client_id: String,
     /// End its session as well, with its subscriptions and what waits for it, also if the client
     /// is away
@@ -178,7 +178,7 @@ fn show_client(out: &mut dyn Write, client: &ClientLine, json: bool) -> io::Resu
         name.to_string(),
         user.to_string(),
         address,
-        client.version,
+        client.version.as_deref().unwrap_or("-"),
         since,
         client.queued,
         client.inflight,

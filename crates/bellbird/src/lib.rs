@@ -10,8 +10,10 @@ mod hint;
 mod logging;
 pub mod parsers;
 mod passwd;
+mod prepared;
 mod start;
 
+use std::io::{Write, stderr, stdout};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -62,8 +64,14 @@ pub fn run() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("error: {failure}");
+            let _written = writeln!(stderr(), "error: {failure}");
             ExitCode::FAILURE
         }
     }
+}
+
+/// Writes to standard output. Who does not read any more goes without: a broker serves on.
+fn print(text: &str) {
+    let mut out = stdout().lock();
+    let _written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }

@@ -46,6 +46,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let old = read(&path).map_err(|error| format!("cannot read {}: {error}", file.display()))?;
     let text = old.as_deref().unwrap_or_default();
     let new = if arguments.delete {
+        if old.is_none() {
+            return Err(format!("there is no file {}: nothing to delete", file.display()).into());
+        }
         without_user(text, name)
             .ok_or_else(|| format!("{} has no user {name:?}", file.display()))?
     } else {

@@ -2,22 +2,22 @@
 
 use std::error::Error;
 use std::ffi::OsString;
-use std::io::{Write, stdout};
+use std::fmt::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use bellbird_access::Access;
 use bellbird_admin::Admin;
 use bellbird_server::{Authenticator, Governor, ListenError, Listener, Node, Settings, Transport};
 use clap::Args;
 use log::{error, info, warn};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR2};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
 
 use crate::config::{Configuration, Listening, Named, Sources};
 use crate::count::Count;
 use crate::hint::Hint;
-use crate::logging;
+use crate::prepared::{Prepared, prepare};
+use crate::{logging, print};
 
 /// Starts a broker with the defaults, a configuration file, or options, which win.
 #[derive(Args, Debug)]
@@ -58,13 +58,13 @@ fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| "give an address and a port in numbers, such as 127.0.0.1:1883".into())
 }
 
-/// Runs until SIGTERM or SIGINT, which is a success, or until the log fails. SIGHUP reads the
+/// Runs until SIGTERM, SIGINT or SIGQUIT, which is a success, or until the log fails. SIGHUP reads the
 /// configuration again.
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
-    let (mut configuration, warnings) = Configuration::load(&sources(arguments))?;
+    let Prepared { mut configuration, warnings, access } = prepare(&sources(arguments))?;
     logging::start(configuration.log_level);
     // Before anything is bound or locked: a signal from here on ends it cleanly.
-    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR2])?;
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2])?;
     warnings.iter().for_each(|warning| warn!("{warning}"));
     let admin_settings = bellbird_admin::Settings {
         data: configuration.data.clone(),
@@ -73,7 +73,6 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     };
     admin_settings.check()?;
     let listeners = configuration.listeners.iter().map(bind).collect::<Result<Vec<_>, _>>()?;
-    let access = open_access(&configuration)?;
     let settings = Settings {
         data: configuration.data.clone(),
         durability: configuration.durability,
@@ -88,17 +87,20 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         let _raised = signal_hook::low_level::raise(SIGUSR2);
     })?;
     let admin = Admin::start(&admin_settings, node.control())?;
-    greet(&node, &admin, &configuration)?;
+    print(&greeting(&node, &admin, &configuration));
     for signal in &mut signals {
         match signal {
             SIGHUP => reload(arguments, &mut configuration, &node),
-            SIGUSR2 if !node.has_failed() => {}
+            SIGUSR1 => info!("SIGUSR1 does nothing: what is acknowledged is stored already"),
+            SIGUSR2 if !node.has_failed() => {
+                info!("SIGUSR2 does nothing: ask with bellbird status, or bellbird clients");
+            }
             _ => break,
         }
     }
     admin.stop();
     let summary = node.stop()?;
-    println!("ended: {summary}");
+    print(&format!("ended: {summary}\n"));
     Ok(())
 }
 
@@ -110,22 +112,10 @@ fn bind(listening: &Listening) -> Result<Listener, ListenError> {
     Listener::bind(listening.address, listening.transport.clone(), option)
 }
 
-/// Reads the files of users and rules that a configuration names.
-pub(crate) fn open_access(
-    configuration: &Configuration,
-) -> Result<Access, bellbird_access::AccessError> {
-    let (users, acl) = (&configuration.access_users, &configuration.access_acl);
-    Access::open(users.as_deref(), acl.as_deref())
-}
-
 /// With any mistake, everything stays as it is.
 fn reload(arguments: &Arguments, configuration: &mut Configuration, node: &Node) {
-    let (newer, warnings) = match Configuration::load(&sources(arguments)) {
-        Ok(loaded) => loaded,
-        Err(failure) => return error!("reload refused, everything stays as it was: {failure}"),
-    };
-    let access = match open_access(&newer) {
-        Ok(access) => access,
+    let Prepared { configuration: newer, warnings, access } = match prepare(&sources(arguments)) {
+        Ok(prepared) => prepared,
         Err(failure) => return error!("reload refused, everything stays as it was: {failure}"),
     };
     warnings.iter().for_each(|warning| warn!("{warning}"));
@@ -182,8 +172,19 @@ fn sources(arguments: &Arguments) -> Sources {
     Sources { file: arguments.config.clone(), environment: std::env::vars_os().collect(), options }
 }
 
-fn greet(node: &Node, admin: &Admin, configuration: &Configuration) -> std::io::Result<()> {
-    let mut out = stdout().lock();
+/// What the start has to say.
+fn greeting(node: &Node, admin: &Admin, configuration: &Configuration) -> String {
+    let mut text = String::new();
+    greet(node, admin, configuration, &mut text).expect("a string takes everything");
+    text
+}
+
+fn greet(
+    node: &Node,
+    admin: &Admin,
+    configuration: &Configuration,
+    out: &mut String,
+) -> std::fmt::Result {
     let report = node.report();
     let (found, log) = (report.found, &report.log);
     let process = std::process::id();
@@ -216,6 +217,5 @@ fn greet(node: &Node, admin: &Admin, configuration: &Configuration) -> std::io::
         writeln!(out, "  {program} sub {} -t 'hello/#' -v", hint.options())?;
         writeln!(out, "  {program} pub {} -t hello/world -m 'hi there'", hint.options())?;
     }
-    writeln!(out, "ready")?;
-    out.flush()
+    writeln!(out, "ready")
 }

@@ -18,8 +18,8 @@ pub struct ClientReport {
     pub user_name: Option<Box<str>>,
     /// Its connection and since when, if it has one.
     pub connection: Option<(ConnectionId, Time)>,
-    /// The version it speaks, or spoke last.
-    pub version: Version,
+    /// The version it speaks, or spoke last; nobody knows after a restart.
+    pub version: Option<Version>,
     /// Seconds that its session is kept without connection; `u32::MAX` for ever.
     pub expiry_secs: u32,
     /// Deliveries that wait for their turn.
@@ -36,6 +36,12 @@ impl Shard {
     /// What came in and went out so far.
     pub fn traffic(&self) -> &Traffic {
         &self.clients.traffic
+    }
+
+    /// A client that lost a delivery for a limit, the last one if it is still here.
+    pub fn loser(&mut self) -> Option<Box<str>> {
+        let session = self.clients.sessions.at(self.clients.loser)?;
+        Some(session.name.client_id().into())
     }
 
     /// What waits now. It takes a look at every session: ask seldom.
@@ -66,7 +72,7 @@ impl Shard {
             client_id: session.name.client_id().into(),
             user_name: session.name.user_name().map(Into::into),
             connection: None,
-            version: session.version,
+            version: session.is_met.then_some(session.version),
             expiry_secs: session.expiry_secs,
             queued: session.queue.len(),
             queued_bytes: session.queue.bytes(),

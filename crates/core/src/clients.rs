@@ -39,6 +39,8 @@ pub(crate) struct Clients {
     pub(crate) pool: Pool,
     pub(crate) memory: Memory,
     pub(crate) ledger: Ledger,
+    /// The session that lost something for a limit last.
+    pub(crate) loser: u32,
     pub(crate) traffic: Traffic,
     pub(crate) outputs: VecDeque<Output>,
     /// What happened to sessions' stored deliveries, to be committed at the end of the turn.
@@ -103,6 +105,7 @@ impl Clients {
             pool: Pool::default(),
             memory: Memory::default(),
             ledger: Ledger::default(),
+            loser: NONE,
             traffic: Traffic::default(),
             outputs: VecDeque::new(),
             operations: Vec::new(),
@@ -443,6 +446,9 @@ impl Clients {
     }
 
     pub(crate) fn tell_dropped(&mut self, index: u32, topic: TopicName<'_>, reason: DropReason) {
+        if reason.is_of_limit() {
+            self.loser = index;
+        }
         let topic = || Some(topic.as_str().into());
         self.tell(index, |whose| Event::Dropped { whose, topic: topic(), reason, deliveries: 1 });
     }

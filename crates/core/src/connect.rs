@@ -19,11 +19,11 @@ use crate::permit::{Action, Password, Verdict};
 use crate::record::{Commit, Operation, Record};
 use crate::release::StoredFor;
 use crate::rewriting::{Subject, rewritten};
-use crate::session::Session;
+use crate::session::{NONE, Session};
 use crate::sessions::home_of;
 use crate::shard::Shard;
 use crate::strict::CLIENT_ID_MAX_31;
-use crate::system::is_system;
+use crate::system::is_open;
 use crate::view::View;
 use crate::will::{AfterWill, Will};
 
@@ -226,7 +226,7 @@ impl Shard {
         let session = self.clients.sessions.at(index)?;
         session.owner = id.index;
         session.name = hello.name.clone();
-        session.version = hello.version;
+        (session.version, session.is_met) = (hello.version, true);
         session.is_bridge = hello.is_bridge;
         session.has_aliases = aliases_max > 0;
         session.max_packet_bytes = hello.max_packet_bytes;
@@ -436,6 +436,9 @@ impl Shard {
     /// anybody else's before the log knows are returned.
     fn forget_session(&mut self, index: u32) -> Option<(Session, Vec<Change>)> {
         let mut session = self.clients.sessions.remove(index)?;
+        if self.clients.loser == index {
+            self.clients.loser = NONE;
+        }
         let subscriber = self.clients.sessions.subscriber(index, session.holder);
         self.leave_groups(&mut session, subscriber);
         let lost = session.inflight.len() + session.queue.len();
@@ -494,8 +497,7 @@ impl Shard {
             Some(text) => TopicName::parse(text).map_err(|_| ReasonCode::TopicNameInvalid)?,
             None => will.topic,
         };
-        let terms = self.clients.config.terms(listener);
-        if topic.is_reserved() && (is_system(topic) || !terms.reserved_topics) {
+        if !is_open(topic, self.clients.config.terms(listener)) {
             return Err(ReasonCode::TopicNameInvalid);
         }
         Ok(Some(Box::new(Will::of(will, topic, Namespace::default()))))

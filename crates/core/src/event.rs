@@ -19,7 +19,7 @@ pub enum Telling {
     /// Nothing.
     #[default]
     Nothing,
-    /// Who is not let in, and what clients are refused.
+    /// Who is not let in, what clients are refused, and who breaks the protocol.
     Refusals,
     /// Everything.
     Everything,
@@ -55,8 +55,12 @@ pub enum Event {
     },
     /// A client is no longer connected.
     Disconnected {
+        /// By this connection, which is still there if the broker ends it.
+        connection: ConnectionId,
         /// Its identifier.
         client_id: Box<str>,
+        /// The user name it proved.
+        user_name: Option<Box<str>>,
         /// Why.
         cause: Cause,
         /// What the one who ended it said, or would have said in 5.0.
@@ -82,6 +86,8 @@ pub enum Event {
     SubscribeRefused {
         /// To whom.
         client_id: Box<str>,
+        /// The user name it proved.
+        user_name: Option<Box<str>>,
         /// To what.
         filter: Box<str>,
         /// Why; [`ReasonCode::NotAuthorized`] says that the rules do not allow it.
@@ -109,6 +115,8 @@ pub enum Event {
     PublishRefused {
         /// To whom; nobody knows any more who sent a delayed one.
         client_id: Option<Box<str>>,
+        /// The user name it proved.
+        user_name: Option<Box<str>>,
         /// Its topic.
         topic: Box<str>,
         /// Why.
@@ -172,14 +180,13 @@ impl Objection {
 }
 
 impl Event {
-    /// The connection it names, which is still there.
+    /// The connection it names.
     pub fn connection(&self) -> Option<ConnectionId> {
         match self {
-            Self::Connected { connection, .. } | Self::ConnectRefused { connection, .. } => {
-                Some(*connection)
-            }
-            Self::Disconnected { .. }
-            | Self::SessionEnded { .. }
+            Self::Connected { connection, .. }
+            | Self::ConnectRefused { connection, .. }
+            | Self::Disconnected { connection, .. } => Some(*connection),
+            Self::SessionEnded { .. }
             | Self::Subscribed { .. }
             | Self::SubscribeRefused { .. }
             | Self::Unsubscribed { .. }
@@ -189,22 +196,6 @@ impl Event {
             | Self::Acknowledged { .. }
             | Self::Dropped { .. } => None,
         }
-    }
-
-    /// Somebody is not let in. None if there is nothing to tell of this much.
-    fn connect_refused(
-        telling: Telling,
-        connection: ConnectionId,
-        names: Names<'_>,
-        reason: ReasonCode,
-    ) -> Option<Self> {
-        let wanted = if is_of_login(reason) { Telling::Refusals } else { Telling::Everything };
-        (telling >= wanted).then(|| Self::ConnectRefused {
-            connection,
-            client_id: names.client_id.map(Into::into),
-            user_name: names.user_name.map(Into::into),
-            reason,
-        })
     }
 }
 
@@ -233,12 +224,17 @@ impl Clients {
         }
     }
 
-    /// The same for what is refused to it.
-    pub(crate) fn tell_refusal(&mut self, index: u32, event: impl FnOnce(Box<str>) -> Event) {
+    /// The same for what is refused to it, with the user name that it proved.
+    pub(crate) fn tell_refusal(
+        &mut self,
+        index: u32,
+        event: impl FnOnce(Box<str>, Option<Box<str>>) -> Event,
+    ) {
         if self.config.telling >= Telling::Refusals
             && let Some(session) = self.sessions.at(index)
         {
-            let event = event(session.name.client_id().into());
+            let user_name = session.name.user_name().map(Into::into);
+            let event = event(session.name.client_id().into(), user_name);
             self.outputs.push_back(Output::Event(event));
         }
     }
@@ -254,22 +250,14 @@ impl Clients {
 impl Shard {
     /// Tells that a client is not let in.
     pub(crate) fn tell_refused(&mut self, id: ConnectionId, names: Names<'_>, reason: ReasonCode) {
-        let telling = self.clients.config.telling;
-        if telling != Telling::Nothing {
-            let event = Event::connect_refused(telling, id, names, reason);
-            self.clients.outputs.extend(event.map(Output::Event));
+        if self.clients.config.telling >= Telling::Refusals {
+            let event = Event::ConnectRefused {
+                connection: id,
+                client_id: names.client_id.map(Into::into),
+                user_name: names.user_name.map(Into::into),
+                reason,
+            };
+            self.clients.outputs.push_back(Output::Event(event));
         }
     }
-}
-
-/// Whether it speaks of who the client is; other reasons are about the packet.
-fn is_of_login(reason: ReasonCode) -> bool {
-    matches!(
-        reason,
-        ReasonCode::BadUserNameOrPassword
-            | ReasonCode::NotAuthorized
-            | ReasonCode::ServerBusy
-            | ReasonCode::BadAuthenticationMethod
-            | ReasonCode::Banned
-    )
 }

@@ -135,9 +135,9 @@ impl Shard {
             {
                 session.unsubscribe(filter);
             }
-            self.clients.tell_refusal(index, |client_id| {
+            self.clients.tell_refusal(index, |client_id, user_name| {
                 let reason = ReasonCode::QuotaExceeded;
-                Event::SubscribeRefused { client_id, filter: filter.clone(), reason }
+                Event::SubscribeRefused { client_id, user_name, filter: filter.clone(), reason }
             });
         }
         let Some(mut operations) = operations else { return };

@@ -4,7 +4,7 @@ use bellbird_codec::{Disconnect, Packet, Properties, ReasonCode, Version};
 
 use crate::connection::{Cause, Phase};
 use crate::contract::{Flow, Output};
-use crate::event::{Event, Names};
+use crate::event::{Event, Names, Telling};
 use crate::identity::{ConnectionId, Time};
 use crate::ledger::DropReason;
 use crate::record::Operation;
@@ -158,7 +158,7 @@ impl Shard {
         let durable = session.durable;
         if was_welcome {
             self.clients.traffic.connected -= 1;
-            self.clients.tell(index, |client_id| Event::Disconnected { client_id, cause, reason });
+            self.tell_gone(index, id, cause, reason);
         }
         if keeps_will && !durable {
             // It is here for its will only: a group would lend to it and get all of it back.
@@ -178,6 +178,25 @@ impl Shard {
         self.check_will(now, index);
         if let Some(deadline) = deadline {
             self.look_at_session(now, index, deadline);
+        }
+    }
+
+    /// Tells that a client is gone. Who broke the protocol is told of like a refusal.
+    fn tell_gone(
+        &mut self,
+        index: u32,
+        id: ConnectionId,
+        cause: Cause,
+        reason: Option<ReasonCode>,
+    ) {
+        if cause == Cause::Protocol || self.clients.config.telling == Telling::Everything {
+            self.clients.tell_refusal(index, |client_id, user_name| Event::Disconnected {
+                connection: id,
+                client_id,
+                user_name,
+                cause,
+                reason,
+            });
         }
     }
 

@@ -34,6 +34,15 @@ impl DropReason {
         Self::NotPermitted,
     ];
 
+    /// Whether a limit made it so, which the operator may want to raise, and not the way of the
+    /// client or the rules.
+    pub fn is_of_limit(self) -> bool {
+        match self {
+            Self::OutboxFull | Self::QueueFull | Self::TooLarge | Self::MailboxFull => true,
+            Self::Offline | Self::ConnectionLost | Self::SessionEnded | Self::NotPermitted => false,
+        }
+    }
+
     /// Its name in logs and metrics.
     pub fn name(self) -> &'static str {
         match self {

@@ -23,7 +23,7 @@ use crate::rewriting::Subject;
 use crate::route::Route;
 use crate::shard::Shard;
 use crate::storing::Storing;
-use crate::system::is_system;
+use crate::system::is_open;
 use crate::view::View;
 use crate::will::is_ordered;
 
@@ -122,7 +122,7 @@ impl Shard {
         if packet.qos == QoS::ExactlyOnce && self.is_received(id, packet.packet_id) {
             return Flow::Continue;
         }
-        if topic.is_reserved() && (is_system(topic) || !self.terms_of(id).reserved_topics) {
+        if topic.is_reserved() && !is_open(topic, self.terms_of(id)) {
             let refused = refused(Objection::Reserved);
             return self.refuse_publish(now, id, &refused, OldClients::AreAnswered);
         }
@@ -308,9 +308,9 @@ impl Shard {
         let reason = objection.reason();
         self.clients.traffic.publishes_refused += 1;
         if let Some((index, _)) = self.session_of(id) {
-            self.clients.tell_refusal(index, |client_id| {
+            self.clients.tell_refusal(index, |client_id, user_name| {
                 let topic = topic.as_str().into();
-                Event::PublishRefused { client_id: Some(client_id), topic, objection }
+                Event::PublishRefused { client_id: Some(client_id), user_name, topic, objection }
             });
         }
         let Some(connection) = self.clients.connections.live(id) else { return Flow::Continue };

@@ -43,8 +43,8 @@ impl Shard {
         let config = &self.clients.config;
         let has_memory = self.clients.memory < Memory::Short;
         has_memory
-            && after.messages <= config.retained_messages_max
-            && after.bytes <= config.retained_bytes_max
+            && after.messages - after.system_messages <= config.retained_messages_max
+            && after.bytes - after.system_bytes <= config.retained_bytes_max
     }
 
     /// Has an expired message leave the view, if it is still the topic's then.

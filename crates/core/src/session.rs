@@ -30,6 +30,8 @@ pub(crate) struct Session {
     /// The connection's Maximum Packet Size.
     pub(crate) max_packet_bytes: u32,
     pub(crate) version: Version,
+    /// It had a connection since the start of the node: `version` is what that one spoke.
+    pub(crate) is_met: bool,
     /// Outlives its connection; what it is owed is stored before it is acknowledged.
     pub(crate) durable: bool,
     /// Its subscriptions count as with No Local and Retain As Published: a bridge before 5.0 cannot
@@ -180,6 +182,7 @@ impl Session {
             connection: NONE,
             max_packet_bytes: u32::MAX,
             version: Version::V311,
+            is_met: false,
             durable: false,
             is_bridge: false,
             has_aliases: false,

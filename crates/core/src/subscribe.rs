@@ -87,9 +87,9 @@ impl Shard {
             let asked = Asked { item, id: subscription_id, is_permitted };
             let refused = self.grant(id, index, &asked, &mut outcome).err();
             if let Some(reason) = refused {
-                self.clients.tell_refusal(index, |client_id| {
+                self.clients.tell_refusal(index, |client_id, user_name| {
                     let filter = asked.item.text.into();
-                    Event::SubscribeRefused { client_id, filter, reason }
+                    Event::SubscribeRefused { client_id, user_name, filter, reason }
                 });
                 outcome.codes.push(match version {
                     Version::V5 => reason.value(),

@@ -1,4 +1,4 @@
-//! `$SYS/…`: what the node says about itself, and nobody else may.
+//! `$SYS/…`: what the node says about itself, and nobody else may, but for the state of bridges.
 //!
 //! These messages are retained in the view and never logged: they are said anew after each start,
 //! and an idle node must not write.
@@ -8,6 +8,7 @@ use std::sync::Arc;
 use bellbird_codec::QoS;
 use bellbird_topics::{Namespace, TopicName};
 
+use crate::config::Terms;
 use crate::connection::AppliedFor;
 use crate::contract::{Change, Output};
 use crate::identity::{Holder, Time};
@@ -55,5 +56,20 @@ impl Shard {
 /// Whether only the node itself may publish to this topic.
 pub(crate) fn is_system(topic: TopicName<'_>) -> bool {
     let bytes = topic.as_bytes();
-    bytes.first() == Some(&b'$') && (bytes == b"$SYS" || bytes.starts_with(b"$SYS/"))
+    bytes.first() == Some(&b'$')
+        && (bytes == b"$SYS" || bytes.starts_with(b"$SYS/"))
+        && !is_of_bridge(topic)
+}
+
+/// Whether clients may publish to this topic, as far as its `$` is concerned.
+pub(crate) fn is_open(topic: TopicName<'_>, terms: &Terms) -> bool {
+    !topic.is_reserved() || is_of_bridge(topic) || (terms.reserved_topics && !is_system(topic))
+}
+
+/// Whether it is where a bridge of Mosquitto says whether it is there, which by default it does,
+/// also with its will: the one topic below `$SYS` that is the clients' own.
+fn is_of_bridge(topic: TopicName<'_>) -> bool {
+    let name = topic.as_str().strip_prefix("$SYS/broker/connection/");
+    let name = name.and_then(|rest| rest.strip_suffix("/state"));
+    name.is_some_and(|name| !name.contains('/'))
 }

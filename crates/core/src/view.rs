@@ -63,6 +63,8 @@ pub struct RetainedSize {
     pub bytes: usize,
     /// Topics among them that the node says itself, below `$SYS`.
     pub system_messages: usize,
+    /// Bytes of these, which no limit counts.
+    pub system_bytes: usize,
 }
 
 /// The view's content: one per node, or one per shard, as the shell decides.
@@ -74,6 +76,7 @@ pub struct Tables {
     retained: Retained<Arc<Message>>,
     retained_bytes: usize,
     retained_system: usize,
+    system_bytes: usize,
     order: u64,
 }
 
@@ -86,6 +89,7 @@ impl Tables {
             retained: Retained::new(),
             retained_bytes: 0,
             retained_system: 0,
+            system_bytes: 0,
             order,
         }
     }
@@ -138,12 +142,16 @@ impl Tables {
             Some(message) => self.retained.set(namespace, topic, message.clone()),
             None => self.retained.clear(namespace, topic),
         };
+        let bytes_before = old.as_ref().map_or(0, |old| old.size_bytes());
+        let bytes_after = message.map_or(0, |message| message.size_bytes());
         if is_system(topic) {
             self.retained_system -= usize::from(old.is_some());
             self.retained_system += usize::from(message.is_some());
+            self.system_bytes -= bytes_before;
+            self.system_bytes += bytes_after;
         }
-        self.retained_bytes -= old.map_or(0, |old| old.size_bytes());
-        self.retained_bytes += message.map_or(0, |message| message.size_bytes());
+        self.retained_bytes -= bytes_before;
+        self.retained_bytes += bytes_after;
     }
 
     /// See [`View::retained_with`].
@@ -158,6 +166,7 @@ impl Tables {
             messages: self.retained.len() + usize::from(old.is_none()),
             bytes: self.retained_bytes + bytes - old.map_or(0, |old| old.size_bytes()),
             system_messages: self.retained_system,
+            system_bytes: self.system_bytes,
         }
     }
 
@@ -220,6 +229,7 @@ impl Tables {
             messages: self.retained.len(),
             bytes: self.retained_bytes,
             system_messages: self.retained_system,
+            system_bytes: self.system_bytes,
         }
     }
 

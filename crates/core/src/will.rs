@@ -198,7 +198,9 @@ impl Shard {
             return;
         }
         let client_id = whose.map(|name| name.client_id().into());
-        let event = Event::PublishRefused { client_id, topic: topic.as_str().into(), objection };
+        let user_name = whose.and_then(Name::user_name).map(Into::into);
+        let topic = topic.as_str().into();
+        let event = Event::PublishRefused { client_id, user_name, topic, objection };
         self.clients.outputs.push_back(Output::Event(event));
     }
 

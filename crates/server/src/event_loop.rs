@@ -20,6 +20,7 @@ use crate::connection::{Budget, Got, Put, feed, read, send, unframe};
 use crate::governor::{Governor, Restraint};
 use crate::lingering::Lingering;
 use crate::listen;
+use crate::losses;
 use crate::mailbox::{Letter, Mailbox, Slit};
 use crate::mechanism::Mechanisms;
 use crate::query::{Depth, Endings};
@@ -47,6 +48,7 @@ pub(crate) struct EventLoop {
     pub(crate) governor: Governor,
     pub(crate) restraint: Restraint,
     pub(crate) teller: Teller,
+    pub(crate) losses: losses::Watch,
     pub(crate) desk: Desk,
 }
 
@@ -135,6 +137,7 @@ impl EventLoop {
         self.settle(now);
         self.answer_endings();
         self.teller.end_second(now);
+        self.look_at_losses(now);
         self.sockets.end_turn();
     }
 
@@ -310,8 +313,16 @@ impl EventLoop {
             return;
         }
         log::debug!("connection {}/{}: the WebSocket ends: {ending:?}", id.index, id.generation);
+        let refused = socket.websocket.as_ref().and_then(|websocket| websocket.refused());
         match ending {
-            Ending::Refused | Ending::Said(_) => self.desk.closing.push(id),
+            Ending::Refused | Ending::Said(_) => {
+                if let Some(refused) = refused {
+                    let address = self.address_of(id);
+                    let telling = self.core.telling();
+                    self.teller.tell_no_websocket(now, telling, &refused, address);
+                }
+                self.desk.closing.push(id);
+            }
             Ending::Broken(_) => {
                 // To the core, a packet of a type that there is not.
                 let error = DecodeError::PacketType;
@@ -464,6 +475,12 @@ impl EventLoop {
         self.sockets.get(id)?.stream.peer_addr().ok()
     }
 
+    /// Tells of what limits have dropped, if it is time to.
+    fn look_at_losses(&mut self, now: Time) {
+        let dropped = self.core.ledger().dropped;
+        self.losses.look(now, &dropped, || self.core.loser());
+    }
+
     /// Whether this turn has filled as many outboxes as it may.
     fn is_over(&self) -> bool {
         self.core.appended_bytes() >= self.desk.budget.appended_until
@@ -480,7 +497,8 @@ impl EventLoop {
         let linger = self.desk.lingering.next().map(until);
         let look = self.next_look().map(until);
         let told = self.teller.next().map(until);
-        let millis = [due, retry, linger, look, told].into_iter().flatten().min()?;
+        let lost = self.losses.next().map(until);
+        let millis = [due, retry, linger, look, told, lost].into_iter().flatten().min()?;
         Some(Duration::from_millis(millis))
     }
 }

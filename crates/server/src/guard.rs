@@ -1,6 +1,7 @@
 //! What ends the process rather than half of the node.
 
 use std::fmt::Display;
+use std::io::{Write, stderr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::abort;
 
@@ -13,7 +14,7 @@ pub(crate) fn guard<T>(run: impl FnOnce() -> T) -> T {
 /// A thread that cannot go on would keep its clients waiting for ever.
 pub(crate) fn or_abort<T, E: Display>(what: &str, result: Result<T, E>) -> T {
     result.unwrap_or_else(|error| {
-        eprintln!("error: {what} cannot go on: {error}");
+        let _written = writeln!(stderr(), "error: {what} cannot go on: {error}");
         abort()
     })
 }

@@ -18,6 +18,7 @@ mod guard;
 pub mod limits;
 mod lingering;
 mod listen;
+mod losses;
 mod mailbox;
 mod mechanism;
 mod node;

@@ -23,6 +23,7 @@ use crate::event_loop::{Desk, EventLoop, waker_token};
 use crate::governor::{Governor, Restraint};
 use crate::guard::{guard, or_abort};
 use crate::listen::{Listener, Transport};
+use crate::losses::{Losses, Watch};
 use crate::mailbox::{Letter, Mailbox, Slit, mailbox};
 use crate::mechanism::Mechanisms;
 use crate::sockets::Sockets;
@@ -119,6 +120,7 @@ impl Node {
         let committer =
             Committer::start(log, settings.durability, order_queue, slits.clone(), on_failure)?;
         let census = Arc::new(Census::default());
+        let losses = Arc::new(Losses::default());
         let authenticators = Pool::start(settings.authenticator.clone())?;
         let gate = Arc::new(settings.gate.clone());
         let core = Arc::new(settings.core.clone());
@@ -143,6 +145,7 @@ impl Node {
                 governor: settings.governor.clone(),
                 restraint: Restraint::default(),
                 teller: Teller::new(settings.core.shards),
+                losses: Watch::new(losses.clone()),
                 desk: Desk::default(),
             };
             let run = move || guard(|| or_abort("an event loop", event_loop.run()));

@@ -8,7 +8,10 @@ use std::net::SocketAddr;
 
 use bellbird_codec::{QoS, ReasonCode, Version};
 use bellbird_core::{Cause, Event, Objection, Telling, Time};
+use bellbird_topics::SubscriptionFilter;
 use log::{Level, Record};
+
+use crate::websocket::Refused;
 
 /// The target of lines that are written whatever the level.
 pub const EVENTS: &str = "bellbird::events";
@@ -16,6 +19,7 @@ pub const EVENTS: &str = "bellbird::events";
 /// Writes what one shard tells.
 pub(crate) struct Teller {
     logins: Limiter,
+    connections: Limiter,
     refusals: Limiter,
 }
 
@@ -23,7 +27,8 @@ impl Teller {
     /// One of so many shards, which share the lines of a node.
     pub(crate) fn new(shards: u8) -> Self {
         let lines_max = (LINES_PER_SECOND / u32::from(shards.max(1))).max(1);
-        Self { logins: Limiter::new(lines_max), refusals: Limiter::new(lines_max) }
+        let limiter = || Limiter::new(lines_max);
+        Self { logins: limiter(), connections: limiter(), refusals: limiter() }
     }
 
     /// Writes an event. The address is that of the connection it names, if it names one.
@@ -34,22 +39,35 @@ impl Teller {
         event: &Event,
         address: Option<SocketAddr>,
     ) {
-        let sentence = Sentence { event, address };
-        match (Kind::of(event), telling) {
-            (Kind::Login, Telling::Refusals | Telling::Nothing) => {
-                self.end_second(now);
-                if self.logins.admits(now) {
-                    log::warn!("{sentence}");
-                }
-            }
-            (Kind::Refusal, Telling::Refusals | Telling::Nothing) => {
-                self.end_second(now);
-                if self.refusals.admits(now) {
-                    log::info!("{sentence}");
-                }
-            }
-            (Kind::Login, Telling::Everything) => write_event(Level::Warn, &sentence),
-            (Kind::Refusal | Kind::Other, _) => write_event(Level::Info, &sentence),
+        self.write(now, telling, Kind::of(event), &Sentence { event, address });
+    }
+
+    /// Writes that a request for a WebSocket is refused.
+    pub(crate) fn tell_no_websocket(
+        &mut self,
+        now: Time,
+        telling: Telling,
+        refused: &Refused,
+        address: Option<SocketAddr>,
+    ) {
+        self.write(now, telling, Kind::Connection, &NoWebSocket { refused, address });
+    }
+
+    fn write(&mut self, now: Time, telling: Telling, kind: Kind, sentence: &dyn fmt::Display) {
+        if telling != Telling::Everything {
+            self.end_second(now);
+        }
+        let (limiter, level) = match kind {
+            Kind::Login => (&mut self.logins, Level::Warn),
+            Kind::Connection => (&mut self.connections, Level::Warn),
+            Kind::Refusal => (&mut self.refusals, Level::Info),
+            Kind::Other => return write_event(Level::Info, sentence),
+        };
+        if telling == Telling::Everything {
+            return write_event(level, sentence);
+        }
+        if limiter.admits(now) {
+            log::log!(level, "{sentence}");
         }
     }
 
@@ -58,6 +76,9 @@ impl Teller {
         if let Some(more) = self.logins.left_out(now) {
             log::warn!("and {more} more refused logins in that second");
         }
+        if let Some(more) = self.connections.left_out(now) {
+            log::warn!("and {more} more refused or broken connections in that second");
+        }
         if let Some(more) = self.refusals.left_out(now) {
             log::info!("and {more} more refused publications and subscriptions in that second");
         }
@@ -65,7 +86,8 @@ impl Teller {
 
     /// When to call [`Teller::end_second`], if nothing happens before.
     pub(crate) fn next(&self) -> Option<Time> {
-        [self.logins.next(), self.refusals.next()].into_iter().flatten().min()
+        let limiters = [&self.logins, &self.connections, &self.refusals];
+        limiters.into_iter().filter_map(Limiter::next).min()
     }
 }
 
@@ -73,6 +95,8 @@ impl Teller {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Kind {
     Login,
+    /// Who breaks the protocol, or speaks another.
+    Connection,
     Refusal,
     Other,
 }
@@ -80,7 +104,9 @@ enum Kind {
 impl Kind {
     fn of(event: &Event) -> Self {
         match event {
-            Event::ConnectRefused { .. } => Self::Login,
+            Event::ConnectRefused { client_id: Some(_), .. } => Self::Login,
+            Event::ConnectRefused { client_id: None, .. }
+            | Event::Disconnected { cause: Cause::Protocol, .. } => Self::Connection,
             Event::SubscribeRefused { .. } | Event::PublishRefused { .. } => Self::Refusal,
             Event::Connected { .. }
             | Event::Disconnected { .. }
@@ -150,15 +176,17 @@ impl fmt::Display for Sentence<'_> {
             Event::ConnectRefused { client_id: None, reason, .. } => {
                 f.write_str("a connection")?;
                 self.write_address(f)?;
-                write!(f, " refused: {reason}")
+                write!(f, " refused: {}", why_broken(*reason))
             }
             Event::ConnectRefused { client_id: Some(client_id), user_name, reason, .. } => {
                 write!(f, "login of client {}{}", Name(client_id), As(user_name.as_deref()))?;
                 self.write_address(f)?;
                 write!(f, " refused: {}", why_not_in(*reason, user_name.as_deref()))
             }
-            Event::Disconnected { client_id, cause, reason } => {
-                write!(f, "client {} disconnected: ", Name(client_id))?;
+            Event::Disconnected { client_id, user_name, cause, reason, .. } => {
+                write!(f, "client {}{}", Name(client_id), As(user_name.as_deref()))?;
+                self.write_address(f)?;
+                f.write_str(" disconnected: ")?;
                 write_cause(f, *cause, *reason)
             }
             Event::SessionEnded { client_id, deliveries } => {
@@ -172,13 +200,11 @@ impl fmt::Display for Sentence<'_> {
                 let (client, filter, qos) = (Name(client_id), Name(filter), number(*qos));
                 write!(f, "client {client} subscribed to {filter} with QoS {qos}")
             }
-            Event::SubscribeRefused { client_id, filter, reason } => {
-                let (client, filter) = (Name(client_id), Name(filter));
-                write!(f, "subscription of client {client} to {filter} refused: ")?;
-                if *reason == ReasonCode::NotAuthorized {
-                    return f.write_str(BY_RULES);
-                }
-                reason.fmt(f)
+            Event::SubscribeRefused { client_id, user_name, filter, reason } => {
+                let (client, user) = (Name(client_id), As(user_name.as_deref()));
+                let why = why_not_subscribed(*reason, filter);
+                let filter = Name(filter);
+                write!(f, "subscription of client {client}{user} to {filter} refused: {why}")
             }
             Event::Unsubscribed { client_id, filter } => {
                 write!(f, "client {} unsubscribed from {}", Name(client_id), Name(filter))
@@ -188,11 +214,12 @@ impl fmt::Display for Sentence<'_> {
                 let retained = if *retain { ", to be retained" } else { "" };
                 write!(f, "client {client} published to {topic} with QoS {qos}{retained}")
             }
-            Event::PublishRefused { client_id, topic, objection } => {
+            Event::PublishRefused { client_id, user_name, topic, objection } => {
                 match client_id {
                     Some(client_id) => write!(f, "publication of client {}", Name(client_id))?,
                     None => f.write_str("delayed publication")?,
                 }
+                write!(f, "{}", As(user_name.as_deref()))?;
                 write!(f, " to {} refused: {}", Name(topic), why_not_taken(*objection))
             }
             Event::Delivered { client_id, topic, qos, packet_id } => {
@@ -217,13 +244,39 @@ impl fmt::Display for Sentence<'_> {
 
 impl Sentence<'_> {
     fn write_address(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.address.map_or(Ok(()), |address| write!(f, " from {address}"))
+        write!(f, "{}", Whence(self.address))
+    }
+}
+
+/// A refused request for a WebSocket in words.
+struct NoWebSocket<'a> {
+    refused: &'a Refused,
+    address: Option<SocketAddr>,
+}
+
+impl fmt::Display for NoWebSocket<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Refused { why, path, origin } = self.refused;
+        write!(f, "request for a WebSocket{} refused: {why}", Whence(self.address))?;
+        if let Some(path) = path {
+            write!(f, "; path {}", Name(path))?;
+        }
+        origin.as_deref().map_or(Ok(()), |origin| write!(f, "; origin {}", Name(origin)))
+    }
+}
+
+/// Where somebody comes from.
+struct Whence(Option<SocketAddr>);
+
+impl fmt::Display for Whence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.map_or(Ok(()), |address| write!(f, " from {address}"))
     }
 }
 
 /// A name that somebody else chose, such that it can neither end the line nor move the cursor of
 /// a terminal, nor fill a disk by its length.
-struct Name<'a>(&'a str);
+pub(crate) struct Name<'a>(pub(crate) &'a str);
 
 impl fmt::Display for Name<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -253,8 +306,34 @@ fn why_not_in(reason: ReasonCode, user_name: Option<&str>) -> &'static str {
         (ReasonCode::BadUserNameOrPassword, _) => "wrong user name or password",
         (ReasonCode::NotAuthorized, None) => "clients without a user name are not let in here",
         (ReasonCode::NotAuthorized, Some(_)) => BY_RULES,
-        (ReasonCode::ServerBusy, _) => "too many others wait to be let in",
+        (ReasonCode::ServerBusy, _) => "too many others wait to be let in, or memory is short",
+        (ReasonCode::QuotaExceeded, _) => "there are as many sessions as sessions_max allows",
+        (ReasonCode::ClientIdentifierNotValid, _) => {
+            "its version does not allow this client identifier"
+        }
+        (ReasonCode::TopicNameInvalid, _) => {
+            "its will names a topic that is not open to clients, or has too many levels"
+        }
         (other, _) => other.name(),
+    }
+}
+
+#[allow(clippy::wildcard_enum_match_arm)] // only this says more than its name
+fn why_broken(reason: ReasonCode) -> &'static str {
+    match reason {
+        ReasonCode::PacketTooLarge => "packet too large, see packet_bytes_max",
+        other => other.name(),
+    }
+}
+
+#[allow(clippy::wildcard_enum_match_arm)] // only these say more than their names
+fn why_not_subscribed(reason: ReasonCode, filter: &str) -> &'static str {
+    match reason {
+        ReasonCode::NotAuthorized => BY_RULES,
+        ReasonCode::TopicFilterInvalid if SubscriptionFilter::parse(filter).is_ok() => {
+            "it has more levels than topic_levels_max, or more \"+\" than filter_plus_max allows"
+        }
+        other => other.name(),
     }
 }
 
@@ -284,7 +363,7 @@ fn write_cause(
         Cause::Kicked => "the operator ended the connection",
         Cause::Memory => "the broker ended the connection for the memory it took",
         Cause::Protocol => {
-            let reason = reason.map_or("protocol error", ReasonCode::name);
+            let reason = reason.map_or("protocol error", why_broken);
             return write!(f, "the broker ended the connection ({reason})");
         }
     };
@@ -304,7 +383,7 @@ fn number(qos: QoS) -> u8 {
 }
 
 /// Past the level, which is the operator's wish for everything else.
-fn write_event(level: Level, sentence: &Sentence<'_>) {
+fn write_event(level: Level, sentence: &dyn fmt::Display) {
     let mut record = Record::builder();
     record.level(level).target(EVENTS);
     log::logger().log(&record.args(format_args!("{sentence}")).build());
@@ -312,7 +391,7 @@ fn write_event(level: Level, sentence: &Sentence<'_>) {
 
 const BY_RULES: &str = "the rules do not allow it";
 
-/// Of logins, and again of publications and subscriptions: enough to see who it is and why, and
+/// Of logins, of connections, and of publications and subscriptions: enough to see who it is and why, and
 /// some 100 MiB a day at the most.
 const LINES_PER_SECOND: u32 = 10;
 /// What a name is cut off at.
@@ -364,27 +443,46 @@ mod tests {
             refused(None, None, ReasonCode::MalformedPacket),
             "a connection from 127.0.0.1:5000 refused: malformed packet",
         );
-        let disconnected =
-            |cause, reason| Event::Disconnected { client_id: client_id.clone(), cause, reason };
+        check(
+            refused(Some("c"), None, ReasonCode::QuotaExceeded),
+            "login of client \"c\" from 127.0.0.1:5000 refused: there are as many sessions as \
+             sessions_max allows",
+        );
+        let disconnected = |cause, reason| {
+            let (client_id, user_name) = (client_id.clone(), Some("u".into()));
+            Event::Disconnected { connection, client_id, user_name, cause, reason }
+        };
         check(
             disconnected(Cause::Lost, None),
-            "client \"c\" disconnected: the connection was lost",
+            "client \"c\" as user \"u\" from 127.0.0.1:5000 disconnected: the connection was lost",
         );
         check(
             disconnected(Cause::Protocol, Some(ReasonCode::PacketTooLarge)),
-            "client \"c\" disconnected: the broker ended the connection (packet too large)",
+            "client \"c\" as user \"u\" from 127.0.0.1:5000 disconnected: the broker ended the \
+             connection (packet too large, see packet_bytes_max)",
+        );
+        let no_subscription = |filter: &str, reason| {
+            let (client_id, user_name) = (client_id.clone(), Some("u".into()));
+            Event::SubscribeRefused { client_id, user_name, filter: filter.into(), reason }
+        };
+        check(
+            no_subscription("a/#", ReasonCode::NotAuthorized),
+            "subscription of client \"c\" as user \"u\" to \"a/#\" refused: the rules do not allow \
+             it",
         );
         check(
-            Event::SubscribeRefused {
-                client_id: client_id.clone(),
-                filter: "a/#".into(),
-                reason: ReasonCode::NotAuthorized,
-            },
-            "subscription of client \"c\" to \"a/#\" refused: the rules do not allow it",
+            no_subscription("+/+", ReasonCode::TopicFilterInvalid),
+            "subscription of client \"c\" as user \"u\" to \"+/+\" refused: it has more levels than \
+             topic_levels_max, or more \"+\" than filter_plus_max allows",
+        );
+        check(
+            no_subscription("a+", ReasonCode::TopicFilterInvalid),
+            "subscription of client \"c\" as user \"u\" to \"a+\" refused: topic filter invalid",
         );
         check(
             Event::PublishRefused {
                 client_id: Some(client_id.clone()),
+                user_name: None,
                 topic: topic.clone(),
                 objection: Objection::Rules,
             },
@@ -411,6 +509,17 @@ mod tests {
         check(
             Event::SessionEnded { client_id, deliveries: 3 },
             "the session of client \"c\" is over, and with it 3 deliveries (session_ended)",
+        );
+    }
+
+    #[test]
+    fn a_refused_request_is_a_sentence() {
+        let refused =
+            Refused { why: "nothing there", path: Some("/\n".into()), origin: Some("x".into()) };
+        assert_eq!(
+            NoWebSocket { refused: &refused, address: "[::1]:5".parse().ok() }.to_string(),
+            "request for a WebSocket from [::1]:5 refused: nothing there; path \"/\\n\"; \
+             origin \"x\"",
         );
     }
 

@@ -12,8 +12,8 @@ mod writer;
 use std::sync::Arc;
 
 pub use self::close::CloseCode;
-pub use self::handshake::Offer;
 use self::handshake::{Answer, Handshake};
+pub use self::handshake::{Offer, Refused};
 use self::reader::{Reader, Stop};
 use self::writer::Writer;
 
@@ -23,7 +23,7 @@ use self::writer::Writer;
 /// header (14 bytes) and of a control frame (125 bytes), and never the payload of a data frame.
 #[derive(Debug)]
 pub struct WebSocket {
-    /// Until the upgrade is answered.
+    /// Until the upgrade is granted; what was refused stays, to be told.
     handshake: Option<Box<Handshake>>,
     reader: Reader,
     writer: Writer,
@@ -61,12 +61,12 @@ impl WebSocket {
         if let Some(handshake) = &mut self.handshake {
             let (taken, answer) = handshake.take(bytes);
             let Some(Answer { response, is_welcome }) = answer else { return 0 };
-            self.handshake = None;
             self.writer.answer(response);
             if !is_welcome {
                 self.ending = Some(Ending::Refused);
                 return 0;
             }
+            self.handshake = None;
             // Clients have to wait for the answer; those that do not lose nothing.
             bytes.copy_within(taken.., 0);
             let rest = bytes.len() - taken;
@@ -119,8 +119,13 @@ impl WebSocket {
         self.ending
     }
 
+    /// Who was refused the upgrade, and why.
+    pub fn refused(&self) -> Option<Refused> {
+        self.handshake.as_ref()?.refused()
+    }
+
     fn is_open(&self) -> bool {
-        self.handshake.is_none() && self.ending != Some(Ending::Refused)
+        self.handshake.is_none()
     }
 }
 

@@ -15,6 +15,7 @@ pub(crate) struct ConnectArguments {
 
     /// The broker's port
     #[arg(short = 'p', long, value_name = "PORT", default_value_t = 1883,
+          allow_negative_numbers = true,
           value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) port: u16,
 
@@ -50,7 +51,13 @@ pub(crate) struct ConnectArguments {
     pub(crate) password: Option<OsString>,
 
     /// Seconds between two signs of life at most; 0 for none
-    #[arg(short = 'k', long, value_name = "SECS", default_value_t = 60)]
+    #[arg(
+        short = 'k',
+        long,
+        value_name = "SECS",
+        default_value_t = 60,
+        allow_negative_numbers = true
+    )]
     pub(crate) keepalive: u16,
 
     /// Resumes the session of -i and keeps it afterwards
@@ -85,6 +92,9 @@ pub(crate) struct ConnectArguments {
     #[command(flatten)]
     pub(crate) will: WillArguments,
 
+    #[command(flatten)]
+    pub(crate) tls: TlsArguments,
+
     /// Shows this
     #[arg(long, action = ArgAction::Help)]
     help: Option<bool>,
@@ -104,12 +114,57 @@ pub(crate) struct WillArguments {
 
     /// The QoS of the will
     #[arg(long, value_name = "QOS", default_value_t = 0, requires = "will_topic",
+          allow_negative_numbers = true,
           value_parser = clap::value_parser!(u8).range(0..=2))]
     pub(crate) will_qos: u8,
 
     /// The will is retained
     #[arg(long, requires = "will_topic")]
     pub(crate) will_retain: bool,
+}
+
+/// What mosquitto's clients have for TLS, so that whoever gives one is told that there is none.
+#[derive(Args, Clone, Default)]
+pub(crate) struct TlsArguments {
+    #[arg(long, hide = true)]
+    cafile: Option<OsString>,
+    #[arg(long, hide = true)]
+    capath: Option<OsString>,
+    #[arg(long, hide = true)]
+    cert: Option<OsString>,
+    #[arg(long, hide = true)]
+    key: Option<OsString>,
+    #[arg(long, hide = true)]
+    ciphers: Option<OsString>,
+    #[arg(long, hide = true)]
+    tls_version: Option<OsString>,
+    #[arg(long, hide = true)]
+    psk: Option<OsString>,
+    #[arg(long, hide = true)]
+    psk_identity: Option<OsString>,
+    #[arg(long, hide = true)]
+    tls_use_os_certs: bool,
+    #[arg(long, hide = true)]
+    insecure: bool,
+}
+
+impl TlsArguments {
+    /// The first that is given.
+    pub(crate) fn first(&self) -> Option<&'static str> {
+        let given = [
+            ("--cafile", self.cafile.is_some()),
+            ("--capath", self.capath.is_some()),
+            ("--cert", self.cert.is_some()),
+            ("--key", self.key.is_some()),
+            ("--ciphers", self.ciphers.is_some()),
+            ("--tls-version", self.tls_version.is_some()),
+            ("--psk", self.psk.is_some()),
+            ("--psk-identity", self.psk_identity.is_some()),
+            ("--tls-use-os-certs", self.tls_use_os_certs),
+            ("--insecure", self.insecure),
+        ];
+        given.into_iter().find(|(_, is_given)| *is_given).map(|(name, _)| name)
+    }
 }
 
 fn version(text: &str) -> Result<Version, String> {

@@ -49,6 +49,9 @@ impl Introduction {
         places: &[Place],
         environment_password: Option<OsString>,
     ) -> Result<Shared, Failure> {
+        if let Some(option) = arguments.tls.first() {
+            return Err(usage(format!("{option}: there is no TLS yet, only plain TCP")));
+        }
         let url = arguments.url.as_deref().map(Url::parse).transpose()?.unwrap_or_default();
         let version = arguments.protocol_version;
         if !version.has_properties() && !arguments.property.is_empty() {
@@ -138,7 +141,7 @@ fn set_session_expiry(
     let declared = connect.as_properties().session_expiry_interval();
     match (arguments.protocol_version, arguments.session_expiry_interval) {
         (Version::V31 | Version::V311, Some(_)) => {
-            Err(usage("-x: only 5.0 has no session expiry; add -V mqttv5"))
+            Err(usage("-x: only 5.0 has a session expiry; add -V mqttv5"))
         }
         (Version::V5, Some(_)) if declared.is_some() => {
             Err(usage("-x and -D connect session-expiry-interval say the same: leave one out"))

@@ -77,6 +77,19 @@ impl ConfigError {
         mistakes.sort_by(|one, other| one.origin.cmp(&other.origin));
         Self::Mistakes(mistakes)
     }
+
+    /// With other mistakes beside, if there are any at all.
+    pub(crate) fn join(one: Option<Self>, others: Vec<Mistake>) -> Option<Self> {
+        match one {
+            Some(Self::Mistakes(mut mistakes)) => {
+                mistakes.extend(others);
+                mistakes.sort_by(|one, other| one.origin.cmp(&other.origin));
+                Some(Self::Mistakes(mistakes))
+            }
+            Some(unreadable @ Self::Unreadable { .. }) => Some(unreadable),
+            None => (!others.is_empty()).then_some(Self::Mistakes(others)),
+        }
+    }
 }
 
 impl fmt::Display for ConfigError {

@@ -9,6 +9,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::Configuration;
+use super::foreign;
 use super::mistake::{Mistake, Origin};
 use super::nearest::nearest;
 use super::setting::{DefaultShown, Setting, Table};
@@ -51,11 +52,17 @@ impl Reading {
             let span = error.span().unwrap_or(text.len()..text.len());
             let origin = Origin::in_file(path, text, &span);
             let remedy = match &origin {
-                Origin::File { quote, .. } => remedy(quote),
+                Origin::File { quote, .. } => {
+                    foreign::remedy_of_line(quote).or_else(|| remedy(quote))
+                }
                 Origin::Environment(_) | Origin::Option(_) | Origin::Default => None,
             };
             let message = match remedy {
                 Some(remedy) => format!("this is no TOML: {remedy}"),
+                None if error.message() == DUPLICATE => {
+                    let key = error.span().and_then(|span| text.get(span)).unwrap_or_default();
+                    format!("this is no TOML: {DUPLICATE} {key}: say it once")
+                }
                 None => format!("this is no TOML: {}", error.message()),
             };
             self.syntax.push(Mistake { origin, message });
@@ -100,8 +107,20 @@ impl Reading {
                 self.text(key, value, &Origin::Environment(name.clone()), node);
                 continue;
             }
-            let known = names.iter().filter_map(|(name, _)| name.strip_prefix(PREFIX));
-            if let Some(name) = nearest(given, known) {
+            if given == "CONFIG" {
+                let warning = format!("the environment has {variable}: only --config names a file");
+                self.warnings.push(warning);
+                continue;
+            }
+            let mut known = names.iter().filter_map(|(name, _)| name.strip_prefix(PREFIX));
+            let mistaken = MISTAKEN.iter().find(|(name, _)| *name == given).map(|(_, name)| *name);
+            let is_below =
+                |name: &&str| name.strip_suffix(given).is_some_and(|table| table.ends_with('_'));
+            let is_name = keys().any(|key| key.rsplit('.').next() == Some(&given.to_lowercase()));
+            let name = mistaken
+                .or_else(|| known.clone().find(is_below).filter(|_| is_name))
+                .or_else(|| nearest(given, &mut known));
+            if let Some(name) = name {
                 self.warnings.push(format!(
                     "the environment has {variable}, which is no setting: did you mean \
                      {PREFIX}{name}?"
@@ -250,8 +269,12 @@ impl Reading {
         match setting.kind.of_text(raw) {
             Ok(value) => (setting.write)(target, value),
             Err(wrong) => {
-                let (written, wanted) = (raw.display(), setting.kind.wanted());
-                let message = format!("{key} = {written} {wrong}: give {wanted}");
+                let wanted = setting.kind.wanted_as_text();
+                let message = if raw.is_empty() {
+                    format!("{key} {wrong}: give {wanted}")
+                } else {
+                    format!("{key} = {} {wrong}: give {wanted}", raw.display())
+                };
                 self.mistakes.push(Mistake { origin: origin.clone(), message });
             }
         }
@@ -265,9 +288,10 @@ impl Reading {
         span: &Range<usize>,
         names: impl Iterator<Item = &'n str>,
     ) {
-        let remedy = match nearest(key, names) {
-            Some(name) => format!("did you mean {name}?"),
-            None => "`bellbird check --reference` lists all".to_owned(),
+        let remedy = match (foreign::remedy(key), nearest(key, names)) {
+            (Some(remedy), _) => remedy,
+            (None, Some(name)) => format!("did you mean {name}?"),
+            (None, None) => "`bellbird check --reference` lists all".to_owned(),
         };
         self.complain(file, span, format!("there is no setting {key}{place}: {remedy}"));
     }
@@ -295,4 +319,17 @@ pub(crate) fn environment_name(key: &str) -> String {
     format!("{PREFIX}{}", key.replace(['.', '-'], "_").to_ascii_uppercase())
 }
 
+/// What may be taken for the variable of a setting: the names of options, and what is usual
+/// elsewhere.
+const MISTAKEN: &[(&str, &str)] = &[
+    ("ADDRESS", "LISTEN"),
+    ("ADMIN", "ADMIN_LISTEN"),
+    ("LISTENERS", "LISTEN"),
+    ("LOG", "LOG_LEVEL"),
+    ("PORT", "LISTEN"),
+    ("SYS_INTERVAL", "SYS_INTERVAL_SECS"),
+];
+
+/// As the parser words it.
+const DUPLICATE: &str = "duplicate key";
 const PREFIX: &str = "BELLBIRD_";

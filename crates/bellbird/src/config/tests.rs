@@ -19,13 +19,13 @@ fn load(
     let name = format!("bellbird-config-{}-{number}.toml", std::process::id());
     let path = std::env::temp_dir().join(name);
     std::fs::write(&path, text).unwrap();
-    let outcome = Configuration::load(&Sources {
+    let outcome = Configuration::inspect(&Sources {
         file: Some(path.clone()),
         environment: environment.iter().map(|(name, value)| (name.into(), value.into())).collect(),
         options: options.iter().map(|(key, value)| (*key, "--it", OsString::from(value))).collect(),
     });
     std::fs::remove_file(&path).unwrap();
-    outcome
+    outcome.and_then(|(configuration, outcome)| Ok((configuration, outcome?)))
 }
 
 /// Line numbers and messages of all mistakes.
@@ -111,7 +111,15 @@ fn mistakes_are_named() {
     check("[[auto_subscriptions]]\nfilter = \"$share/g/a\"\nno_local = true", "leave no_local out");
     check("shards = \n", "1 this is no TOML: shards has no value: give a whole number");
     check("[log]\nlevel = info", "2 this is no TOML: a text stands in quotes: level = \"info\"");
-    check("shards = 1\nshards = 1", "2 this is no TOML: duplicate key");
+    check("shards = 1\nshards = 1", "2 this is no TOML: duplicate key shards: say it once");
+    check(
+        "port = 1883",
+        "1 there is no setting port: that is Mosquitto's name for listen, or address",
+    );
+    check("[limits]\nmax_qos = 1", "there is no setting limits.max_qos: that is Mosquitto's name");
+    check("persistence = true", "docs/from-mosquitto.md says what there is instead");
+    check("listener 1883", "1 this is no TOML: that is Mosquitto's name for listen, or address");
+    check("listen = [\"a\", \"127.0.0.1:1\", \"b\"]", "has 2 that are none (\"a\", \"b\")");
     let many: Vec<String> = (1..=257).map(|port| format!("\"127.0.0.1:{port}\"")).collect();
     check(&format!("listen = [{}]", many.join(",")), "257 listeners are too many");
 }
@@ -135,7 +143,7 @@ fn mistakes_of_other_sources_name_them() {
          environment, BELLBIRD_SHARDS: shards = many is no number: give a whole number from 1 to \
          64\n\
          command line, --it: listen = here is no address (\"here\"): give addresses and ports in \
-         numbers, such as [\"127.0.0.1:1883\", \"[::1]:1883\"]"
+         numbers with commas between them, such as 127.0.0.1:1883,[::1]:1883"
     );
 }
 
@@ -188,8 +196,8 @@ fn what_deserves_a_look_is_said() {
 
 #[test]
 fn everything_has_a_default() {
-    let (configuration, warnings) = Configuration::load(&Sources::default()).unwrap();
-    assert!(warnings.is_empty());
+    let (configuration, outcome) = Configuration::inspect(&Sources::default()).unwrap();
+    assert!(outcome.unwrap().is_empty());
     assert_eq!(configuration.listeners.len(), 1);
     assert!(configuration.listeners[0].address.ip().is_loopback());
     assert!(configuration.listeners[0].terms.anonymous);
@@ -264,4 +272,36 @@ fn a_listener_that_is_gone_asks_for_users_like_the_others() {
     let newer = "listen = [\"127.0.0.1:2\"]\n[access]\nusers = \"users\"\nanonymous = true";
     configuration.reload(&load(newer, &[], &[]).unwrap().0);
     assert!(configuration.core().listeners[0].anonymous);
+}
+
+#[test]
+fn variables_that_look_like_settings_are_named() {
+    for (given, meant) in [
+        ("BELLBIRD_USERS", "BELLBIRD_ACCESS_USERS?"),
+        ("BELLBIRD_ANONYMOUS", "BELLBIRD_ACCESS_ANONYMOUS?"),
+        ("BELLBIRD_ACL", "BELLBIRD_ACCESS_ACL?"),
+        ("BELLBIRD_PORT", "BELLBIRD_LISTEN?"),
+        ("BELLBIRD_LISTENERS", "BELLBIRD_LISTEN?"),
+        ("BELLBIRD_ADMIN", "BELLBIRD_ADMIN_LISTEN?"),
+        ("BELLBIRD_SYS_INTERVAL", "BELLBIRD_SYS_INTERVAL_SECS?"),
+        ("BELLBIRD_LEVEL", "BELLBIRD_LOG_LEVEL?"),
+        ("BELLBIRD_RECEIVE_MAX", "BELLBIRD_LIMITS_RECEIVE_MAX?"),
+        ("BELLBIRD_CONFIG", "only --config names a file"),
+    ] {
+        let (_, warnings) = load("", &[(given, "x")], &[]).unwrap();
+        assert_eq!(warnings.len(), 1, "{given}: {warnings:?}");
+        assert!(warnings[0].contains(given) && warnings[0].ends_with(meant), "{warnings:?}");
+    }
+    for given in ["BELLBIRD_PASSWORD", "BELLBIRD_BIN", "BELLBIRD_MAX"] {
+        assert_eq!(load("", &[(given, "x")], &[]).unwrap().1, Vec::<String>::new(), "{given}");
+    }
+}
+
+#[test]
+fn an_empty_variable_is_told_without_quotes() {
+    let failure = load("", &[("BELLBIRD_DATA", "")], &[]).unwrap_err().to_string();
+    assert!(
+        failure.ends_with("environment, BELLBIRD_DATA: data is empty: give a path"),
+        "{failure}"
+    );
 }

@@ -41,20 +41,20 @@ pub(crate) enum Kind {
 impl Kind {
     /// The value as a file has it, or what is wrong with it.
     #[allow(clippy::wildcard_enum_match_arm)] // all other pairs are mistakes
-    pub(crate) fn of_toml(self, value: &DeValue<'_>) -> Result<Value, String> {
+    pub(crate) fn of_toml<'v>(self, value: &'v DeValue<'_>) -> Result<Value, String> {
         match (self, value) {
             (Self::Flag, DeValue::Boolean(flag)) => Ok(Value::Flag(*flag)),
             (Self::Number { .. }, DeValue::Integer(number)) => {
                 self.number(i128::from_str_radix(number.as_str(), number.radix()).ok())
             }
             (Self::Addresses, DeValue::Array(items)) => {
-                let address = |item: &DeValue<'_>| match item {
-                    DeValue::String(text) => address(text),
+                let text = |item: &'v DeValue<'_>| match item {
+                    DeValue::String(text) => Ok(text.as_ref()),
                     other => Err(format!("has {} in it", with_article(other))),
                 };
-                let addresses: Result<_, _> =
-                    items.iter().map(|item| address(item.get_ref())).collect();
-                addresses.map(Value::Addresses)
+                let texts: Result<Vec<_>, _> =
+                    items.iter().map(|item| text(item.get_ref())).collect();
+                addresses(texts?)
             }
             (Self::Texts, DeValue::Array(items)) => {
                 let text = |item: &DeValue<'_>| match item {
@@ -98,11 +98,7 @@ impl Kind {
             Self::Text => Ok(Value::Text(text.into())),
             Self::Path => Ok(Value::Path(text.into())),
             Self::Address => address(text).map(Value::Address),
-            Self::Addresses => {
-                let addresses: Result<_, _> =
-                    text.split(',').map(|item| address(item.trim())).collect();
-                addresses.map(Value::Addresses)
-            }
+            Self::Addresses => addresses(text.split(',').map(str::trim)),
             Self::Texts => {
                 Ok(Value::Texts(text.split(',').map(|item| item.trim().into()).collect()))
             }
@@ -133,6 +129,21 @@ impl Kind {
                     .into()
             }
             Self::Texts => "a list of texts in quotes".into(),
+        }
+    }
+
+    /// The same where a value is a text whatever it is.
+    pub(crate) fn wanted_as_text(self) -> String {
+        match self {
+            Self::Flag | Self::Number { .. } => self.wanted(),
+            Self::Name(names) => format!("one of {}", names().join(", ")),
+            Self::Text => "a text".into(),
+            Self::Path => "a path".into(),
+            Self::Address => "an address and a port in numbers, such as 127.0.0.1:1883".into(),
+            Self::Addresses => "addresses and ports in numbers with commas between them, such as \
+                                127.0.0.1:1883,[::1]:1883"
+                .into(),
+            Self::Texts => "texts with commas between them".into(),
         }
     }
 
@@ -187,6 +198,22 @@ fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| format!("is no address (\"{text}\")"))
 }
 
+/// All that are wrong are named.
+fn addresses<'t>(texts: impl IntoIterator<Item = &'t str>) -> Result<Value, String> {
+    let (mut addresses, mut wrong) = (Vec::new(), Vec::new());
+    for text in texts {
+        match text.parse() {
+            Ok(address) => addresses.push(address),
+            Err(_) => wrong.push(text),
+        }
+    }
+    match &wrong[..] {
+        [] => Ok(Value::Addresses(addresses)),
+        [one] => Err(format!("is no address (\"{one}\")")),
+        several => Err(format!("has {} that are none ({})", several.len(), quoted(several))),
+    }
+}
+
 fn with_article(value: &DeValue<'_>) -> &'static str {
     match value {
         DeValue::String(_) => "a text",
@@ -227,6 +254,7 @@ mod tests {
         check(Kind::Path, "", "is empty");
         check(Kind::Address, "127.0.0.1", "is no address (\"127.0.0.1\")");
         check(Kind::Addresses, "127.0.0.1:1, [::1]:2", "[\"127.0.0.1:1\", \"[::1]:2\"]");
+        check(Kind::Addresses, "a,127.0.0.1:1,b", "has 2 that are none (\"a\", \"b\")");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What an observer is told, and that nobody is told what was not asked for.
 
 use bellbird_codec::QoS::{AtLeastOnce, AtMostOnce};
-use bellbird_codec::Version::{V5, V311};
+use bellbird_codec::Version::{V5, V31, V311};
 use bellbird_codec::{Properties, Will};
 use bellbird_core::permit::{Action, Gate, Rule, Verdict, Who};
 use bellbird_core::{Config, Event, Objection, Telling, Terms};
@@ -64,12 +64,12 @@ fn names(events: &[Event]) -> Vec<String> {
         Event::Subscribed { client_id, filter, qos } => {
             format!("subscribed {client_id} {filter} {qos:?}")
         }
-        Event::SubscribeRefused { client_id, filter, reason } => {
+        Event::SubscribeRefused { client_id, filter, reason, .. } => {
             format!("no subscription {client_id} {filter} {reason}")
         }
         Event::Unsubscribed { client_id, filter } => format!("unsubscribed {client_id} {filter}"),
         Event::Published { client_id, topic, .. } => format!("published {client_id} {topic}"),
-        Event::PublishRefused { client_id, topic, objection } => {
+        Event::PublishRefused { client_id, topic, objection, .. } => {
             format!("no publication {client_id:?} {topic} {objection:?}")
         }
         Event::Delivered { client_id, topic, packet_id, .. } => {
@@ -142,26 +142,62 @@ fn a_life_in_events() {
 #[test]
 fn who_is_not_let_in() {
     on_each(|shards| {
-        for (telling, expected) in [
-            (Telling::Nothing, &[][..]),
-            (Telling::Refusals, &["not let in Some(\"c\") None not authorized"][..]),
-            (
-                Telling::Everything,
-                &[
-                    "not let in Some(\"c\") None not authorized",
-                    "not let in None None protocol error",
-                ][..],
-            ),
-        ] {
+        for telling in [Telling::Nothing, Telling::Refusals, Telling::Everything] {
             let terms = Terms { anonymous: false, ..Terms::default() };
             let config = Config { shards, telling, listeners: vec![terms], ..Config::default() };
             let mut node = Node::with(config, Gate::default(), &[]);
             node.connect("c", V311, true);
+            let will = node.open(V311);
+            node.send(will, &connect_with_will("w", V311, true, 0, will_to("$SYS/a")));
+            node.connect("", V31, true);
             let other = node.open(V5);
             node.send(other, &[0, 0]);
+            let expected: &[&str] = &[
+                "not let in Some(\"c\") None not authorized",
+                "not let in Some(\"w\") None topic name invalid",
+                "not let in Some(\"\") None client identifier not valid",
+                "not let in None None protocol error",
+            ];
+            let expected = if telling == Telling::Nothing { &[] } else { expected };
             assert_eq!(names(&node.events), expected);
         }
     });
+}
+
+#[test]
+fn one_session_too_many() {
+    let config = Config { telling: Telling::Refusals, sessions_max: 1, ..Config::default() };
+    let mut node = Node::with(config, Gate::default(), &[]);
+    node.connect("a", V5, true);
+    node.connect("b", V5, true);
+    assert_eq!(names(&node.events), ["not let in Some(\"b\") None quota exceeded"]);
+}
+
+#[test]
+fn who_breaks_the_protocol() {
+    on_each(|shards| {
+        let mut node = node(shards, Telling::Refusals);
+        let client = node.connect("c", V5, true);
+        node.send(client, &[0, 0]);
+        let client = node.connect("d", V311, true);
+        node.publish(client, &Publish::new("secret/x", "x"));
+        let expected = [
+            "disconnected c protocol",
+            "no publication Some(\"d\") secret/x Rules",
+            "disconnected d protocol",
+        ];
+        assert_eq!(names(&node.events), expected);
+    });
+}
+
+fn will_to(topic: &str) -> Will<'_> {
+    Will {
+        qos: AtMostOnce,
+        retain: false,
+        topic: TopicName::parse(topic).unwrap(),
+        payload: b"gone",
+        properties: Properties::default(),
+    }
 }
 
 #[test]
@@ -169,16 +205,9 @@ fn a_will_that_the_rules_refuse() {
     on_each(|shards| {
         let mut node = node(shards, Telling::Refusals);
         let client = node.open(V5);
-        let will = Will {
-            qos: AtMostOnce,
-            retain: false,
-            topic: TopicName::parse("secret/will").unwrap(),
-            payload: b"gone",
-            properties: Properties::default(),
-        };
-        node.send(client, &connect_with_will("c", V5, true, 0, will));
+        node.send(client, &connect_with_will("c", V5, true, 0, will_to("secret/will")));
         node.cut(client);
-        let [Event::PublishRefused { client_id, topic, objection }] = &node.events[..] else {
+        let [Event::PublishRefused { client_id, topic, objection, .. }] = &node.events[..] else {
             panic!("{:?}", node.events)
         };
         assert_eq!((client_id.as_deref(), &**topic), (Some("c"), "secret/will"));

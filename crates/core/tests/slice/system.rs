@@ -2,11 +2,13 @@
 
 use bellbird_codec::QoS::{AtLeastOnce, AtMostOnce, ExactlyOnce};
 use bellbird_codec::Version::{V5, V311};
-use bellbird_core::permit::Gate;
+use bellbird_codec::{Properties, Will};
+use bellbird_core::permit::{Action, Gate, Rule, Verdict, Who};
 use bellbird_core::{Cause, Config};
+use bellbird_topics::TopicName;
 
 use crate::on_each;
-use crate::support::{Answer, Node, Publish};
+use crate::support::{Answer, Node, Publish, connect_with_will};
 
 #[test]
 fn what_the_node_says_is_retained_and_never_logged() {
@@ -64,6 +66,54 @@ fn nobody_else_says_it() {
         assert_eq!(node.traffic().publishes_refused, 6);
         node.expect(reader, &[]);
     });
+}
+
+/// A bridge of Mosquitto says there whether it is connected, by default; see its documentation of
+/// `notifications`.
+#[test]
+fn but_bridges_say_that_they_are_there() {
+    on_each(|shards| {
+        let gate = Gate::new(vec![Rule {
+            action: Action::Publish,
+            who: Who::Everybody,
+            filter: "$SYS/broker/connection/evil/state".into(),
+            verdict: Verdict::No,
+        }]);
+        let mut node = Node::with(Config { shards, ..Config::default() }, gate, &[]);
+        let reader = node.connect("r", V5, true);
+        node.subscribe(reader, "$SYS/#", AtMostOnce);
+        node.forget(reader);
+        let state = "$SYS/broker/connection/host.name/state";
+        for version in [V311, V5] {
+            let bridge = node.open(version);
+            let will = will(state, b"0");
+            node.send(bridge, &connect_with_will("host.name", version, true, 0, will));
+            node.forget(bridge);
+            node.publish(bridge, &Publish::new(state, "1").qos1(1).retained());
+            node.expect(bridge, &["puback 1 0"]);
+            node.expect(reader, &[&format!("{state}=1")]);
+            assert_eq!((node.retained().messages, node.retained().system_messages), (1, 0));
+            node.cut(bridge);
+            node.expect(reader, &[&format!("{state}=0")]);
+        }
+        let client = node.connect("c", V5, true);
+        node.forget(client);
+        for (id, name) in (1..).zip(["evil/state", "a/b/state", "a", "a/states", "state"]) {
+            let topic = format!("$SYS/broker/connection/{name}");
+            node.publish(client, &Publish::new(&topic, "1").qos1(id));
+            node.expect(client, &[&format!("puback {id} 135")]);
+        }
+        let refused = node.open(V5);
+        let will = will("$SYS/broker/uptime", b"0");
+        node.send(refused, &connect_with_will("x", V5, true, 0, will));
+        node.expect(refused, &["connack present=false code=144"]);
+        node.expect(reader, &[]);
+    });
+}
+
+fn will<'a>(topic: &'a str, payload: &'a [u8]) -> Will<'a> {
+    let topic = TopicName::parse(topic).unwrap();
+    Will { qos: AtMostOnce, retain: true, topic, payload, properties: Properties::default() }
 }
 
 /// [MQTT-4.7.2-1], and what a listener may say otherwise; `$SYS` stays the broker's own.
@@ -165,6 +215,20 @@ fn what_the_node_says_is_counted_apart() {
     assert_eq!((node.retained().messages, node.retained().system_messages), (3, 2));
     node.say("$SYS/broker/version", "");
     assert_eq!((node.retained().messages, node.retained().system_messages), (2, 1));
+    node.say("$SYS/broker/uptime", "");
+    assert_eq!((node.retained().system_messages, node.retained().system_bytes), (0, 0));
+}
+
+#[test]
+fn what_the_node_says_takes_no_room_from_clients() {
+    let config = Config { retained_messages_max: 1, retained_bytes_max: 10, ..Config::default() };
+    let mut node = Node::with(config, Gate::default(), &[]);
+    node.say("$SYS/broker/uptime", "1");
+    let client = node.connect("c", V5, true);
+    node.forget(client);
+    node.publish(client, &Publish::new("a", "x").qos1(1).retained());
+    node.publish(client, &Publish::new("b", "y").qos1(2).retained());
+    node.expect(client, &["puback 1 16", "puback 2 151"]);
 }
 
 #[test]
@@ -185,5 +249,38 @@ fn clients_are_listed_once_each() {
         let traffic = node.traffic();
         assert_eq!((traffic.publishes_received, traffic.payload_bytes_received), ([0, 1, 0], 2));
         assert_eq!((traffic.packets_received(), traffic.packets_sent()), (4, 4));
+    });
+}
+
+#[test]
+fn what_a_client_spoke_is_not_known_after_a_restart() {
+    on_each(|shards| {
+        let mut node = Node::new(shards);
+        let away = node.connect("away", V5, false);
+        node.cut(away);
+        assert_eq!(node.clients()[0].version, Some(V5));
+        let config = Config { shards, ..Config::default() };
+        let mut again = Node::with(config, Gate::default(), &node.log);
+        assert_eq!(again.clients()[0].version, None);
+        again.connect("away", V311, false);
+        assert_eq!(again.clients()[0].version, Some(V311));
+    });
+}
+
+#[test]
+fn who_loses_for_a_limit_is_named() {
+    on_each(|shards| {
+        let config = Config { shards, queue_messages_max: 1, ..Config::default() };
+        let mut node = Node::with(config, Gate::default(), &[]);
+        let away = node.connect("away", V5, false);
+        node.subscribe(away, "a", AtLeastOnce);
+        node.cut(away);
+        let publisher = node.connect("p", V5, true);
+        node.publish(publisher, &Publish::new("a", "1").qos1(1));
+        assert!(node.losers().is_empty());
+        node.publish(publisher, &Publish::new("a", "2").qos1(2));
+        assert_eq!(node.losers(), ["away".into()]);
+        assert!(node.end_session("away"));
+        assert!(node.losers().is_empty());
     });
 }

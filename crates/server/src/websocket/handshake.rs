@@ -37,6 +37,19 @@ pub(super) struct Handshake {
     offer: Arc<Offer>,
     /// At most [`HEAD_BYTES_MAX`].
     head: Vec<u8>,
+    /// What is wrong with it.
+    refusal: Option<Refusal>,
+}
+
+/// A request that was refused, for the log. Path and origin are what the client wrote.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Refused {
+    /// Why.
+    pub why: &'static str,
+    /// The path it asked for, if it came so far.
+    pub path: Option<Box<str>>,
+    /// The page that asked, if a browser said so.
+    pub origin: Option<Box<str>>,
 }
 
 /// What to say to a request.
@@ -50,7 +63,20 @@ pub(super) struct Answer {
 
 impl Handshake {
     pub(super) fn new(offer: Arc<Offer>) -> Self {
-        Self { offer, head: Vec::new() }
+        Self { offer, head: Vec::new(), refusal: None }
+    }
+
+    /// Who was refused and why, if it was.
+    pub(super) fn refused(&self) -> Option<Refused> {
+        let (_status, _field, why) = self.refusal?.parts();
+        let mut fields = [EMPTY_HEADER; HEAD_FIELDS_MAX];
+        let mut request = Request::new(&mut fields);
+        // What is unreadable may have a path all the same.
+        let _parsed = request.parse(&self.head);
+        let path = request.path.map(Into::into);
+        let origin = Fields(request.headers).all("origin").next();
+        let origin = origin.map(|origin| String::from_utf8_lossy(origin).into());
+        Some(Refused { why, path, origin })
     }
 
     /// Takes bytes of the head. Returns how many, and the answer as soon as there is one.
@@ -74,7 +100,10 @@ impl Handshake {
         };
         let answer = match judged {
             Ok(welcome) => Answer { response: welcome.response(), is_welcome: true },
-            Err(refusal) => Answer { response: refusal.response(&self.offer), is_welcome: false },
+            Err(refusal) => {
+                self.refusal = Some(refusal);
+                Answer { response: refusal.response(&self.offer), is_welcome: false }
+            }
         };
         (self.head.len().saturating_sub(before), Some(answer))
     }
@@ -197,7 +226,7 @@ impl Refusal {
     fn response(self, offer: &Offer) -> Vec<u8> {
         let (status, field, text) = self.parts();
         let path = &offer.path;
-        let text = format!("{text}. MQTT over WebSocket is spoken here at {path}.\n");
+        let text = format!("Refused: {text}. MQTT over WebSocket is spoken here at {path}.\n");
         let length = text.len();
         format!(
             "HTTP/1.1 {status}\r\n{field}Connection: close\r\n\
@@ -210,27 +239,27 @@ impl Refusal {
     fn parts(self) -> (&'static str, &'static str, &'static str) {
         const BAD: &str = "400 Bad Request";
         match self {
-            Self::Unreadable => (BAD, "", "This is no request of HTTP/1.1"),
+            Self::Unreadable => (BAD, "", "this is no request of HTTP/1.1"),
             Self::TooLong => {
-                ("431 Request Header Fields Too Large", "", "The head of the request is too long")
+                ("431 Request Header Fields Too Large", "", "the head of the request is too long")
             }
-            Self::Path => ("404 Not Found", "", "There is nothing at this path"),
-            Self::Method => ("405 Method Not Allowed", "Allow: GET\r\n", "Only GET is understood"),
-            Self::Body => (BAD, "", "A request for a WebSocket has no body"),
+            Self::Path => ("404 Not Found", "", "there is nothing at this path"),
+            Self::Method => ("405 Method Not Allowed", "Allow: GET\r\n", "only GET is understood"),
+            Self::Body => (BAD, "", "a request for a WebSocket has no body"),
             Self::Upgrade => (
                 "426 Upgrade Required",
                 "Upgrade: websocket\r\n",
-                "The request does not say \"Upgrade: websocket\"",
+                "the request does not say \"Upgrade: websocket\"",
             ),
-            Self::Connection => (BAD, "", "The request does not say \"Connection: Upgrade\""),
+            Self::Connection => (BAD, "", "the request does not say \"Connection: Upgrade\""),
             Self::Version => (
                 "426 Upgrade Required",
                 "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
-                "Only version 13 of WebSocket is understood",
+                "only version 13 of WebSocket is understood",
             ),
-            Self::Host => (BAD, "", "The request names no Host, or several"),
+            Self::Host => (BAD, "", "the request names no Host, or several"),
             Self::Key => (BAD, "", "Sec-WebSocket-Key is not 16 bytes in base64"),
-            Self::Origin => ("403 Forbidden", "", "Pages of this origin may not connect"),
+            Self::Origin => ("403 Forbidden", "", "pages of this origin may not connect"),
             Self::Subprotocol => (
                 BAD,
                 "",

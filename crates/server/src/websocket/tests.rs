@@ -81,6 +81,7 @@ fn requests_are_answered() {
         let is_welcome = expected.starts_with("101");
         assert!(answer.starts_with(&format!("HTTP/1.1 {expected}")), "{to}: {answer}");
         assert_eq!(websocket.ending(), (!is_welcome).then_some(Ending::Refused), "{to}");
+        assert_eq!(websocket.refused().is_some(), !is_welcome, "{to}");
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
         if is_welcome {
             assert!(body.ends_with("\x06outbox"), "{answer}");

@@ -38,7 +38,7 @@ pub(crate) struct Arguments {
     pub(crate) null_message: bool,
 
     /// The QoS: 0, 1 or 2
-    #[arg(short = 'q', long, value_name = "QOS", default_value_t = 0,
+    #[arg(short = 'q', long, value_name = "QOS", default_value_t = 0, allow_negative_numbers = true,
           value_parser = clap::value_parser!(u8).range(0..=2))]
     pub(crate) qos: u8,
 
@@ -47,7 +47,7 @@ pub(crate) struct Arguments {
     pub(crate) retain: bool,
 
     /// Publishes the message so many times
-    #[arg(long, value_name = "N", default_value_t = 1,
+    #[arg(long, value_name = "N", default_value_t = 1, allow_negative_numbers = true,
           value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) repeat: u64,
 
@@ -56,7 +56,7 @@ pub(crate) struct Arguments {
     pub(crate) repeat_delay: f64,
 
     /// Messages of QoS 1 and 2 that may wait for their acknowledgement
-    #[arg(short = 'M', long, value_name = "N", default_value_t = 20,
+    #[arg(short = 'M', long, value_name = "N", default_value_t = 20, allow_negative_numbers = true,
           value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) max_inflight: u16,
 

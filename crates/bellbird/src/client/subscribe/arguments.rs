@@ -23,7 +23,7 @@ pub(crate) struct Arguments {
     pub(crate) unsubscribe: Vec<String>,
 
     /// The highest QoS to receive with: 0, 1 or 2
-    #[arg(short = 'q', long, value_name = "QOS", default_value_t = 0,
+    #[arg(short = 'q', long, value_name = "QOS", default_value_t = 0, allow_negative_numbers = true,
           value_parser = clap::value_parser!(u8).range(0..=2))]
     pub(crate) qos: u8,
 
@@ -45,14 +45,17 @@ pub(crate) struct Arguments {
     pub(crate) no_newline: bool,
 
     /// Ends after so many printed messages
-    #[arg(short = 'C', value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(short = 'C', value_name = "COUNT", allow_negative_numbers = true,
+          value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) count: Option<u64>,
 
     /// Ends so many seconds after the connection was made, with exit code 27
-    #[arg(short = 'W', value_name = "SECS", value_parser = clap::value_parser!(u64).range(1..=86_400_000))]
+    #[arg(short = 'W', value_name = "SECS", allow_negative_numbers = true,
+          value_parser = clap::value_parser!(u64).range(1..=86_400_000))]
     pub(crate) timeout: Option<u64>,
 
-    /// Ends as soon as the broker has answered the subscriptions
+    /// Ends as soon as the broker has answered the subscriptions; what comes before that of a
+    /// session of -c is printed
     #[arg(short = 'E')]
     pub(crate) exit_when_subscribed: bool,
 

@@ -388,6 +388,11 @@ impl Node {
         all
     }
 
+    /// Who lost something for a limit, by shard.
+    pub(crate) fn losers(&mut self) -> Vec<Box<str>> {
+        self.shards.iter_mut().filter_map(Shard::loser).collect()
+    }
+
     pub(crate) fn ledger(&self) -> Ledger {
         let mut sum = Ledger::default();
         self.shards.iter().for_each(|shard| sum.add(shard.ledger()));
