@@ -198,6 +198,10 @@ impl Medium for Rotten {
         self.inner.read(name)
     }
 
+    fn len(&self, name: &str) -> io::Result<u64> {
+        self.inner.len(name)
+    }
+
     fn read_at(&self, name: &str, offset: u64, bytes: usize) -> io::Result<Vec<u8>> {
         self.inner.read_at(name, offset, bytes)
     }

@@ -12,6 +12,7 @@ pub mod parsers;
 mod passwd;
 mod prepared;
 mod start;
+mod store;
 
 use std::io::{Write, stderr, stdout};
 use std::process::ExitCode;
@@ -44,6 +45,8 @@ enum Command {
     Clients(control::Asking),
     /// Disconnects a client, and ends its session if told to.
     Kick(control::Kick),
+    /// Looks into the data of a broker, copies and repairs it.
+    Store(store::Arguments),
     /// Loads a broker (this one or another) and measures it.
     Bench(bench::Arguments),
 }
@@ -59,6 +62,7 @@ pub fn run() -> ExitCode {
         Command::Status(arguments) => control::status(&arguments),
         Command::Clients(arguments) => control::clients(&arguments),
         Command::Kick(arguments) => control::kick(&arguments),
+        Command::Store(arguments) => store::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments).map_err(Into::into),
     };
     match outcome {

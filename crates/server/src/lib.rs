@@ -22,6 +22,7 @@ mod losses;
 mod mailbox;
 mod mechanism;
 mod node;
+mod progress;
 mod query;
 mod sockets;
 mod telling;

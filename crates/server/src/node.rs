@@ -11,7 +11,7 @@ use std::thread::{self, JoinHandle};
 use bellbird_core::permit::Gate;
 use bellbird_core::recovery::{Found, Recovery};
 use bellbird_core::{Config, DropReason, Ledger, Shard, ShardId, Time};
-use bellbird_store::{Batch, Files, Log, Options, StoreError};
+use bellbird_store::{Batch, Files, Log, Options, Reading, StoreError};
 use mio::{Poll, Waker};
 
 use crate::authenticator::{Authenticator, Pool};
@@ -26,6 +26,7 @@ use crate::listen::{Listener, Transport};
 use crate::losses::{Losses, Watch};
 use crate::mailbox::{Letter, Mailbox, Slit, mailbox};
 use crate::mechanism::Mechanisms;
+use crate::progress::Patience;
 use crate::sockets::Sockets;
 use crate::telling::Teller;
 use crate::view::SharedView;
@@ -96,10 +97,15 @@ impl Node {
     ) -> Result<Self, NodeError> {
         let files = Files::open(&settings.data)?;
         let mut recovery = Recovery::new();
-        let (mut log, log_report) =
-            Log::open(files, Options::default(), &mut |position, record| {
-                recovery.replay(position, record);
-            })?;
+        let mut patience = Patience::begin();
+        let reading = Reading {
+            record: &mut |position, record| recovery.replay(position, record),
+            progress: &mut |progress| patience.hear(progress),
+        };
+        let (mut log, log_report) = Log::open_with(files, Options::default(), reading)?;
+        if log_report.damaged_places > 0 {
+            log::error!("the log is damaged: {log_report}; see docs/store.md");
+        }
         let clock = Clock::new(Time(recovery.last_time().0));
         let recovered = recovery.finish(clock.now(), &settings.core);
         let mut first = Batch::new();

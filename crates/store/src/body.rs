@@ -36,6 +36,44 @@ pub(crate) fn encode(record: &Record, out: &mut Vec<u8>) -> u8 {
     }
 }
 
+/// What an append says, but for its message and how it is delivered.
+pub(crate) struct Glance {
+    pub(crate) at: Time,
+    /// Somebody waits for the release of its packet id.
+    pub(crate) is_received: bool,
+    pub(crate) is_retained: bool,
+}
+
+/// Looks at an append and tells each of its holders to `holder`, without taking it apart.
+pub(crate) fn glance(body: &[u8], mut holder: impl FnMut(Holder)) -> Result<Glance, Malformed> {
+    let mut reader = Reader::new(body);
+    let _lane = reader.u64()?;
+    let at = Time(reader.u64()?);
+    let flags = reader.u8()?;
+    let _start = reader.u64()?;
+    let _shard = reader.u8()?;
+    let _counter = reader.u64()?;
+    let _namespace = reader.u64()?;
+    if flags & EXPIRES != 0 {
+        let _expires_at = reader.u64()?;
+    }
+    for _ in ["topic", "properties", "payload"] {
+        let _skipped = reader.bytes()?;
+    }
+    for _ in 0..reader.u64()? {
+        holder(decode_holder(&mut reader)?);
+        let _flags = reader.u8()?;
+        for _ in 0..reader.u64()? {
+            let _id = reader.u64()?;
+        }
+    }
+    let is_received = reader.u64()? != 0;
+    if is_received {
+        let _from = decode_holder(&mut reader)?;
+    }
+    Ok(Glance { at, is_received, is_retained: reader.u64()? != 0 })
+}
+
 /// Reads what [`encode`] wrote. Any other bytes give an error.
 pub(crate) fn decode(kind: u8, body: &[u8]) -> Result<Record, Malformed> {
     let mut reader = Reader::new(body);
@@ -408,8 +446,8 @@ fn flags(reader: &mut Reader<'_>, known: u8) -> Result<u8, Malformed> {
     if flags & !known == 0 { Ok(flags) } else { Err(Malformed("a flag is unknown")) }
 }
 
-const KIND_APPEND: u8 = 1;
-const KIND_COMMIT: u8 = 2;
+pub(crate) const KIND_APPEND: u8 = 1;
+pub(crate) const KIND_COMMIT: u8 = 2;
 const KIND_RETAIN: u8 = 3;
 const KIND_SETTINGS: u8 = 4;
 
@@ -504,6 +542,17 @@ mod tests {
         assert_eq!(encode(record, &mut out), kind);
         assert_eq!(out, body);
         assert_eq!(decode(kind, body).as_ref(), Ok(record));
+    }
+
+    #[test]
+    fn a_glance_sees_the_holders() {
+        let mut body = Vec::new();
+        encode(&append(), &mut body);
+        let mut holders = Vec::new();
+        let seen = glance(&body, |holder| holders.push(holder)).expect("it is an append");
+        assert_eq!(holders, [Holder { number: 5, incarnation: 6 }]);
+        assert_eq!((seen.at, seen.is_received, seen.is_retained), (Time(8), true, true));
+        assert!((0..body.len()).all(|len| glance(&body[..len], |_| {}).is_err()));
     }
 
     #[test]

@@ -3,15 +3,20 @@
 //! It runs beside the log, on a thread of its own: it reads files that do not change any more and
 //! asks nobody what they are good for, because all that is needed to know it stands in them.
 
-use bellbird_core::identity::Position;
+use std::io;
+
+use bellbird_core::identity::{Position, Time};
 use bellbird_core::record::Record;
 use bellbird_core::recovery::{Distiller, Essence};
 
+use crate::body::{self, KIND_APPEND, KIND_COMMIT};
 use crate::checkpoint::Writer;
 use crate::error::StoreError;
 use crate::format::CheckpointHeader;
-use crate::medium::Medium;
-use crate::recovery::{FileOf, Layout, Recovery, replay_finished};
+use crate::limits::CHUNK_BYTES;
+use crate::medium::{Medium, MediumFile};
+use crate::recovery::{FileOf, Layout, Recovery, Take, read_finished, time_of};
+use crate::settled::Settled;
 
 /// What is to become a checkpoint. Files only: it may be carried to another thread.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -34,6 +39,8 @@ pub struct Distilled {
     pub records: u64,
     /// What of the files could not be read. They are kept under other names.
     pub read: Recovery,
+    /// The names that damaged files have now.
+    pub set_aside: Vec<String>,
     /// Files that could not be removed, and why; the next start tries again.
     pub left: Vec<String>,
 }
@@ -65,12 +72,8 @@ impl Distillation {
         keep: &mut Keep<'_>,
     ) -> Result<Distilled, StoreError> {
         let mut medium = medium.clone();
-        let recent = self.layout.segments.last().map_or(0, |segment| segment.position);
-        let mut distiller = Distiller::new(Position(recent));
-        let read = self.replay(&medium, is_wanted, &mut |position, record| {
-            distiller.note(position, record);
-        })?;
-        let essence = distiller.distil();
+        let settled = self.find_settled(&medium, is_wanted)?;
+        let (essence, candidates, read) = self.distil(&medium, settled, is_wanted)?;
         let header = CheckpointHeader { key: self.key, bound: self.bound };
         let mut writer = Writer::begin(medium.clone(), header)?;
         let mut written = Ok(());
@@ -82,46 +85,146 @@ impl Distillation {
             }
         };
         essence.state().for_each(|record| write(STATE, record));
-        self.replay(&medium, is_wanted, &mut |position, record| {
-            if position != STATE {
-                write(position, record);
+        let mut rest = &candidates[..];
+        self.read(&medium, Some(&candidates), is_wanted, &mut |position, kind, body| {
+            if let Some((first, others)) = rest.split_first()
+                && *first == position
+            {
+                rest = others;
+                write(Position(position), body::decode(kind, body)?);
             }
+            Ok(Time::default())
         })?;
         written?;
+        let mut set_aside = Vec::new();
+        // The new checkpoint takes the place of one with the same bound.
+        if let Some(old) = self.layout.checkpoint.as_ref().filter(|old| old.position == self.bound)
+            && is_damaged(&medium, &read, &old.name)
+        {
+            set_aside.push(copy(&mut medium, &old.name)?);
+        }
         let records = writer.records();
         let bytes = writer.finish()?;
-        let left = self.remove(&mut medium, &read);
-        Ok(Distilled { bound: self.bound, read_bytes: read.bytes, bytes, records, read, left })
+        let mut distilled = Distilled {
+            bound: self.bound,
+            read_bytes: read.bytes,
+            bytes,
+            records,
+            read,
+            set_aside,
+            left: Vec::new(),
+        };
+        self.remove(&mut medium, &mut distilled);
+        Ok(distilled)
     }
 
-    fn replay<M: Medium>(
+    /// Which deliveries are over, by the commits that say so.
+    fn find_settled<M: Medium>(
         &self,
         medium: &M,
         is_wanted: &dyn Fn() -> bool,
-        replay: &mut dyn FnMut(Position, Record),
+    ) -> Result<Settled, StoreError> {
+        let first = self.layout.segments.first().map_or(self.bound, |segment| segment.position);
+        let mut settled = Settled::new(first, self.bound);
+        self.read(medium, None, is_wanted, &mut |_, kind, body| {
+            if kind == KIND_COMMIT
+                && let Record::Commit(commit) = body::decode(kind, body)?
+            {
+                settled.note(&commit);
+            }
+            Ok(Time::default())
+        })?;
+        Ok(settled)
+    }
+
+    /// The state at the bound, the positions of messages that may be left, and what reading was
+    /// like. Most messages are over: they are not even taken apart.
+    fn distil<M: Medium>(
+        &self,
+        medium: &M,
+        mut settled: Settled,
+        is_wanted: &dyn Fn() -> bool,
+    ) -> Result<(Essence, Vec<u64>, Recovery), StoreError> {
+        let recent = self.layout.segments.last().map_or(0, |segment| segment.position);
+        let mut distiller = Distiller::new(Position(recent));
+        let mut candidates = Vec::new();
+        let read = self.read(medium, None, is_wanted, &mut |position, kind, body| {
+            if kind == KIND_APPEND
+                && let Some((at, number)) = settled.pass(Position(position), body)?
+            {
+                distiller.pass_over(at, number);
+                return Ok(at);
+            }
+            let mut record = body::decode(kind, body)?;
+            let time = time_of(&record);
+            match &mut record {
+                Record::Commit(commit) => settled.forget_passed(commit),
+                Record::Append(_) | Record::Retain(_) => candidates.push(position),
+                Record::Settings(_) => {}
+            }
+            distiller.note(Position(position), record);
+            Ok(time)
+        })?;
+        Ok((distiller.distil(), candidates, read))
+    }
+
+    fn read<M: Medium>(
+        &self,
+        medium: &M,
+        wanted: Option<&[u64]>,
+        is_wanted: &dyn Fn() -> bool,
+        take: &mut Take<'_>,
     ) -> Result<Recovery, StoreError> {
-        replay_finished(medium, &self.layout, self.bound, is_wanted, replay)
+        read_finished(medium, &self.layout, self.bound, wanted, is_wanted, take)
     }
 
     /// The checkpoint has its name for good: what it stands for may go. What is damaged stays, for
     /// whoever wants to have a look at it.
-    fn remove<M: Medium>(&self, medium: &mut M, read: &Recovery) -> Vec<String> {
+    fn remove<M: Medium>(&self, medium: &mut M, distilled: &mut Distilled) {
         let same = |file: &&FileOf| file.position != self.bound;
         let checkpoint = self.layout.checkpoint.iter().filter(same);
-        let mut left = Vec::new();
         for FileOf { name, .. } in self.layout.segments.iter().chain(checkpoint) {
-            let path = medium.path(name);
-            let is_damaged = read.damaged.iter().any(|damage| damage.segment == path);
-            let removed = if is_damaged {
-                medium.rename(name, &format!("{name}.damaged"))
+            let removed = if is_damaged(medium, &distilled.read, name) {
+                let other = name_of_damaged(name);
+                medium.rename(name, &other).map(|()| distilled.set_aside.push(other))
             } else {
                 medium.remove(name)
             };
             if let Err(error) = removed {
-                left.push(format!("{}: {error}", path.display()));
+                distilled.left.push(format!("{}: {error}", medium.path(name).display()));
             }
         }
-        left
+    }
+}
+
+fn is_damaged<M: Medium>(medium: &M, read: &Recovery, name: &str) -> bool {
+    let path = medium.path(name);
+    read.damaged.iter().any(|damage| damage.segment == path)
+}
+
+fn name_of_damaged(name: &str) -> String {
+    format!("{name}.damaged")
+}
+
+/// Keeps a copy of a damaged file. Returns its name.
+fn copy<M: Medium>(medium: &mut M, name: &str) -> Result<String, StoreError> {
+    let other = name_of_damaged(name);
+    let copied = medium.create(&other).and_then(|mut file| {
+        let mut offset = 0;
+        loop {
+            let chunk = medium.read_at(name, offset, CHUNK_BYTES)?;
+            if chunk.is_empty() {
+                return file.sync();
+            }
+            file.append(&chunk)?;
+            offset += chunk.len() as u64;
+        }
+    });
+    match copied {
+        // One of an earlier time is as good.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(other),
+        Err(source) => Err(StoreError::Io { operation: "copy", path: medium.path(name), source }),
+        Ok(()) => Ok(other),
     }
 }
 

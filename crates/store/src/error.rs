@@ -19,6 +19,16 @@ pub enum StoreError {
         /// The data directory as configured.
         path: PathBuf,
     },
+    /// A copy was to go where a log is already.
+    NotEmpty {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// Files went while they were copied, again and again.
+    Restless {
+        /// The directory that was to be copied.
+        path: PathBuf,
+    },
     /// The data directory does not exist and cannot be created.
     NotCreatable {
         /// The data directory as configured.
@@ -79,6 +89,15 @@ impl fmt::Display for StoreError {
                  another directory",
                 path.display()
             ),
+            Self::NotEmpty { path } => {
+                write!(f, "directory {}: there is a log already; name an empty one", path.display())
+            }
+            Self::Restless { path } => write!(
+                f,
+                "data directory {}: its files went while they were copied, each time; try again \
+                 when there is less to do",
+                path.display()
+            ),
             Self::NotCreatable { path, source } => write!(
                 f,
                 "data directory {}: cannot be created ({source}); create it, owned by the user \
@@ -124,6 +143,8 @@ impl Error for StoreError {
             | Self::Io { source, .. } => Some(source),
             Self::NotADirectory { .. }
             | Self::InUse { .. }
+            | Self::NotEmpty { .. }
+            | Self::Restless { .. }
             | Self::UnknownVersion { .. }
             | Self::Renamed { .. }
             | Self::Interrupted

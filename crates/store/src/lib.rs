@@ -7,6 +7,7 @@
 //!
 //! The bytes are described in `format.md` beside this crate's manifest.
 
+mod backup;
 mod batch;
 mod body;
 mod bytes;
@@ -19,11 +20,13 @@ mod log;
 pub mod medium;
 mod recovery;
 mod scan;
+mod settled;
 
+pub use backup::backup;
 pub use batch::Batch;
 pub use distillation::{Distillation, Distilled, Keep};
 pub use error::StoreError;
 pub use limits::DAMAGED_MAX;
 pub use log::{Log, Options};
 pub use medium::{Fault, Faulty, Files, Medium, MediumFile, SegmentFile};
-pub use recovery::{Damage, Reason, Recovery};
+pub use recovery::{Damage, Inspection, Progress, Reading, Reason, Recovery, inspect};

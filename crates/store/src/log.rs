@@ -13,7 +13,7 @@ use crate::limits::{
     BUFFER_BYTES_KEPT, RESERVE_BYTES, RESERVE_FOR_BYTES_MAX, SEGMENT_BYTES_DEFAULT,
 };
 use crate::medium::{Medium, MediumFile};
-use crate::recovery::{self, FileOf, Layout, Recovery};
+use crate::recovery::{self, FileOf, Layout, Reading, Recovery};
 
 /// The durable log. One committer owns it.
 ///
@@ -57,11 +57,20 @@ impl<M: Medium> Log<M> {
     /// All that was replayed is on stable storage when it returns, also what had been written but
     /// not synced when the last process ended.
     pub fn open(
-        mut medium: M,
+        medium: M,
         options: Options,
         replay: &mut dyn FnMut(Position, Record),
     ) -> Result<(Self, Recovery), StoreError> {
-        let recovered = recovery::recover(&mut medium, replay)?;
+        Self::open_with(medium, options, Reading { record: replay, progress: &mut |_| {} })
+    }
+
+    /// The same for who wants to hear how far it is.
+    pub fn open_with(
+        mut medium: M,
+        options: Options,
+        reading: Reading<'_>,
+    ) -> Result<(Self, Recovery), StoreError> {
+        let recovered = recovery::recover(&mut medium, reading)?;
         let key = recovered.key.unwrap_or_else(|| medium.nonce());
         let next = recovered.next;
         let mut buffer = Vec::new();
@@ -178,11 +187,13 @@ impl<M: Medium> Log<M> {
     pub fn distillation(&self) -> Option<Distillation> {
         let complete: u64 = self.layout.segments.iter().map(|segment| segment.bytes).sum();
         let kept = self.layout.checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.bytes);
-        (complete > 0 && complete >= self.segment_bytes_max.max(kept)).then(|| Distillation {
-            key: self.key,
-            layout: self.layout.clone(),
-            bound: self.segment_first,
-        })
+        let is_worth_it = complete > 0 && complete >= self.segment_bytes_max.max(kept);
+        is_worth_it.then(|| self.distillation_of_all())
+    }
+
+    /// The same whether it is worth it or not.
+    pub fn distillation_of_all(&self) -> Distillation {
+        Distillation { key: self.key, layout: self.layout.clone(), bound: self.segment_first }
     }
 
     /// The checkpoint is there, and what it stands for is gone.

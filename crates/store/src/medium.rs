@@ -22,6 +22,8 @@ pub trait Medium: Clone {
     fn list(&self) -> io::Result<Vec<String>>;
     /// All bytes of one file.
     fn read(&self, name: &str) -> io::Result<Vec<u8>>;
+    /// How long one file is, zeros written ahead included.
+    fn len(&self, name: &str) -> io::Result<u64>;
     /// At most so many bytes of one file from an offset on; fewer only where it ends.
     fn read_at(&self, name: &str, offset: u64, bytes: usize) -> io::Result<Vec<u8>>;
     /// A new, empty file. Fails if the name is taken.

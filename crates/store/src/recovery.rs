@@ -21,7 +21,7 @@ use crate::limits::DAMAGED_MAX;
 use crate::medium::Medium;
 use crate::scan::{Scanner, Step};
 
-pub use report::{Damage, Reason, Recovery};
+pub use report::{Damage, Progress, Reason, Recovery};
 
 /// What the log goes on with.
 pub(crate) struct Recovered {
@@ -56,30 +56,83 @@ pub(crate) struct FileOf {
     pub(crate) bytes: u64,
 }
 
+/// Who takes what is read.
+pub struct Reading<'r> {
+    /// Takes each record, in the order of the positions; those of a checkpoint that only count in
+    /// their order come at position 0.
+    pub record: &'r mut dyn FnMut(Position, Record),
+    /// Hears now and then how far it is.
+    pub progress: &'r mut dyn FnMut(Progress),
+}
+
+/// What an [`inspect`] found.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Inspection {
+    /// What a start would find.
+    pub recovery: Recovery,
+    /// The log's files in the order in which they are read, and how long they are.
+    pub files: Vec<(String, u64)>,
+    /// Files that a start would remove: a checkpoint stands for what is in them.
+    pub leftovers: Vec<String>,
+}
+
+/// Reads a log as a start does and changes nothing.
+pub fn inspect<M: Medium>(medium: &M, reading: Reading<'_>) -> Result<Inspection, StoreError> {
+    let mut layout = Layout::of(medium)?;
+    let Reading { record, progress } = reading;
+    let mut take = |position, kind, body: &[u8]| take_decoded(record, position, kind, body);
+    let mut run = Run::new(&mut take, progress);
+    run.read_all(medium, &layout, None)?;
+    let recovery = run.recovery;
+    let files = layout.checkpoint.take().into_iter().chain(layout.segments);
+    let files = files.map(|file| (file.name, file.bytes)).collect();
+    Ok(Inspection { recovery, files, leftovers: layout.leftovers })
+}
+
 /// Replays the checkpoint and all segments of the medium and leaves them as they are.
 pub(crate) fn recover<M: Medium>(
     medium: &mut M,
-    replay: &mut dyn FnMut(Position, Record),
+    reading: Reading<'_>,
 ) -> Result<Recovered, StoreError> {
     remove_unfinished(medium)?;
-    let mut layout = Layout::of(medium)?;
-    let mut run = Run::new(&|| true, replay);
-    let (key, next) = run.read_all(medium, &mut layout, None)?;
+    let layout = Layout::of(medium)?;
+    let Reading { record, progress } = reading;
+    let mut take = |position, kind, body: &[u8]| take_decoded(record, position, kind, body);
+    let mut run = Run::new(&mut take, progress);
+    let (key, next) = run.read_all(medium, &layout, None)?;
     let Run { recovery, tail, tail_records, .. } = run;
     Ok(Recovered { recovery, key, next, tail, tail_records, layout })
 }
 
-/// Replays files that are all complete: everything below `bound`.
-pub(crate) fn replay_finished<M: Medium>(
+/// Takes the position, the kind and the body of a record, and tells its time.
+pub(crate) type Take<'r> = dyn FnMut(u64, u8, &[u8]) -> Result<Time, Malformed> + 'r;
+
+/// Reads files that are all complete, as they are: everything below `bound`. With a list of
+/// positions, going up, only files that may have one of them.
+pub(crate) fn read_finished<M: Medium>(
     medium: &M,
     layout: &Layout,
     bound: u64,
+    wanted: Option<&[u64]>,
     is_wanted: &dyn Fn() -> bool,
-    replay: &mut dyn FnMut(Position, Record),
+    take: &mut Take<'_>,
 ) -> Result<Recovery, StoreError> {
-    let mut run = Run::new(is_wanted, replay);
-    run.read_all(medium, &mut layout.clone(), Some(bound))?;
+    let mut silent = |_| {};
+    let mut run = Run { is_wanted, wanted, ..Run::new(take, &mut silent) };
+    run.read_all(medium, layout, Some(bound))?;
     Ok(run.recovery)
+}
+
+fn take_decoded(
+    take: &mut dyn FnMut(Position, Record),
+    position: u64,
+    kind: u8,
+    body: &[u8],
+) -> Result<Time, Malformed> {
+    let record = body::decode(kind, body)?;
+    let time = time_of(&record);
+    take(Position(position), record);
+    Ok(time)
 }
 
 /// One segment file as recovery sees it.
@@ -92,32 +145,55 @@ struct Segment<'a> {
     synced: u64,
 }
 
-/// Collects while the segments are read.
+/// Collects while the files are read.
 struct Run<'r> {
     recovery: Recovery,
+    /// Whether anybody still waits for it.
     is_wanted: &'r dyn Fn() -> bool,
-    replay: &'r mut dyn FnMut(Position, Record),
+    /// The only positions that count, going up.
+    wanted: Option<&'r [u64]>,
+    take: &'r mut Take<'r>,
+    progress: &'r mut dyn FnMut(Progress),
+    bytes_total: u64,
     tail: Vec<u8>,
     tail_records: u64,
 }
 
 impl<'r> Run<'r> {
-    fn new(is_wanted: &'r dyn Fn() -> bool, replay: &'r mut dyn FnMut(Position, Record)) -> Self {
-        let recovery = Recovery::default();
-        Self { recovery, is_wanted, replay, tail: Vec::new(), tail_records: 0 }
+    fn new(take: &'r mut Take<'r>, progress: &'r mut dyn FnMut(Progress)) -> Self {
+        Self {
+            recovery: Recovery::default(),
+            is_wanted: &|| true,
+            wanted: None,
+            take,
+            progress,
+            bytes_total: 0,
+            tail: Vec::new(),
+            tail_records: 0,
+        }
+    }
+
+    fn wants(&self, positions: Range<u64>) -> bool {
+        let Some(wanted) = self.wanted else { return true };
+        let next = wanted.partition_point(|position| *position < positions.start);
+        wanted.get(next).is_some_and(|position| *position < positions.end)
     }
 
     /// Reads all files, the last segment as a finished one if its bound is given. Returns the
-    /// log's key and the position that comes next, and fills in how long the files are.
+    /// log's key and the position that comes next.
     fn read_all<M: Medium>(
         &mut self,
         medium: &M,
-        layout: &mut Layout,
+        layout: &Layout,
         last_bound: Option<u64>,
     ) -> Result<(Option<u64>, u64), StoreError> {
         let mut key = None;
         let mut next = FIRST_POSITION;
-        if let Some(checkpoint) = &mut layout.checkpoint {
+        let files = layout.checkpoint.iter().chain(&layout.segments);
+        self.bytes_total = files.map(|file| file.bytes).sum();
+        if let Some(checkpoint) = &layout.checkpoint
+            && self.wants(0..checkpoint.position)
+        {
             key = self.read_checkpoint(medium, checkpoint, &layout.segments)?;
             next = checkpoint.position;
             if layout.segments.is_empty() {
@@ -128,6 +204,12 @@ impl<'r> Run<'r> {
         for index in 0..layout.segments.len() {
             self.go_on()?;
             let FileOf { position: first, name, .. } = &layout.segments[index];
+            let bound = layout.segments.get(index + 1).map(|next| next.position).or(last_bound);
+            if let Some(bound) = bound
+                && !self.wants(*first..bound)
+            {
+                continue;
+            }
             let bytes = read(medium, name)?;
             let header = decode_header(medium, *first, name, &bytes)?;
             key = match header {
@@ -144,21 +226,25 @@ impl<'r> Run<'r> {
                 first: *first,
                 synced: header.map_or(0, |header| header.synced),
             };
-            if index == 0 && *first > next {
+            if index == 0 && self.wanted.is_none() && *first > next {
                 self.damage(&segment.path, 0..0, next..*first, Reason::Before);
             }
             if header.is_none() {
                 let place = 0..bytes.len().min(SEGMENT_HEADER) as u64;
                 self.damage(&segment.path, place, *first..*first, Reason::Header);
             }
-            let bound = layout.segments.get(index + 1).map(|next| next.position).or(last_bound);
             next = match bound {
                 Some(bound) => self.read_finished(&segment, bound),
                 None => self.read_last(&segment),
             };
-            layout.segments[index].bytes = bytes.len() as u64;
+            self.tell_progress(self.recovery.bytes);
         }
         Ok((key, next))
+    }
+
+    fn tell_progress(&mut self, bytes: u64) {
+        let (records, bytes_total) = (self.recovery.records, self.bytes_total);
+        (self.progress)(Progress { records, bytes, bytes_total });
     }
 
     fn go_on(&self) -> Result<(), StoreError> {
@@ -169,10 +255,10 @@ impl<'r> Run<'r> {
     fn read_checkpoint<M: Medium>(
         &mut self,
         medium: &M,
-        checkpoint: &mut FileOf,
+        checkpoint: &FileOf,
         segments: &[FileOf],
     ) -> Result<Option<u64>, StoreError> {
-        let FileOf { position: bound, name, bytes } = checkpoint;
+        let FileOf { position: bound, name, .. } = checkpoint;
         let path = medium.path(name);
         let failed = |source| StoreError::Io { operation: "read", path: path.clone(), source };
         let head = medium.read_at(name, 0, CHECKPOINT_HEADER).map_err(failed)?;
@@ -197,16 +283,17 @@ impl<'r> Run<'r> {
             match reader.next().map_err(failed)? {
                 Found::Record { position, kind, body, offset } => {
                     let place = offset..offset + (RECORD_HEADER + body.len()) as u64;
-                    let record = body::decode(kind, reader.body(body));
-                    self.replay(&path, place, position, record);
+                    self.replay(&path, place, position, kind, reader.body(body));
+                    if self.recovery.records.is_multiple_of(PROGRESS_RECORDS) {
+                        self.tell_progress(offset);
+                    }
                 }
                 Found::Gap { offset, bytes } => {
                     self.damage(&path, offset..offset + bytes, 0..0, Reason::Checksum);
                 }
                 Found::End { missing } => {
                     let end = reader.offset();
-                    *bytes = end + CHECKPOINT_END as u64;
-                    self.recovery.bytes += *bytes;
+                    self.recovery.bytes += end + CHECKPOINT_END as u64;
                     if missing.is_none() {
                         self.damage(&path, end..end, 0..0, Reason::Missing);
                     }
@@ -290,21 +377,14 @@ impl<'r> Run<'r> {
     fn replay_raw(&mut self, segment: &Segment<'_>, record: &RawRecord<'_>, stored: &[u8]) {
         let offset = segment.offset_of(stored) as u64;
         let place = offset..offset + stored.len() as u64;
-        self.replay(&segment.path, place, record.position, body::decode(record.kind, record.body));
+        self.replay(&segment.path, place, record.position, record.kind, record.body);
     }
 
-    fn replay(
-        &mut self,
-        path: &Path,
-        place: Range<u64>,
-        position: u64,
-        record: Result<Record, Malformed>,
-    ) {
-        match record {
-            Ok(decoded) => {
+    fn replay(&mut self, path: &Path, place: Range<u64>, position: u64, kind: u8, body: &[u8]) {
+        match (self.take)(position, kind, body) {
+            Ok(time) => {
                 self.recovery.records += 1;
-                self.recovery.last_time = self.recovery.last_time.max(time_of(&decoded));
-                (self.replay)(Position(position), decoded);
+                self.recovery.last_time = self.recovery.last_time.max(time);
             }
             Err(malformed) => {
                 let lost = position..position + 1;
@@ -373,7 +453,7 @@ impl<'a> Segment<'a> {
 }
 
 impl Layout {
-    fn of<M: Medium>(medium: &M) -> Result<Self, StoreError> {
+    pub(crate) fn of<M: Medium>(medium: &M) -> Result<Self, StoreError> {
         let names = medium.list().map_err(|source| StoreError::Io {
             operation: "list",
             path: medium.path(""),
@@ -382,11 +462,16 @@ impl Layout {
         let mut layout = Self::default();
         let mut checkpoints = Vec::new();
         for name in names {
-            if let Some(position) = format::parse_segment_name(&name) {
-                layout.segments.push(FileOf { position, name, bytes: 0 });
-            } else if let Some(position) = format::parse_checkpoint_name(&name) {
-                checkpoints.push(FileOf { position, name, bytes: 0 });
-            }
+            let segment = format::parse_segment_name(&name);
+            let checkpoint = format::parse_checkpoint_name(&name);
+            let Some(position) = segment.or(checkpoint) else { continue };
+            let bytes = medium.len(&name).map_err(|source| StoreError::Io {
+                operation: "read",
+                path: medium.path(&name),
+                source,
+            })?;
+            let files = if segment.is_some() { &mut layout.segments } else { &mut checkpoints };
+            files.push(FileOf { position, name, bytes });
         }
         layout.segments.sort_unstable_by_key(|file| file.position);
         checkpoints.sort_unstable_by_key(|file| file.position);
@@ -457,7 +542,7 @@ fn find_key<M: Medium>(medium: &M, segments: &[FileOf]) -> Result<Option<u64>, S
     Ok(None)
 }
 
-fn time_of(record: &Record) -> Time {
+pub(crate) fn time_of(record: &Record) -> Time {
     match record {
         Record::Append(append) => append.at,
         Record::Commit(commit) => commit.at,
@@ -468,3 +553,6 @@ fn time_of(record: &Record) -> Time {
 
 /// Position 0 stands for "none".
 const FIRST_POSITION: u64 = 1;
+
+/// Often enough that somebody who waits sees it move.
+const PROGRESS_RECORDS: u64 = 10_000;

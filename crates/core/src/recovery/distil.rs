@@ -42,6 +42,13 @@ impl Distiller {
         self.recovery.replay(position, record);
     }
 
+    /// A message was there whose deliveries are all over. Of it only its time and the highest
+    /// number of its holders are known.
+    pub fn pass_over(&mut self, at: Time, number: u64) {
+        self.recovery.last_time = self.recovery.last_time.max(at);
+        self.recovery.last_number = self.recovery.last_number.max(number);
+    }
+
     /// Everything was read.
     pub fn distil(mut self) -> Essence {
         let superseding = self.recovery.forget_superseded();

@@ -131,6 +131,10 @@ impl Medium for Faulty {
         inode.map(|inode| inode.content.clone()).ok_or(io::ErrorKind::NotFound.into())
     }
 
+    fn len(&self, name: &str) -> io::Result<u64> {
+        self.read(name).map(|content| content.len() as u64)
+    }
+
     fn read_at(&self, name: &str, offset: u64, bytes: usize) -> io::Result<Vec<u8>> {
         let content = self.read(name)?;
         let from = usize::try_from(offset).map_or(content.len(), |at| at.min(content.len()));

@@ -15,15 +15,21 @@ use crate::medium::{Medium, MediumFile};
 pub struct Files {
     directory: PathBuf,
     /// Holds the lock for as long as a clone has it open.
-    _lock: Arc<File>,
+    _lock: Option<Arc<File>>,
 }
 
 impl Files {
-    /// Opens the directory, creates it if need be, and locks it until this value is dropped or
-    /// the process ends.
+    /// Opens the directory, creates it if need be, and locks it until the last clone of this value
+    /// is dropped or the process ends.
     pub fn open(directory: &Path) -> Result<Self, StoreError> {
-        let path = || directory.to_path_buf();
         create_directory(directory)?;
+        Self::open_existing(directory)
+    }
+
+    /// The same with a directory that has to be there.
+    pub fn open_existing(directory: &Path) -> Result<Self, StoreError> {
+        let path = || directory.to_path_buf();
+        find(directory)?;
         let lock = OpenOptions::new()
             .mode(OWNER_ONLY)
             .create(true)
@@ -32,12 +38,20 @@ impl Files {
             .open(directory.join(LOCK_NAME))
             .map_err(|source| StoreError::NotWritable { path: path(), source })?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { directory: path(), _lock: Arc::new(lock) }),
+            Ok(()) => Ok(Self { directory: path(), _lock: Some(Arc::new(lock)) }),
             Err(TryLockError::WouldBlock) => Err(StoreError::InUse { path: path() }),
             Err(TryLockError::Error(source)) => {
                 Err(StoreError::Io { operation: "lock", path: directory.join(LOCK_NAME), source })
             }
         }
+    }
+}
+
+impl Files {
+    /// A directory that another process may work in: to read, and nothing else.
+    pub fn look_at(directory: &Path) -> Result<Self, StoreError> {
+        find(directory)?;
+        Ok(Self { directory: directory.to_path_buf(), _lock: None })
     }
 }
 
@@ -60,6 +74,10 @@ impl Medium for Files {
 
     fn read(&self, name: &str) -> io::Result<Vec<u8>> {
         fs::read(self.directory.join(name))
+    }
+
+    fn len(&self, name: &str) -> io::Result<u64> {
+        fs::metadata(self.directory.join(name)).map(|metadata| metadata.len())
     }
 
     fn read_at(&self, name: &str, offset: u64, bytes: usize) -> io::Result<Vec<u8>> {
@@ -124,6 +142,16 @@ impl MediumFile for SegmentFile {
 
     fn sync(&mut self) -> io::Result<()> {
         self.file.sync_data()
+    }
+}
+
+/// An error if there is no such directory.
+fn find(directory: &Path) -> Result<(), StoreError> {
+    let path = || directory.to_path_buf();
+    match fs::metadata(directory) {
+        Ok(metadata) if metadata.is_dir() => Ok(()),
+        Ok(_) => Err(StoreError::NotADirectory { path: path() }),
+        Err(source) => Err(StoreError::Io { operation: "find", path: path(), source }),
     }
 }
 

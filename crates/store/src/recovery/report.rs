@@ -27,6 +27,17 @@ pub struct Recovery {
     pub last_time: Time,
 }
 
+/// How far a start is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Progress {
+    /// Records replayed so far.
+    pub records: u64,
+    /// Bytes read so far.
+    pub bytes: u64,
+    /// Bytes to read in all.
+    pub bytes_total: u64,
+}
+
 /// A place in the log that was on stable storage and cannot be read any more. The file is kept.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Damage {

@@ -1,0 +1,116 @@
+//! A copy of a log, also while a broker writes to it.
+//!
+//! Files that are complete do not change; the youngest segment is copied as far as it is intact.
+//! That is a point in time: whatever was stored before the copy began is in it.
+
+use std::io;
+
+use crate::error::StoreError;
+use crate::format::{self, SEGMENT_HEADER, SegmentHeader};
+use crate::limits::CHUNK_BYTES;
+use crate::medium::{Medium, MediumFile};
+use crate::recovery::{FileOf, Inspection, Layout, Reading, inspect};
+use crate::scan::{Scanner, Step};
+
+/// Copies the log of one medium to another, which must have none, and reads the copy as a start
+/// does.
+pub fn backup<F: Medium, T: Medium>(from: &F, to: &mut T) -> Result<Inspection, StoreError> {
+    if Layout::of(to)? != Layout::default() {
+        return Err(StoreError::NotEmpty { path: to.path("") });
+    }
+    for _ in 0..TRIES {
+        if copy_all(from, to)? {
+            return inspect(to, Reading { record: &mut |_, _| {}, progress: &mut |_| {} });
+        }
+    }
+    Err(StoreError::Restless { path: from.path("") })
+}
+
+/// Returns whether it worked: files go when a checkpoint was made of them.
+fn copy_all<F: Medium, T: Medium>(from: &F, to: &mut T) -> Result<bool, StoreError> {
+    let layout = Layout::of(from)?;
+    let files: Vec<&FileOf> = layout.checkpoint.iter().chain(&layout.segments).collect();
+    for (index, FileOf { name, .. }) in files.iter().enumerate() {
+        let is_youngest = index + 1 == files.len();
+        let part = part_of(name);
+        remove_if_there(to, &part)?;
+        let mut file = to.create(&part).map_err(|source| failed(to, "create", &part, source))?;
+        let copied = if is_youngest {
+            copy_intact(from, name, &mut file)
+        } else {
+            copy_whole(from, name, &mut file)
+        };
+        match copied.and_then(|()| file.sync()) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(source) => return Err(failed(to, "copy to", &part, source)),
+        }
+    }
+    // The youngest first, for good: if this is interrupted, it shows that older ones are missing.
+    let sync = |to: &mut T| to.sync_directory().map_err(|source| failed(to, "sync", "", source));
+    for (index, FileOf { name, .. }) in files.iter().rev().enumerate() {
+        let part = part_of(name);
+        to.rename(&part, name).map_err(|source| failed(to, "rename a copy to", name, source))?;
+        if index == 0 {
+            sync(to)?;
+        }
+    }
+    sync(to)?;
+    Ok(true)
+}
+
+fn copy_whole<F: Medium>(from: &F, name: &str, file: &mut impl MediumFile) -> io::Result<()> {
+    let mut offset = 0;
+    loop {
+        let chunk = from.read_at(name, offset, CHUNK_BYTES)?;
+        if chunk.is_empty() {
+            return Ok(());
+        }
+        file.append(&chunk)?;
+        offset += chunk.len() as u64;
+    }
+}
+
+/// What is being written while it is read makes no sense yet; up to there all was read after it
+/// had been written.
+fn copy_intact<F: Medium>(from: &F, name: &str, file: &mut impl MediumFile) -> io::Result<()> {
+    let bytes = from.read(name)?;
+    let end = match SegmentHeader::decode(&bytes) {
+        Ok(SegmentHeader { key, first, .. }) => {
+            let seed = format::seed(key);
+            let mut scanner = Scanner::new(&bytes, seed, SEGMENT_HEADER, first, u64::MAX);
+            let mut end = scanner.offset();
+            while let Some(Step::Batch(_) | Step::Record(..)) = scanner.next() {
+                end = scanner.offset();
+            }
+            end
+        }
+        Err(_) => bytes.len(),
+    };
+    bytes[..end].chunks(CHUNK_BYTES).try_for_each(|chunk| file.append(chunk))
+}
+
+fn remove_if_there<T: Medium>(to: &mut T, name: &str) -> Result<(), StoreError> {
+    match to.remove(name) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            Err(failed(to, "remove", name, source))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn part_of(name: &str) -> String {
+    format!("{name}.part")
+}
+
+fn failed<M: Medium>(
+    medium: &M,
+    operation: &'static str,
+    name: &str,
+    source: io::Error,
+) -> StoreError {
+    StoreError::Io { operation, path: medium.path(name), source }
+}
+
+/// A checkpoint takes longer than a copy of what it is made of.
+const TRIES: usize = 20;

@@ -1,0 +1,159 @@
+"""`bellbird store`: what is in the data of a broker that is stopped, and what is damaged."""
+
+import json
+import subprocess
+
+import pytest
+from broker import bellbird_binary
+from test_sessions import durable
+
+pytestmark = pytest.mark.bellbird
+
+
+def store(broker, command, data=None):
+    program = [bellbird_binary(), "store", command, str(data or broker.directory)]
+    return subprocess.run(program, capture_output=True, text=True, timeout=60)
+
+
+def backup(broker, to):
+    program = [bellbird_binary(), "store", "backup", str(broker.directory), str(to)]
+    return subprocess.run(program, capture_output=True, text=True, timeout=60)
+
+
+@pytest.fixture
+def filled(broker, client):
+    """Data with a session, three messages that wait for it, and a retained one."""
+    session = client("s", 4, **durable(4))
+    session.subscribe(("a/+", 1))
+    session.disconnect()
+    publisher = client("p", 4)
+    for number in range(3):
+        publisher.publish(f"a/{number}", b"waits %d" % number)
+    publisher.publish("r", b"stays", retain=True)
+    broker.stop()
+    return broker
+
+
+def segments(broker):
+    return sorted(broker.directory.glob("*.log"))
+
+
+def flip(file, needle):
+    content = bytearray(file.read_bytes())
+    content[content.index(needle)] ^= 1
+    file.write_bytes(content)
+
+
+def test_check_tells_what_is_there(filled):
+    checked = store(filled, "check")
+    assert checked.returncode == 0, checked.stderr
+    for words in ["1 session,", "1 subscription,", "3 waiting deliveries,", "1 retained message,"]:
+        assert words in checked.stdout
+    assert "no damage" in checked.stdout
+    assert all(file.name in checked.stdout for file in segments(filled))
+
+
+def test_check_changes_nothing(filled):
+    before = {file.name: file.read_bytes() for file in filled.directory.iterdir() if file.is_file()}
+    assert store(filled, "check").returncode == store(filled, "dump").returncode == 0
+    after = {file.name: file.read_bytes() for file in filled.directory.iterdir() if file.is_file()}
+    assert before == after
+
+
+def test_dump_prints_a_line_for_each_record(filled):
+    dumped = store(filled, "dump")
+    assert dumped.returncode == 0, dumped.stderr
+    records = [json.loads(line) for line in dumped.stdout.splitlines()]
+    appends = [record for record in records if record["kind"] == "append"]
+    assert [record["payload"] for record in appends] == [f"waits {number}" for number in range(3)]
+    assert [record["topic"] for record in appends] == ["a/0", "a/1", "a/2"]
+    commits = [record for record in records if record["kind"] == "commit"]
+    operations = [operation for record in commits for operation in record["operations"]]
+    assert {"s"} == {operation["open"] for operation in operations if "open" in operation}
+    assert any(operation.get("subscribe") == "a/+" for operation in operations)
+    assert any(record["kind"] == "retain" and record["payload"] == "stays" for record in records)
+    positions = [record["position"] for record in records]
+    assert positions == sorted(positions)
+
+
+def test_damage_is_told_and_set_aside(filled, client):
+    damaged = segments(filled)[0]
+    flip(damaged, b"waits 1")
+    checked = store(filled, "check")
+    assert checked.returncode == 1
+    assert "1 stored record is lost" in checked.stderr
+    assert str(damaged) in checked.stdout and "checksum" in checked.stdout
+    assert store(filled, "dump").returncode == 1
+    repaired = store(filled, "repair")
+    assert repaired.returncode == 0, repaired.stderr
+    aside = damaged.with_name(damaged.name + ".damaged")
+    assert str(aside) in repaired.stdout and aside.exists()
+    assert store(filled, "check").returncode == 0
+    filled.start()
+    subscriber = client("s", 4, **durable(4))
+    subscriber.expect_message(b"waits 0")
+    subscriber.expect_message(b"waits 2")
+
+
+def test_repair_of_what_is_sound_loses_nothing(filled, client):
+    for _ in range(2):
+        assert store(filled, "repair").returncode == 0
+    assert len(list(filled.directory.glob("*.checkpoint"))) == 1
+    assert "no damage" in store(filled, "check").stdout
+    filled.start()
+    subscriber = client("s", 4, **durable(4))
+    for number in range(3):
+        subscriber.expect_message(b"waits %d" % number)
+    newcomer = client("n", 4)
+    newcomer.subscribe(("r", 0))
+    newcomer.expect_message(b"stays")
+
+
+@pytest.mark.parametrize("command", ["check", "dump", "repair"])
+def test_a_running_broker_is_left_alone(broker, command):
+    refused = store(broker, command)
+    assert refused.returncode == 1
+    assert "in use by another process" in refused.stderr
+
+
+@pytest.mark.parametrize("command", ["check", "dump", "repair"])
+def test_a_directory_that_is_not_there_is_not_made(broker, tmp_path, command):
+    missing = tmp_path / "missing"
+    refused = store(broker, command, missing)
+    assert refused.returncode == 1
+    assert str(missing) in refused.stderr
+    assert not missing.exists()
+
+
+def test_backup_of_a_running_broker(broker, client, dial, tmp_path):
+    """Whatever was acknowledged before a copy began is in it."""
+    session = client("s", 4, **durable(4))
+    session.subscribe(("a", 1))
+    session.disconnect()
+    publisher = client("p", 4)
+    copies = []
+    for number in range(300):
+        publisher.publish("a", b"%d" % number)
+        if number % 50 == 49:
+            copies.append((number, tmp_path / str(number)))
+            copied = backup(broker, copies[-1][1])
+            assert copied.returncode == 0, copied.stderr
+    broker.stop()
+    for number, copy in copies:
+        broker.directory = copy
+        broker.start()
+        subscriber = dial(4)
+        assert subscriber.connect("s", **durable(4)).session_present
+        for payload in range(number + 1):
+            subscriber.expect_message(b"%d" % payload)
+        broker.stop()
+
+
+def test_a_backup_never_overwrites_a_log(broker):
+    refused = backup(broker, broker.directory)
+    assert refused.returncode == 1
+    assert "in use" in refused.stderr
+    broker.stop()
+    refused = backup(broker, broker.directory)
+    assert refused.returncode == 1
+    assert "there is a log already" in refused.stderr
