@@ -2,6 +2,7 @@
 
 1,000 persistent sessions subscribe and leave; 20 messages of QoS 1 are published to each;
 the broker is killed with SIGKILL, started again on its data, and each session comes back.
+In every second run the segments of the log are small, so that checkpoints are made meanwhile.
 With --random the kill comes at a random moment of the publishing, and what counts is what had been
 acknowledged up to then.
 Status 1 when Bellbird has lost a session or a message that it had acknowledged.
@@ -288,6 +289,13 @@ def summary(kind: str, results: list[Result]) -> str:
     )
 
 
+def small_segments(directory: Path) -> str:
+    """Settings with which checkpoints are made all the time."""
+    settings = directory / "bellbird.toml"
+    settings.write_text("[store]\nsegment_bytes = 65536\n")
+    return str(settings)
+
+
 def main() -> int:
     """Runs what the command line asks for and returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -316,6 +324,8 @@ def main() -> int:
         for kind in kinds:
             with tempfile.TemporaryDirectory(dir=SCRATCH, prefix="kill-") as directory:
                 broker = KINDS[kind](Path(directory) / "data", options.shards)
+                if kind == "bellbird" and run % 2 == 0:
+                    broker.arguments = ["--config", small_segments(Path(directory))]
                 result = one_run(broker, load, kill_after)
             results[kind].append(result)
             print(row(run, result), flush=True)

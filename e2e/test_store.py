@@ -149,6 +149,45 @@ def test_backup_of_a_running_broker(broker, client, dial, tmp_path):
         broker.stop()
 
 
+@pytest.mark.parametrize("end", ["stop", "kill"])
+def test_space_comes_back(broker, client, dial, end):
+    """Queues fill and drain, retained messages change, sessions come and go, ten times over."""
+    settings = broker.directory.with_name("small.toml")
+    settings.write_text('[store]\nsegment_bytes = 65536\n[log]\nlevel = "debug"\n')
+    broker.stop()
+    broker.arguments = ["--config", str(settings)]
+    broker.start()
+    client("s", 4, **durable(4)).subscribe(("queue/#", 1))
+    for turn in range(10):
+        passing = client(f"passing{turn}", 4, **durable(4))
+        passing.subscribe(("queue/#", 1))
+        passing.close()
+        publisher = client("p", 4)
+        for number in range(100):
+            publisher.publish(f"queue/{number}", b"%d" % number + b"." * 500)
+            publisher.publish(f"kept/{number % 10}", b"%d" % turn + b"." * 500, retain=True)
+        broker.process.expect("debug: checkpoint: ")
+        client(f"passing{turn}", 4, clean=True).close()
+        subscriber = client("s", 4, **durable(4))
+        for number in range(100):
+            message = subscriber.expect_message()
+            assert message.payload.startswith(b"%d." % number)
+        # Nobody waits for the record of an acknowledgement; this one stands behind those.
+        subscriber.publish("kept/end", b"x", retain=True)
+        subscriber.close()
+        getattr(broker, end)()
+        size = sum(file.stat().st_size for file in broker.directory.iterdir())
+        assert size < 1_500_000, "ten turns wrote much more"
+        assert store(broker, "check").returncode == 0
+        broker.start()
+    newcomer = client("n", 4)
+    newcomer.subscribe(("kept/#", 0))
+    kept = [newcomer.expect_message() for _ in range(11)]
+    kept = [message for message in kept if message.topic != "kept/end"]
+    assert all(message.payload.startswith(b"9.") for message in kept)
+    assert dial(4).connect("s", **durable(4)).session_present
+
+
 def test_a_backup_never_overwrites_a_log(broker):
     refused = backup(broker, broker.directory)
     assert refused.returncode == 1

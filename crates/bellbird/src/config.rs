@@ -38,6 +38,7 @@ pub(crate) struct Configuration {
     pub(crate) listeners: Vec<Listening>,
     pub(crate) data: PathBuf,
     pub(crate) durability: Durability,
+    pub(crate) segment_bytes: u64,
     pub(crate) log_level: LevelFilter,
     pub(crate) log_events: bool,
     /// The core's part, but for listeners and events, which [`Configuration::core`] adds.
@@ -227,6 +228,7 @@ impl Default for Configuration {
             listeners: Vec::new(),
             data: default_data(),
             durability: Durability::default(),
+            segment_bytes: bellbird_store::Options::default().segment_bytes,
             log_level: LevelFilter::Info,
             log_events: false,
             core: bellbird_core::Config {

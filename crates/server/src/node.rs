@@ -36,6 +36,8 @@ use crate::view::SharedView;
 pub struct Settings {
     /// Where the log lives. It is created if need be.
     pub data: PathBuf,
+    /// How long a segment of the log becomes, in bytes.
+    pub segment_bytes: u64,
     /// See [`Durability`].
     pub durability: Durability,
     /// Whether clients may use the authentication method `BELLBIRD-TEST`, which proves nothing.
@@ -102,7 +104,8 @@ impl Node {
             record: &mut |position, record| recovery.replay(position, record),
             progress: &mut |progress| patience.hear(progress),
         };
-        let (mut log, log_report) = Log::open_with(files, Options::default(), reading)?;
+        let (mut log, log_report) =
+            Log::open_with(files, Options { segment_bytes: settings.segment_bytes }, reading)?;
         if log_report.damaged_places > 0 {
             log::error!("the log is damaged: {log_report}; see docs/store.md");
         }

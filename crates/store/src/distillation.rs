@@ -145,8 +145,7 @@ impl Distillation {
         mut settled: Settled,
         is_wanted: &dyn Fn() -> bool,
     ) -> Result<(Essence, Vec<u64>, Recovery), StoreError> {
-        let recent = self.layout.segments.last().map_or(0, |segment| segment.position);
-        let mut distiller = Distiller::new(Position(recent));
+        let mut distiller = Distiller::new();
         let mut candidates = Vec::new();
         let read = self.read(medium, None, is_wanted, &mut |position, kind, body| {
             if kind == KIND_APPEND

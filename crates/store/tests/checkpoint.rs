@@ -21,7 +21,7 @@ const SEGMENT_BYTES: u64 = 2_000;
 
 /// What a log says, in as few words as possible: two logs that say the same are the same.
 fn meaning(replayed: &[(u64, Record)]) -> Vec<(u64, Record)> {
-    let mut distiller = Distiller::new(Position(u64::MAX));
+    let mut distiller = Distiller::new();
     for (position, record) in replayed {
         distiller.note(Position(*position), record.clone());
     }
@@ -31,11 +31,17 @@ fn meaning(replayed: &[(u64, Record)]) -> Vec<(u64, Record)> {
         Some((*position, essence.keep(Position(*position), record.clone())?))
     });
     // That the clock had gone on is known by other means where the newest record still stands.
-    state.chain(kept).filter(|(_, record)| !is_heights(record)).collect()
+    let counts = |record: &Record| !is_heights(record) && !is_cleared(record);
+    state.chain(kept).filter(|(_, record)| counts(record)).collect()
 }
 
 fn is_heights(record: &Record) -> bool {
     matches!(record, Record::Settings(setting) if &*setting.key == "node.heights")
+}
+
+/// Once an older set cannot follow any more, such a record may go.
+fn is_cleared(record: &Record) -> bool {
+    matches!(record, Record::Retain(Retain { message: None, .. }))
 }
 
 fn holder(number: usize) -> Holder {

@@ -96,12 +96,12 @@ macro_rules! number_field {
             }
 
             fn to_value(&self) -> Value {
-                Value::Number(u64::try_from(*self).expect("numbers of settings have at most 64 bits"))
+                Value::Number((*self).try_into().expect("numbers of settings have at most 64 bits"))
             }
         }
     )+};
 }
-number_field!(u8 u16 u32 usize);
+number_field!(u8 u16 u32 u64 usize);
 
 macro_rules! plain_field {
     ($($field:ty = $variant:ident)+) => {$(

@@ -22,6 +22,8 @@ pub(crate) const NODE: &[Setting<Configuration>] = &[
         "Event loops, a thread each. The number may change from one start to the next. More than cores only cost time.", DefaultShown::Words("one per core, at most 64")),
     setting!("durability" => durability, names::<Durability>(), "", Restart,
         "What an acknowledgement of something durable waits for, see [Durability](#durability)."),
+    setting!("store.segment_bytes" => segment_bytes, number(64 << 10, 1 << 30), "bytes", Restart,
+        "How long a segment of the log becomes. What is over leaves the disk when so much has come, see [store.md](store.md)."),
     setting!("log.level" => log_level, names::<LevelFilter>(), "", Live,
         "What is written to standard error: `error` what ends the broker, `warn` also what deserves a look, such as each refused login, each connection that breaks the protocol, and what limits drop, `info` also starts and reloads of settings, and each publication and subscription that is refused, `debug` also bytes that are no packets, and the events of `log.events`. Refusals are at most ten lines of each kind in a second, and then their number."),
     setting!("log.events" => log_events, Kind::Flag, "", Live,

@@ -20,21 +20,20 @@ use crate::record::{Append, Commit, Operation, Record, Retain, Settings};
 /// Takes the records of a log's beginning, and keeps no message while it does.
 pub struct Distiller {
     recovery: Recovery,
-    recent: Position,
 }
 
 /// What is left. It tells the records that say so.
 pub struct Essence {
     recovery: Recovery,
-    recent: Position,
+    /// A topic that was cleared at this time or later stays so: the record of an older set may
+    /// come behind the end of what is distilled, from another shard, but never so late.
+    recent: Time,
 }
 
 impl Distiller {
-    /// Nothing read yet. A topic that was cleared at or behind `recent` stays so: the record of an
-    /// older set may stand behind the end of what is distilled, but never far.
-    pub fn new(recent: Position) -> Self {
-        let recovery = Recovery { stand_in: Some(stand_in()), ..Recovery::default() };
-        Self { recovery, recent }
+    /// Nothing read yet.
+    pub fn new() -> Self {
+        Self { recovery: Recovery { stand_in: Some(stand_in()), ..Recovery::default() } }
     }
 
     /// Takes the next record.
@@ -58,7 +57,14 @@ impl Distiller {
             lives || *holder == DELAYED || !state.handed.is_empty() || superseding.contains(holder)
         };
         self.recovery.holders.retain(|holder, state| is_known(holder, state));
-        Essence { recovery: self.recovery, recent: self.recent }
+        let recent = Time(self.recovery.last_time.0.saturating_sub(STRAGGLERS_MS));
+        Essence { recovery: self.recovery, recent }
+    }
+}
+
+impl Default for Distiller {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
@@ -83,8 +89,8 @@ impl Essence {
         match record {
             Record::Append(append) => self.keep_append(position, append).map(Record::Append),
             Record::Retain(retain) => {
-                let Retain { namespace, topic, order, message, .. } = &retain;
-                let is_kept = message.is_some() || position >= self.recent;
+                let Retain { namespace, topic, order, message, at } = &retain;
+                let is_kept = message.is_some() || *at >= self.recent;
                 (is_kept && self.is_last(*namespace, topic, *order, position))
                     .then_some(Record::Retain(retain))
             }
@@ -104,7 +110,7 @@ impl Essence {
         });
         let message = &append.message;
         append.retained = append.retained.filter(|order| {
-            let is_kept = !message.payload().is_empty() || position >= self.recent;
+            let is_kept = !message.payload().is_empty() || append.at >= self.recent;
             is_kept && self.is_last(message.namespace, message.topic().as_str(), *order, position)
         });
         let is_left =
@@ -264,6 +270,9 @@ fn stand_in() -> Arc<Message> {
     }))
 }
 
+/// Shards hand in their records within a turn, and a turn takes milliseconds.
+const STRAGGLERS_MS: u64 = 60_000;
+
 /// The setting that keeps the highest numbers.
 pub(super) const HEIGHTS: &str = "node.heights";
 
@@ -290,7 +299,7 @@ mod tests {
     /// though the records that showed them are gone.
     #[test]
     fn what_no_record_shows_any_more_is_known() {
-        let mut distiller = Distiller::new(Position(100));
+        let mut distiller = Distiller::new();
         let cleared = Retain {
             order: 7,
             at: Time(20),
@@ -318,14 +327,37 @@ mod tests {
         assert_eq!((stays.left_at, stays.expiry_secs, stays.epoch), (Some(Time(12)), 60, 3));
         let setting = Record::Settings(Settings { key: STARTS.into(), value: [2].into() });
         again.replay(Position(0), setting.clone());
-        let essence = Essence { recovery: again, recent: Position(0) };
+        let essence = Essence { recovery: again, recent: Time(0) };
         assert!(essence.state().any(|record| record == setting));
+    }
+
+    /// Another shard may have the record of an older set still to hand in.
+    #[test]
+    fn a_topic_stays_cleared_for_a_while() {
+        let clear = |order: u64, at: u64, topic: &str| {
+            Record::Retain(Retain {
+                order,
+                at: Time(at),
+                namespace: Namespace::default(),
+                topic: topic.into(),
+                message: None,
+            })
+        };
+        let (long_ago, just_now) = (clear(1, 39_999, "a"), clear(2, 40_000, "b"));
+        let mut distiller = Distiller::new();
+        distiller.note(Position(1), long_ago.clone());
+        distiller.note(Position(2), just_now.clone());
+        distiller.pass_over(Time(100_000), 1);
+        let essence = distiller.distil();
+        assert_eq!(essence.keep(Position(1), long_ago), None);
+        assert_eq!(essence.keep(Position(2), just_now.clone()), Some(just_now.clone()));
+        assert_eq!(essence.keep(Position(3), just_now), None, "only where it stands");
     }
 
     /// Without the newer incarnation the older would live again.
     #[test]
     fn who_is_superseded_and_owes_a_will_stays_so() {
-        let mut distiller = Distiller::new(Position(100));
+        let mut distiller = Distiller::new();
         let message = stand_in();
         let will = Operation::Will { message, expiry_secs: None, delay_secs: 1 };
         distiller.note(Position(1), commit(5, 10, vec![open("c"), will.clone()]));
