@@ -199,6 +199,13 @@ impl Configuration {
         }
     }
 
+    /// How long a segment of the log becomes. One at a time is read into memory, at a start and for
+    /// each checkpoint.
+    pub(crate) fn segment_bytes(&self) -> u64 {
+        let share = (self.memory_bytes_max as u64 / 32).max(64 << 10);
+        self.segment_bytes.min(share)
+    }
+
     /// The core's part.
     pub(crate) fn core(&self) -> bellbird_core::Config {
         bellbird_core::Config {

@@ -75,7 +75,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let listeners = configuration.listeners.iter().map(bind).collect::<Result<Vec<_>, _>>()?;
     let settings = Settings {
         data: configuration.data.clone(),
-        segment_bytes: configuration.segment_bytes,
+        segment_bytes: configuration.segment_bytes(),
         durability: configuration.durability,
         test_mechanism: configuration.access_test_mechanism,
         core: configuration.core(),

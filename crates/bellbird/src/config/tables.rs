@@ -23,7 +23,7 @@ pub(crate) const NODE: &[Setting<Configuration>] = &[
     setting!("durability" => durability, names::<Durability>(), "", Restart,
         "What an acknowledgement of something durable waits for, see [Durability](#durability)."),
     setting!("store.segment_bytes" => segment_bytes, number(64 << 10, 1 << 30), "bytes", Restart,
-        "How long a segment of the log becomes. What is over leaves the disk when so much has come, see [store.md](store.md)."),
+        "How long a segment of the log becomes. What is over leaves the disk when so much has come, see [store.md](store.md). One at a time is read into memory, so it is never more than a 32nd of `limits.memory_bytes_max`."),
     setting!("log.level" => log_level, names::<LevelFilter>(), "", Live,
         "What is written to standard error: `error` what ends the broker, `warn` also what deserves a look, such as each refused login, each connection that breaks the protocol, and what limits drop, `info` also starts and reloads of settings, and each publication and subscription that is refused, `debug` also bytes that are no packets, and the events of `log.events`. Refusals are at most ten lines of each kind in a second, and then their number."),
     setting!("log.events" => log_events, Kind::Flag, "", Live,
