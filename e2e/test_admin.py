@@ -31,8 +31,8 @@ class Watched(Broker):
 
     def _wait_until_ready(self) -> None:
         super()._wait_until_ready()
-        found = re.search(r"^health and metrics on http://127\.0\.0\.1:(\d+)$", self.log(), re.M)
-        self.admin_port = int(found[1])
+        ports = re.findall(r"^health and metrics on http://127\.0\.0\.1:(\d+)$", self.log(), re.M)
+        self.admin_port = int(ports[-1])
 
     def get(self, path: str, method: str = "GET") -> tuple[int, str]:
         """Status and body from the port."""

@@ -70,6 +70,7 @@ impl World {
             Output::Mail { to, mail } => self.take_mail(shard, to, mail),
             Output::Change { ticket, changes } => self.take_changes(shard, ticket, changes),
             Output::Store { ticket, record } => self.take_record(shard, ticket, record),
+            Output::Fetch { of, positions } => self.take_fetch(shard, of, positions),
             Output::Authenticate { connection, step } => {
                 self.line(format_args!("{shard}< authenticate {connection:?} {step:?}"));
                 self.asked_to_prove(shard, connection, &step);

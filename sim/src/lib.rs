@@ -11,6 +11,7 @@ mod driver;
 mod exact;
 mod exchange;
 mod exclusive;
+mod fetching;
 mod finale;
 mod greeting;
 mod group;

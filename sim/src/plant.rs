@@ -119,13 +119,19 @@ pub enum Plant {
     RetainedWillLost,
     /// The gate lets pass what somebody has to be asked about, so that such wills are said.
     RefusedWillSaid,
+    /// Two messages that come back from the store change places.
+    FetchedSwapped,
+    /// A message that comes back from the store is taken for lost.
+    FetchedLost,
     /// A fault of the store, which only a log in files can have.
     Store(Rot),
 }
 
 impl Plant {
     /// All but those of the store.
-    pub const ALL: [Self; 51] = [
+    pub const ALL: [Self; 53] = [
+        Self::FetchedSwapped,
+        Self::FetchedLost,
         Self::StoredBeforeSync,
         Self::HolderMissing,
         Self::AppliedBeforeView,

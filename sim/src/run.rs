@@ -27,6 +27,7 @@ pub(crate) enum Step {
     Store,
     Report,
     Answer,
+    Fetched,
     Prove,
     Time,
     Timeout,
@@ -117,6 +118,7 @@ impl World {
             Step::Store => self.step_store(),
             Step::Report => self.step_report(),
             Step::Answer => self.step_answer(),
+            Step::Fetched => self.step_fetched(),
             Step::Prove => self.step_prove(),
             Step::Time => {
                 let jump = self.shape.jumps && self.rng.chance(5);
@@ -345,7 +347,7 @@ impl World {
     }
 }
 
-const WEIGHTS: [(Step, usize); 22] = [
+const WEIGHTS: [(Step, usize); 23] = [
     (Step::Act, 40),
     (Step::Acknowledge, 12),
     (Step::Up, 20),
@@ -361,6 +363,7 @@ const WEIGHTS: [(Step, usize); 22] = [
     (Step::Store, 12),
     (Step::Report, 12),
     (Step::Answer, 4),
+    (Step::Fetched, 8),
     (Step::Prove, 6),
     (Step::Time, 3),
     (Step::Timeout, 3),
@@ -371,7 +374,7 @@ const WEIGHTS: [(Step, usize); 22] = [
 ];
 
 /// What goes on when nobody wants anything new.
-const CALM: [Step; 17] = [
+const CALM: [Step; 18] = [
     Step::Acknowledge,
     Step::Up,
     Step::Read,
@@ -386,6 +389,7 @@ const CALM: [Step; 17] = [
     Step::Store,
     Step::Report,
     Step::Answer,
+    Step::Fetched,
     Step::Prove,
     Step::News,
     Step::Timeout,

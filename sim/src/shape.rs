@@ -31,6 +31,8 @@ pub(crate) struct Shape {
     /// Clients acknowledge late and in any order.
     pub(crate) lazy: bool,
     pub(crate) inflight_max: u16,
+    /// What of a queue stays in memory.
+    pub(crate) queue_memory_bytes: usize,
     pub(crate) events: bool,
     /// Whether topics are taken for others, and clients have subscriptions without asking.
     pub(crate) has_rewrites: bool,
@@ -69,6 +71,7 @@ impl Shape {
             jumps: rng.chance(40),
             lazy: rng.chance(50),
             inflight_max: *rng.pick(&[1, 2, 5, 100]),
+            queue_memory_bytes: *rng.pick(&[0, 0, 40, 200, 1 << 20]),
             events: rng.chance(20),
             has_rewrites: rng.chance(30),
             has_greetings: rng.chance(30),
@@ -105,6 +108,7 @@ impl Shape {
             shards: u8::try_from(shards).unwrap_or(1),
             telling: if self.events { Telling::Everything } else { Telling::Refusals },
             group_strategy: self.strategy,
+            queue_memory_bytes: self.queue_memory_bytes,
             ..Config::default()
         };
         let terms = &mut config.listeners[0];

@@ -95,7 +95,9 @@ impl World {
         }
         self.pass_to(self.now.max(recovery.last_time()));
         self.started_at = self.now;
-        let recovered = recovery.finish(self.now, &node.config);
+        let store = &self.store;
+        let recovered =
+            recovery.finish(self.now, &node.config, &mut |positions| store.fetch(positions));
         self.line(format_args!("start with {shards} shards: {:?}", recovered.found));
         node.view = OwnView::new(recovered.last_order);
         node.view.apply(&recovered.changes);
@@ -153,6 +155,7 @@ impl Node {
             shown: vec![0; shards],
             asks: Vec::new(),
             questions: Vec::new(),
+            fetches: Vec::new(),
             retaining: BTreeMap::new(),
             retaining_unasked: BTreeMap::new(),
             slots: std::iter::repeat_with(Slots::default).take(shards).collect(),

@@ -61,6 +61,7 @@ stats! {
     takeovers "Connections taken over.",
     parks "Connections parked.",
     asks "Questions asked outside.",
+    fetched "Messages that came back from the store.",
     cuts "Connections cut.",
     garbled "Connections whose client sent no packet.",
     expired_sessions "Sessions gone after their expiry.",

@@ -1,5 +1,8 @@
 //! Where records become durable: the real log on a faulty medium, or four unordered streams.
 
+use std::sync::Arc;
+
+use bellbird_core::Message;
 use bellbird_core::identity::{Position, Ticket};
 use bellbird_core::record::Record;
 
@@ -109,6 +112,14 @@ impl Store {
         match self {
             Self::Log(log) => log.report(rng),
             Self::Streams(streams) => streams.report(rng),
+        }
+    }
+
+    /// The messages at these positions; none for what is not to be found.
+    pub(crate) fn fetch(&self, positions: &[Position]) -> Vec<Option<Arc<Message>>> {
+        match self {
+            Self::Log(log) => log.fetch(positions),
+            Self::Streams(streams) => streams.fetch(positions),
         }
     }
 

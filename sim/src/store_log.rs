@@ -1,7 +1,9 @@
 //! The real log over the medium in memory, driven like the server's committer drives it.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
+use bellbird_core::Message;
 use bellbird_core::identity::{Position, Ticket};
 use bellbird_core::record::Record;
 use bellbird_store::{Batch, Fault, Faulty, Log, Options};
@@ -122,6 +124,16 @@ impl LogStore {
             log.distilled(&distilled);
             self.checkpoints += 1;
         }
+    }
+
+    pub(crate) fn fetch(&self, positions: &[Position]) -> Vec<Option<Arc<Message>>> {
+        let Some(log) = &self.log else { return vec![None; positions.len()] };
+        // The reader would wait for what is not written yet.
+        let is_written = positions.iter().all(|position| *position < log.next_position());
+        if !is_written {
+            return vec![None; positions.len()];
+        }
+        log.reader().read(positions).into_iter().map(Result::ok).collect()
     }
 
     pub(crate) fn take_checkpoints(&mut self) -> u64 {

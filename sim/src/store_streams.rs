@@ -1,7 +1,9 @@
 //! The double of a cluster's store: four streams without order between them.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
+use bellbird_core::Message;
 use bellbird_core::identity::{Holder, Lane, Position, Ticket};
 use bellbird_core::record::Record;
 
@@ -133,6 +135,15 @@ impl Streams {
     pub(crate) fn report(&mut self, rng: &mut Rng) -> Option<Report> {
         let stream = rng.any((0..STREAMS).filter(|stream| !self.reports[*stream].is_empty()))?;
         self.reports[stream].pop_front()
+    }
+
+    pub(crate) fn fetch(&self, positions: &[Position]) -> Vec<Option<Arc<Message>>> {
+        let message = |position: &Position| {
+            let appends = &self.stored[Key::Append(Lane(0)).stream()];
+            let found = appends.binary_search_by_key(position, |(position, _)| *position).ok()?;
+            appends[found].1.message().cloned()
+        };
+        positions.iter().map(message).collect()
     }
 
     pub(crate) fn is_stored(&self, shard: usize, ticket: Ticket) -> bool {

@@ -15,6 +15,7 @@ use crate::auth::Question;
 use crate::delayed::Later;
 use crate::exact::Sending;
 use crate::exchange::{Answer, Exchanges};
+use crate::fetching::Fetch;
 use crate::group::Group;
 use crate::life::Life;
 use crate::link::Link;
@@ -92,6 +93,7 @@ pub(crate) struct Node {
     pub(crate) shown: Vec<u64>,
     pub(crate) asks: Vec<(usize, ConnectionId, Action)>,
     pub(crate) questions: Vec<Question>,
+    pub(crate) fetches: Vec<Fetch>,
     /// Whose retained message a change of the view is, by shard and ticket.
     pub(crate) retaining: BTreeMap<(usize, Ticket), crate::driver::Turn>,
     /// The same for messages that no packet is the cause of.

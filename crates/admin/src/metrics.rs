@@ -96,6 +96,11 @@ fn deliveries(page: &mut Page, status: &Status) {
             holdings.queued_bytes,
         ),
         (
+            "bellbird_queued_memory_bytes",
+            "Of them those in memory; the others are in the log only.",
+            holdings.queued_memory_bytes,
+        ),
+        (
             "bellbird_delayed_messages",
             "Messages to $delayed that wait for their time.",
             holdings.delayed,

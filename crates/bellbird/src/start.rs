@@ -87,6 +87,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         // The main thread waits for signals: this one says that the log has failed.
         let _raised = signal_hook::low_level::raise(SIGUSR2);
     })?;
+    // What it took to read the log is more than what is left of it.
+    bellbird_memory::give_back();
     let admin = Admin::start(&admin_settings, node.control())?;
     print(&greeting(&node, &admin, &configuration));
     for signal in &mut signals {

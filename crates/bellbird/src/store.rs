@@ -7,7 +7,6 @@ use std::fmt::Write as _;
 use std::io::{self, Write as _, stdout};
 use std::path::{Path, PathBuf};
 
-use bellbird_core::Config;
 use bellbird_core::recovery::{Found, Recovery};
 use bellbird_store::{Files, Inspection, Log, Options, Reading, backup, inspect};
 use clap::{Args, Subcommand};
@@ -70,7 +69,7 @@ fn check(data: &Path) -> Result<(), Box<dyn Error>> {
     let record = &mut |position, record| state.replay(position, record);
     let inspection = inspect(&medium, Reading { record, progress: &mut |_| {} })?;
     let now = state.last_time();
-    let found = state.finish(now, &Config::default()).found;
+    let found = state.count(now);
     crate::print(&findings(data, &inspection, &found));
     let Inspection { recovery, .. } = &inspection;
     if recovery.damaged_places == 0 {

@@ -264,7 +264,7 @@ mod tests {
     #[test]
     fn nothing_comes_of_a_connection_that_is_closing() {
         let (now, config) = (Time(1_000_000), Config::default());
-        let mut recovered = Recovery::new().finish(now, &config);
+        let mut recovered = Recovery::new().finish(now, &config, &mut |_| Vec::new());
         let view = OwnView::new(0);
         let state = recovered.shards.remove(0);
         let id = crate::identity::ShardId(0);

@@ -51,6 +51,7 @@ impl Shard {
             sum.inflight += session.inflight.len() as u64;
             sum.queued += session.queue.len() as u64;
             sum.queued_bytes += session.queue.bytes() as u64;
+            sum.queued_memory_bytes += session.queue.bytes_here() as u64;
         }
         sum.queued += self.clients.groups.iter().map(|group| group.queue_len() as u64).sum::<u64>();
         sum.unsent = self.clients.outboxes.iter().map(|(_, outbox)| u64::from(outbox.unsent)).sum();

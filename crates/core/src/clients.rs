@@ -47,6 +47,8 @@ pub(crate) struct Clients {
     pub(crate) operations: Vec<(u32, Holder, Operation)>,
     /// Sessions whose walk of retained messages goes on in the next turn.
     pub(crate) walking: VecDeque<u32>,
+    /// The next session whose queue is to leave what it can to the log.
+    pub(crate) sweep: Option<u32>,
     pub(crate) groups: Groups,
     /// The same for groups.
     pub(crate) group_operations: Vec<(Holder, Operation)>,
@@ -110,6 +112,7 @@ impl Clients {
             outputs: VecDeque::new(),
             operations: Vec::new(),
             walking: VecDeque::new(),
+            sweep: None,
             groups,
             group_operations: Vec::new(),
             errands: VecDeque::new(),
@@ -315,6 +318,11 @@ impl Clients {
     pub(crate) fn wait(&mut self, index: u32, delivery: Queued) {
         let Some(session) = self.sessions.at(index) else { return };
         session.queue.push_back(delivery);
+        if session.durable {
+            session
+                .queue
+                .put_away(self.memory.queue_bytes_here_max(self.config.queue_memory_bytes));
+        }
         let connection = session.connection;
         if let Some(outbox) = self.outboxes.get_mut(connection) {
             outbox.hungry = true;

@@ -18,6 +18,8 @@ pub struct Config {
     pub queue_messages_max: usize,
     /// See [`limits::QUEUE_BYTES_MAX`].
     pub queue_bytes_max: usize,
+    /// See [`limits::QUEUE_MEMORY_BYTES`].
+    pub queue_memory_bytes: usize,
     /// Whether messages of QoS 0 wait in the queue of a durable session whose client is away, in
     /// memory only.
     pub queues_at_most_once: bool,
@@ -146,6 +148,7 @@ impl Default for Config {
             outbox_bytes_max: limits::OUTBOX_BYTES_MAX,
             queue_messages_max: limits::QUEUE_MESSAGES_MAX,
             queue_bytes_max: limits::QUEUE_BYTES_MAX,
+            queue_memory_bytes: limits::QUEUE_MEMORY_BYTES,
             queues_at_most_once: false,
             sessions_max: limits::SESSIONS_MAX,
             subscriptions_max: limits::SUBSCRIPTIONS_MAX,

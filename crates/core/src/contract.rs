@@ -88,6 +88,13 @@ pub enum Input<'a> {
         /// The position of the first one; the others follow it.
         position: Position,
     },
+    /// The answer to [`Output::Fetch`].
+    Fetched {
+        /// Whose queue it is.
+        of: Subscriber,
+        /// The messages, in the order of the positions; none for one that cannot be read.
+        messages: Vec<Option<Arc<Message>>>,
+    },
     /// The answer to [`Output::Authenticate`].
     Authenticated {
         /// Whose input was parked.
@@ -180,6 +187,14 @@ pub enum Output {
         ticket: Ticket,
         /// One of the four durable outputs.
         record: Record,
+    },
+    /// Read messages that were reported stored, then report [`Input::Fetched`]. There is one
+    /// question of a holder at a time.
+    Fetch {
+        /// Whose queue they wait in.
+        of: Subscriber,
+        /// Where they stand; not empty, and in no order.
+        positions: Vec<Position>,
     },
     /// Ask outside whether a client may do something, and report [`Input::Decided`].
     Ask {

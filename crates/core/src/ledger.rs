@@ -19,11 +19,13 @@ pub enum DropReason {
     MailboxFull,
     /// The gate does not let the client receive it.
     NotPermitted,
+    /// The log cannot read the message any more: it is damaged.
+    Unreadable,
 }
 
 impl DropReason {
     /// All of them, in the order of [`Ledger::dropped`].
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::OutboxFull,
         Self::QueueFull,
         Self::Offline,
@@ -32,6 +34,7 @@ impl DropReason {
         Self::SessionEnded,
         Self::MailboxFull,
         Self::NotPermitted,
+        Self::Unreadable,
     ];
 
     /// Whether a limit made it so, which the operator may want to raise, and not the way of the
@@ -39,7 +42,11 @@ impl DropReason {
     pub fn is_of_limit(self) -> bool {
         match self {
             Self::OutboxFull | Self::QueueFull | Self::TooLarge | Self::MailboxFull => true,
-            Self::Offline | Self::ConnectionLost | Self::SessionEnded | Self::NotPermitted => false,
+            Self::Offline
+            | Self::ConnectionLost
+            | Self::SessionEnded
+            | Self::NotPermitted
+            | Self::Unreadable => false,
         }
     }
 
@@ -54,6 +61,7 @@ impl DropReason {
             Self::SessionEnded => "session_ended",
             Self::MailboxFull => "mailbox_full",
             Self::NotPermitted => "not_permitted",
+            Self::Unreadable => "unreadable",
         }
     }
 }

@@ -268,6 +268,6 @@ impl Session {
     /// What it still has of groups.
     pub(crate) fn loans(&self) -> Vec<Loan> {
         let inflight = self.inflight.iter().filter_map(|found| found.delivery.as_ref());
-        inflight.chain(self.queue.iter()).filter_map(Queued::loan).collect()
+        inflight.chain(self.queue.iter_here()).filter_map(Queued::loan).collect()
     }
 }

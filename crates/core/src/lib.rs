@@ -12,6 +12,7 @@
 mod agenda;
 mod aliases;
 mod auth;
+mod away;
 mod census;
 mod clients;
 mod config;

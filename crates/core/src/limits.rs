@@ -21,6 +21,10 @@ pub const QUEUE_MESSAGES_MAX: usize = 1000;
 /// Bytes of messages that wait for one session.
 pub const QUEUE_BYTES_MAX: usize = 1 << 20;
 
+/// Bytes of one session's waiting messages that stay in memory: what a client takes in a second or
+/// two when it comes back, until the rest is read from the log.
+pub const QUEUE_MEMORY_BYTES: usize = 256 * 1024;
+
 /// Messages sent to a client and not acknowledged, if the client sets no lower limit: enough to
 /// fill the pipe at a few ms of round trip and 10,000 messages per second.
 pub const INFLIGHT_MAX: u16 = 100;

@@ -43,6 +43,11 @@ impl Memory {
     pub(crate) fn outbox_bytes_max(self, bytes_max: usize) -> usize {
         if self >= Self::Tight { bytes_max / TIGHT_PART } else { bytes_max }
     }
+
+    /// What of one session's queue stays here, of what the operator wants.
+    pub(crate) fn queue_bytes_here_max(self, bytes_max: usize) -> usize {
+        if self >= Self::Tight { bytes_max / TIGHT_PART } else { bytes_max }
+    }
 }
 
 impl Shard {
@@ -50,6 +55,25 @@ impl Shard {
         self.clients.memory = memory;
         if memory >= Memory::Tight {
             self.clients.pool.empty();
+            self.clients.sweep = Some(0);
+        }
+    }
+
+    /// The next slice of a walk over all sessions that leaves their queues to the log.
+    pub(crate) fn sweep_on(&mut self) {
+        let Some(first) = self.clients.sweep.take() else { return };
+        let bytes_max =
+            self.clients.memory.queue_bytes_here_max(self.clients.config.queue_memory_bytes);
+        let end = first.saturating_add(SWEEP_SESSIONS);
+        for index in first..end.min(self.clients.sessions.places()) {
+            if let Some(session) = self.clients.sessions.at(index)
+                && session.durable
+            {
+                session.queue.put_away(bytes_max);
+            }
+        }
+        if end < self.clients.sessions.places() {
+            self.clients.sweep = Some(end);
         }
     }
 
@@ -74,3 +98,6 @@ impl Shard {
 
 /// 64 KiB of 1 MiB: what a connection on its way takes in a turn.
 const TIGHT_PART: usize = 16;
+
+/// Of one slice: a look at each, and a queue of the usual size costs some 20 µs.
+const SWEEP_SESSIONS: u32 = 256;

@@ -7,6 +7,7 @@ use bellbird_topics::{Filter, Progress};
 
 use crate::aliases::Naming;
 use crate::clients::{Clients, Manner};
+use crate::contract::{Output, Subscriber};
 use crate::identity::Time;
 use crate::ledger::DropReason;
 use crate::limits::WALK_NODES;
@@ -27,6 +28,49 @@ impl Clients {
 
     /// [`Clients::pump`] without retained messages. Returns whether the client takes more.
     pub(crate) fn pump_queue(&mut self, now: Time, index: u32) -> bool {
+        loop {
+            let takes_more = self.pump_what_is_here(now, index);
+            if !self.fetch_more(index) {
+                return takes_more;
+            }
+        }
+    }
+
+    /// Asks the log for messages that are away, if their turn comes near. Returns whether there is
+    /// more here without having asked.
+    fn fetch_more(&mut self, index: u32) -> bool {
+        let Some(session) = self.sessions.at(index) else { return false };
+        if session.connection == NONE {
+            return false;
+        }
+        let Some(positions) = session.queue.ask() else { return false };
+        if positions.is_empty() {
+            session.queue.bring_back(Vec::new());
+            return true;
+        }
+        let holder = session.holder;
+        let of = self.sessions.subscriber(index, holder);
+        self.outputs.push_back(Output::Fetch { of, positions });
+        false
+    }
+
+    /// Messages came back from the log.
+    pub(crate) fn fetched(
+        &mut self,
+        now: Time,
+        of: Subscriber,
+        messages: Vec<Option<Arc<Message>>>,
+        view: &dyn View,
+    ) {
+        let Some((index, session)) = self.sessions.of(of) else { return };
+        for lost in session.queue.bring_back(messages) {
+            self.ledger.drop(DropReason::Unreadable, 1);
+            self.finish(index, Some(lost));
+        }
+        self.pump(now, index, view);
+    }
+
+    fn pump_what_is_here(&mut self, now: Time, index: u32) -> bool {
         loop {
             let Some(session) = self.sessions.at(index) else { return false };
             if session.connection == NONE {

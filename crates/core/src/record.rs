@@ -26,6 +26,16 @@ pub enum Record {
     Settings(Settings),
 }
 
+impl Record {
+    /// The message that this record stores, whoever waits for it.
+    pub fn message(&self) -> Option<&Arc<Message>> {
+        match self {
+            Self::Append(append) => Some(&append.message),
+            Self::Commit(_) | Self::Retain(_) | Self::Settings(_) => None,
+        }
+    }
+}
+
 /// A message with the durable holders it was matched to, so that recovery never matches.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Append {

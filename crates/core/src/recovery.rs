@@ -5,6 +5,7 @@
 
 mod distil;
 mod holder;
+mod owings;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -17,18 +18,19 @@ use crate::contract::{Change, Slot, Subscriber};
 use crate::delaying::{DELAYED, Later, recovered};
 use crate::errand::GroupName;
 use crate::group::{Group, Waiting};
-use crate::identity::{DeliveryId, Holder, Lane, Position, ShardId, Time};
+use crate::identity::{DeliveryId, Holder, Position, ShardId, Time};
 use crate::joining::{GROUP_EPOCH, is_shared};
 use crate::message::Message;
-use crate::record::{Append, Commit, Operation, Received, Record, Retain, Settings};
+use crate::record::{Append, Commit, Delivery, Operation, Received, Record, Retain, Settings};
 use crate::release::StoredFor;
-use crate::session::{Lender, NONE, Queued, Session};
+use crate::session::{NONE, Session};
 use crate::sessions::home_of;
 use crate::shard::Shard;
 use crate::subscription::{Grant, Granted};
 use crate::will::DueWill;
 
 use holder::HolderState;
+use owings::{Manner, Owed, Owings};
 
 pub use distil::{Distiller, Essence};
 
@@ -46,6 +48,9 @@ pub struct Recovery {
     /// Stands in for every message, if only what becomes of them counts.
     stand_in: Option<Arc<Message>>,
 }
+
+/// Reads the messages at these positions, in their order; none for one that cannot be read.
+pub type Fetch<'f> = dyn FnMut(&[Position]) -> Vec<Option<Arc<Message>>> + 'f;
 
 type Holders = BTreeMap<Holder, HolderState>;
 
@@ -134,8 +139,10 @@ impl Recovery {
         self.last_time
     }
 
-    /// Puts the sessions to their homes among `config.shards` shards.
-    pub fn finish(mut self, now: Time, config: &Config) -> Recovered {
+    /// Puts the sessions to their homes among `config.shards` shards. What must be in memory from
+    /// the beginning is fetched: it may be what was sent already, and what groups and `$delayed`
+    /// wait with.
+    pub fn finish(mut self, now: Time, config: &Config, fetch: &mut Fetch<'_>) -> Recovered {
         let starts = self.starts();
         let mut found = Found { starts, ..Found::default() };
         let first_number = self.last_number + 1;
@@ -156,7 +163,7 @@ impl Recovery {
         self.give_members_theirs();
         let waiting = self.holders.remove(&DELAYED).unwrap_or_default();
         found.delayed = waiting.queue.len();
-        for (at, DeliveryId { position, .. }) in waiting.queue.into_keys().enumerate() {
+        for (at, DeliveryId { position, .. }) in waiting.queue.iter().map(Owed::id).enumerate() {
             let Some((due, later)) = self.delayed.remove(&position) else { continue };
             let home = at % shards.len();
             shards[home].delayed.push((due, position, later));
@@ -173,7 +180,7 @@ impl Recovery {
             let Some((namespace, client_id)) = state.client.clone() else { continue };
             let home = home_of(namespace, &client_id, config.shards);
             let was_connected = state.left_at.is_none();
-            let session = state.into_session(holder, namespace, &client_id, now);
+            let session = state.into_session(holder, namespace, &client_id, now, fetch);
             let sessions = &mut shards[home.index()].sessions;
             let slot = u32::try_from(sessions.len()).ok().and_then(|at| Slot::new(home, at));
             if let Some(slot) = slot {
@@ -208,7 +215,7 @@ impl Recovery {
                 continue;
             };
             found.deliveries += state.queue.len();
-            let group = restored_group(holder, &name, state.queue, members);
+            let group = restored_group(holder, &name, state.queue, members, fetch);
             shards[home.index()].groups.push(group);
         }
         for (home, shard) in (0..).map(ShardId).zip(&shards) {
@@ -230,6 +237,13 @@ impl Recovery {
         let first_record =
             Record::Settings(Settings { key: STARTS.into(), value: Box::new(value) });
         Recovered { shards, changes, last_order: self.last_order, first_record, found }
+    }
+
+    /// What a start would find.
+    pub fn count(self, now: Time) -> Found {
+        let stand_in = Some(distil::stand_in());
+        let mut fetch = |positions: &[Position]| vec![stand_in.clone(); positions.len()];
+        self.finish(now, &Config::default(), &mut fetch).found
     }
 
     fn append(&mut self, position: Position, append: Append) {
@@ -259,21 +273,17 @@ impl Recovery {
             if is_over || state.done.remove(&id) {
                 continue;
             }
-            let message = self.stand_in.as_ref().unwrap_or(&append.message).clone();
+            let message = self.stand_in.as_ref().unwrap_or(&append.message);
             if delivery.holder == DELAYED
-                && let Some(found) = recovered(&message, append.at, append.lane)
+                && let Some(found) = recovered(message, append.at, append.lane)
             {
                 self.delayed.insert(position, found);
             }
-            let queued = Queued {
-                message,
-                position: Some(position),
-                qos: delivery.qos,
-                retain: delivery.retain,
-                ids: delivery.ids,
-                lender: None,
-            };
-            state.queue.insert(id, (append.lane, queued));
+            let bytes = u32::try_from(append.message.size_bytes());
+            let bytes = bytes.expect("a message fits into a packet");
+            let Delivery { holder: _, qos, retain, ids } = delivery;
+            let manner = Manner { qos, retain, ids };
+            state.queue.insert(Owed::new(id, append.lane, bytes, manner));
         }
     }
 
@@ -323,18 +333,16 @@ impl Recovery {
         let mut handed = Vec::new();
         for (group, state) in &mut self.holders {
             for (position, (to, retain, ids)) in std::mem::take(&mut state.handed) {
-                if let Some((lane, queued)) = state.queue.remove(&DeliveryId::own(position)) {
-                    let lender = Some(Box::new(Lender::Handed(*group)));
-                    let qos = QoS::ExactlyOnce;
-                    let id = DeliveryId { position, of: Some(*group) };
-                    handed.push((to, id, lane, Queued { qos, retain, ids, lender, ..queued }));
+                if let Some(owed) = state.queue.take(&DeliveryId::own(position)) {
+                    let manner = Manner { qos: QoS::ExactlyOnce, retain, ids };
+                    handed.push((to, owed.handed(*group, manner)));
                 }
             }
         }
-        for (to, id, lane, queued) in handed {
+        for (to, owed) in handed {
             let Some(state) = self.holders.get_mut(&to) else { continue };
-            if !state.ended && !state.done.remove(&id) {
-                state.queue.insert(id, (lane, queued));
+            if !state.ended && !state.done.remove(&owed.id()) {
+                state.queue.insert(owed);
             }
         }
     }
@@ -416,8 +424,9 @@ impl Shard {
 fn restored_group(
     holder: Holder,
     name: &GroupName,
-    queue: BTreeMap<DeliveryId, (Lane, Queued)>,
+    queue: Owings,
     members: &[(Subscriber, Granted)],
+    fetch: &mut Fetch<'_>,
 ) -> Group {
     let mut group = Group::new(holder, name.namespace, &name.name);
     (group.is_durable, group.is_founded) = (true, true);
@@ -426,11 +435,12 @@ fn restored_group(
     for (subscriber, Granted { grant, id }) in members {
         group.join(*subscriber, *grant, id.iter().copied().collect());
     }
-    let highest = |qos: QoS, queued: &(Lane, Queued)| qos.max(queued.1.qos);
-    let qos = queue.values().fold(QoS::AtMostOnce, highest);
-    for (DeliveryId { position, .. }, (_, queued)) in queue {
-        let origin = Holder::default();
-        group.push(Waiting { message: queued.message, position: Some(position), origin });
+    let qos = queue.iter().map(|owed| owed.qos).max().unwrap_or(QoS::AtMostOnce);
+    let positions: Vec<Position> = queue.iter().map(|owed| owed.id().position).collect();
+    for (position, message) in positions.iter().zip(fetch(&positions)) {
+        // One that cannot be read is lost; whoever reads says so.
+        let Some(message) = message else { continue };
+        group.push(Waiting { message, position: Some(*position), origin: Holder::default() });
     }
     let wanted = group.wanted();
     group.shown = Some(Grant { qos: qos.max(wanted.qos), ..wanted });

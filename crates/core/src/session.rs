@@ -144,7 +144,7 @@ pub(crate) enum Lender {
 }
 
 impl Lender {
-    fn group(&self) -> Holder {
+    pub(crate) fn group(&self) -> Holder {
         match self {
             Self::Loan(loan) => loan.group.holder,
             Self::Handed(group) => *group,

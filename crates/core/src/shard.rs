@@ -132,6 +132,7 @@ impl Shard {
             Input::Stored { first, count, position } => {
                 self.stored(now, first, count, position, view);
             }
+            Input::Fetched { of, messages } => self.clients.fetched(now, of, messages, view),
             Input::Mail { from, mail } => self.mail(now, from, mail),
             Input::Applied { ticket, order } => self.applied(now, ticket, order, view),
             Input::Opened { connection, listener } => self.opened(now, connection, listener),
@@ -184,6 +185,7 @@ impl Shard {
             }
             self.clients.pump(now, index, view);
         }
+        self.sweep_on();
         self.publish_wills(now, view);
         self.greet_newcomers(now, view);
         self.run_errands(now, view);
@@ -196,7 +198,8 @@ impl Shard {
 
     /// When to call [`Shard::handle_timeout`] next, if nothing happens before.
     pub fn poll_timeout(&self) -> Option<Time> {
-        if self.due.is_empty() && self.clients.walking.is_empty() && self.wills.is_empty() {
+        let is_walking = !self.clients.walking.is_empty() || self.clients.sweep.is_some();
+        if self.due.is_empty() && !is_walking && self.wills.is_empty() {
             self.timers.next()
         } else {
             Some(Time(0))

@@ -136,6 +136,8 @@ pub struct Holdings {
     pub queued: u64,
     /// Logical bytes of those queued; a message counts once for each of its queues.
     pub queued_bytes: u64,
+    /// Of them those that are in memory; the others are in the log only. Groups are not part of it.
+    pub queued_memory_bytes: u64,
     /// Messages of QoS 0 in outboxes that the kernel did not take yet.
     pub unsent: u64,
     /// Messages to `$delayed/…` that wait for their time; no deliveries yet.
@@ -153,6 +155,7 @@ impl Holdings {
         self.inflight += other.inflight;
         self.queued += other.queued;
         self.queued_bytes += other.queued_bytes;
+        self.queued_memory_bytes += other.queued_memory_bytes;
         self.unsent += other.unsent;
         self.delayed += other.delayed;
     }

@@ -36,6 +36,19 @@ pub fn bytes_max_of_machine() -> usize {
     }
 }
 
+/// Gives what is free and lies between what is in use back to the system, as far as its allocator
+/// can. It takes some milliseconds for each hundred megabytes, and others wait who allocate
+/// meanwhile: for moments after which much less is in use than before.
+///
+/// A start with a million messages that wait keeps 25 bytes for each instead of 52.
+pub fn give_back() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: it has no other arguments or effects; glibc takes its own locks.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
 fn mem_total(meminfo: &str) -> Option<usize> {
     let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
     let kib: usize = line.trim().strip_suffix(" kB")?.trim().parse().ok()?;

@@ -17,6 +17,7 @@ use crate::census::Census;
 use crate::clock::Clock;
 use crate::committer::{Order, Orders};
 use crate::connection::{Budget, Got, Put, feed, read, send, unframe};
+use crate::fetcher::{self, Wanted};
 use crate::governor::{Governor, Restraint};
 use crate::lingering::Lingering;
 use crate::listen;
@@ -40,6 +41,7 @@ pub(crate) struct EventLoop {
     /// By shard, this one's own included.
     pub(crate) slits: Vec<Slit>,
     pub(crate) orders: Orders,
+    pub(crate) fetcher: fetcher::Desk,
     pub(crate) clock: Clock,
     pub(crate) census: Arc<Census>,
     pub(crate) sockets: Sockets,
@@ -190,6 +192,10 @@ impl EventLoop {
                     let letter = Letter::Socket { stream, websocket, rest, hello };
                     self.slits[to.index()].drop_in(letter);
                 }
+            }
+            Output::Fetch { of, positions } => {
+                // The fetcher ends after the shards.
+                let _sent = self.fetcher.send(Wanted { of, positions });
             }
             Output::Authenticate { connection, step } => {
                 let outcome = self.mechanisms.step(connection, &step);
@@ -443,6 +449,9 @@ impl EventLoop {
                         self.desk.spare.push(batch);
                     }
                     self.input(now, Input::Stored { first, count, position });
+                }
+                Letter::Fetched { of, messages } => {
+                    self.input(now, Input::Fetched { of, messages });
                 }
                 Letter::Decided { connection, verdict } => {
                     self.input(now, Input::Decided { connection, verdict });

@@ -13,6 +13,7 @@ mod control;
 mod distillery;
 mod doors;
 mod event_loop;
+mod fetcher;
 mod governor;
 mod guard;
 pub mod limits;

@@ -1,7 +1,7 @@
 //! Letters to a shard's thread, with one wake-up per turn of the receiver.
 //!
 //! What travels in bulk is bounded by its sender: deliveries by credit (`core/post`), stored
-//! records by the publishers' windows, sockets by the limit on descriptors, answers by the queue
+//! records by the publishers' windows, messages from the log by one question a session, sockets by the limit on descriptors, answers by the queue
 //! of questions.
 
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 
 use bellbird_core::mail::Mail;
 use bellbird_core::permit::{Gate, Verdict};
-use bellbird_core::{Config, ConnectionId, Hello, Position, ShardId, Ticket};
+use bellbird_core::{Config, ConnectionId, Hello, Message, Position, ShardId, Subscriber, Ticket};
 use bellbird_store::Batch;
 use mio::Waker;
 use mio::net::TcpStream;
@@ -31,6 +31,8 @@ pub(crate) enum Letter {
     },
     /// Records are stored; their batch comes back to be used again.
     Stored { first: Ticket, count: u32, position: Position, batch: Batch },
+    /// Messages that were in the log only.
+    Fetched { of: Subscriber, messages: Vec<Option<Arc<Message>>> },
     /// The answer to a question about a user.
     Decided { connection: ConnectionId, verdict: Verdict },
     /// Other rules are in force.

@@ -20,6 +20,7 @@ use crate::clock::Clock;
 use crate::committer::{Committer, Durability};
 use crate::control::Control;
 use crate::event_loop::{Desk, EventLoop, waker_token};
+use crate::fetcher::{Fetcher, fetch};
 use crate::governor::{Governor, Restraint};
 use crate::guard::{guard, or_abort};
 use crate::listen::{Listener, Transport};
@@ -57,6 +58,7 @@ pub struct Node {
     threads: Vec<JoinHandle<()>>,
     slits: Vec<Slit>,
     committer: Committer,
+    fetcher: Fetcher,
     authenticators: Pool,
     census: Arc<Census>,
     view: Arc<SharedView>,
@@ -110,7 +112,9 @@ impl Node {
             log::error!("the log is damaged: {log_report}; see docs/store.md");
         }
         let clock = Clock::new(Time(recovery.last_time().0));
-        let recovered = recovery.finish(clock.now(), &settings.core);
+        let reader = log.reader();
+        let recovered = recovery
+            .finish(clock.now(), &settings.core, &mut |positions| fetch(&reader, positions));
         let mut first = Batch::new();
         first.push(&recovered.first_record);
         log.append(&[&first], &mut Vec::new())?;
@@ -128,6 +132,7 @@ impl Node {
         let (orders, order_queue) = mpsc::channel();
         let committer =
             Committer::start(log, settings.durability, order_queue, slits.clone(), on_failure)?;
+        let (fetcher, fetcher_desk) = Fetcher::start(reader, slits.clone())?;
         let census = Arc::new(Census::default());
         let losses = Arc::new(Losses::default());
         let authenticators = Pool::start(settings.authenticator.clone())?;
@@ -146,6 +151,7 @@ impl Node {
                 mailbox: letters,
                 slits: slits.clone(),
                 orders: orders.clone(),
+                fetcher: fetcher_desk.clone(),
                 clock,
                 census: census.clone(),
                 sockets: Sockets::default(),
@@ -169,6 +175,7 @@ impl Node {
             threads,
             slits,
             committer,
+            fetcher,
             authenticators,
             census,
             view: Arc::new(view),
@@ -203,6 +210,7 @@ impl Node {
         let refused_busy = self.authenticators.refused();
         self.authenticators.join();
         self.committer.join()?;
+        self.fetcher.join();
         let (subscriptions, retained) = self.view.sizes();
         let counts = self.census.sum();
         let waiting = counts.holdings.unwrap_or_default().waiting();

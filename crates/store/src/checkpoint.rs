@@ -15,6 +15,7 @@ use crate::format::{
     self, CHECKPOINT_END, CHECKPOINT_HEADER, CheckpointEnd, CheckpointHeader, RECORD_HEADER,
     RawRecord, UNFINISHED_CHECKPOINT,
 };
+use crate::index::Marks;
 use crate::limits::{CHUNK_BYTES, SEARCH_FACTOR};
 use crate::medium::{Medium, MediumFile};
 
@@ -25,6 +26,7 @@ pub(crate) struct Writer<M: Medium> {
     buffer: Vec<u8>,
     header: CheckpointHeader,
     end: CheckpointEnd,
+    marks: Marks,
 }
 
 impl<M: Medium> Writer<M> {
@@ -36,7 +38,8 @@ impl<M: Medium> Writer<M> {
         let file = medium.create(name).map_err(|source| failed(&medium, "create", name, source))?;
         let mut buffer = Vec::new();
         header.encode(&mut buffer);
-        Ok(Self { medium, file, buffer, header, end: CheckpointEnd { count: 0, bytes: 0 } })
+        let end = CheckpointEnd { count: 0, bytes: 0 };
+        Ok(Self { medium, file, buffer, header, end, marks: Marks::default() })
     }
 
     /// Adds a record; the positions go up.
@@ -47,6 +50,9 @@ impl<M: Medium> Writer<M> {
         let added = &mut self.buffer[start..];
         format::begin_record(added, kind);
         format::finish_records(format::seed(self.header.key), added, position.0);
+        if position.0 > 0 {
+            self.marks.note(position.0, CHECKPOINT_HEADER as u64 + self.end.bytes);
+        }
         self.end.count += 1;
         self.end.bytes += added.len() as u64;
         if self.buffer.len() >= CHUNK_BYTES { self.flush() } else { Ok(()) }
@@ -57,11 +63,11 @@ impl<M: Medium> Writer<M> {
         self.end.count
     }
 
-    /// Ends it and gives it its name. Returns how many bytes it has.
-    pub(crate) fn finish(mut self) -> Result<u64, StoreError> {
+    /// Ends it and gives it its name. Returns how many bytes it has, and where its records stand.
+    pub(crate) fn finish(mut self) -> Result<(u64, Marks), StoreError> {
         self.end.encode(format::seed(self.header.key), &mut self.buffer);
         self.flush()?;
-        let Self { mut medium, mut file, header, end, .. } = self;
+        let Self { mut medium, mut file, header, end, marks, .. } = self;
         let name = UNFINISHED_CHECKPOINT;
         file.sync().map_err(|source| failed(&medium, "sync", name, source))?;
         let right_name = format::checkpoint_name(header.bound);
@@ -69,7 +75,7 @@ impl<M: Medium> Writer<M> {
             .rename(name, &right_name)
             .map_err(|source| failed(&medium, "rename a checkpoint to", &right_name, source))?;
         medium.sync_directory().map_err(|source| failed(&medium, "sync", "", source))?;
-        Ok((CHECKPOINT_HEADER + CHECKPOINT_END) as u64 + end.bytes)
+        Ok(((CHECKPOINT_HEADER + CHECKPOINT_END) as u64 + end.bytes, marks))
     }
 
     fn flush(&mut self) -> Result<(), StoreError> {

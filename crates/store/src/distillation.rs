@@ -13,6 +13,7 @@ use crate::body::{self, KIND_APPEND, KIND_COMMIT};
 use crate::checkpoint::Writer;
 use crate::error::StoreError;
 use crate::format::CheckpointHeader;
+use crate::index::Index;
 use crate::limits::CHUNK_BYTES;
 use crate::medium::{Medium, MediumFile};
 use crate::recovery::{FileOf, Layout, Recovery, Take, read_finished, time_of};
@@ -25,6 +26,8 @@ pub struct Distillation {
     pub(crate) layout: Layout,
     /// The first position that is not part of it.
     pub(crate) bound: u64,
+    /// Readers learn from it where to look from then on.
+    pub(crate) index: Index,
 }
 
 /// What came of it.
@@ -104,7 +107,8 @@ impl Distillation {
             set_aside.push(copy(&mut medium, &old.name)?);
         }
         let records = writer.records();
-        let bytes = writer.finish()?;
+        let (bytes, marks) = writer.finish()?;
+        self.index.distilled(self.bound, marks);
         let mut distilled = Distilled {
             bound: self.bound,
             read_bytes: read.bytes,

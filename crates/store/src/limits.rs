@@ -19,5 +19,9 @@ pub(crate) const SEARCH_FACTOR: usize = 16;
 /// How many damaged places are listed one by one: a page for the operator; the rest is counted.
 pub const DAMAGED_MAX: usize = 1000;
 
+/// How far apart the places are that stay in memory to find a message by its position: one read
+/// of a page passes a few dozen records.
+pub(crate) const MARK_BYTES: u64 = 4 * 1024;
+
 /// A checkpoint may be larger than what a machine has to spare: it is read and written in pieces.
 pub(crate) const CHUNK_BYTES: usize = 1 << 20;

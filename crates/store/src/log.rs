@@ -9,10 +9,12 @@ use crate::batch::Batch;
 use crate::distillation::{Distillation, Distilled};
 use crate::error::StoreError;
 use crate::format::{self, BatchHeader, SEGMENT_HEADER, SegmentHeader, UNFINISHED_NAME};
+use crate::index::Index;
 use crate::limits::{
     BUFFER_BYTES_KEPT, RESERVE_BYTES, RESERVE_FOR_BYTES_MAX, SEGMENT_BYTES_DEFAULT,
 };
 use crate::medium::{Medium, MediumFile};
+use crate::reader::Reader;
 use crate::recovery::{self, FileOf, Layout, Reading, Recovery};
 
 /// The durable log. One committer owns it.
@@ -39,8 +41,19 @@ pub struct Log<M: Medium> {
     synced: u64,
     bytes_written: u64,
     poisoned: bool,
+    index: OwnIndex,
     /// What one append writes, put together; used again.
     buffer: Vec<u8>,
+}
+
+/// The index, by whom readers wait for nothing any more once the log is gone.
+#[derive(Debug)]
+struct OwnIndex(Index);
+
+impl Drop for OwnIndex {
+    fn drop(&mut self) {
+        self.0.end();
+    }
 }
 
 /// What may be chosen about a log.
@@ -86,6 +99,13 @@ impl<M: Medium> Log<M> {
         }
         let segment = begin_segment(&mut medium, &format::segment_name(first), &buffer)?;
         let mut layout = recovered.layout;
+        let mut marks = recovered.segment_marks;
+        marks.retain(|(position, _)| *position < first);
+        let bound = layout.checkpoint.as_ref().map(|checkpoint| checkpoint.position);
+        let index = Index::new(bound.zip(recovered.checkpoint_marks), marks, next);
+        index.begin_segment(first);
+        let header = SEGMENT_HEADER as u64;
+        index.append(first, recovered.tail_records, header, &recovered.tail);
         // The new segment takes the place of one of its name.
         layout.segments.retain(|segment| segment.position < first);
         remove_leftovers(&mut medium, &mut layout)?;
@@ -103,6 +123,7 @@ impl<M: Medium> Log<M> {
             synced: next - 1,
             bytes_written: buffer.len() as u64,
             poisoned: false,
+            index: OwnIndex(index),
             buffer: Vec::new(),
         };
         Ok((log, recovered.recovery))
@@ -145,6 +166,8 @@ impl<M: Medium> Log<M> {
         format::finish_records(self.seed, &mut self.buffer[records_at..], self.next);
         let written = self.write_buffer();
         self.poison_on_error("append to", written)?;
+        let header = self.segment_bytes - self.buffer.len() as u64;
+        self.index.0.append(self.next, records, header, &self.buffer[records_at..]);
         self.next = next;
         self.bytes_written += self.buffer.len() as u64;
         if self.buffer.capacity() > BUFFER_BYTES_KEPT {
@@ -193,7 +216,13 @@ impl<M: Medium> Log<M> {
 
     /// The same whether it is worth it or not.
     pub fn distillation_of_all(&self) -> Distillation {
-        Distillation { key: self.key, layout: self.layout.clone(), bound: self.segment_first }
+        let (layout, index) = (self.layout.clone(), self.index.0.clone());
+        Distillation { key: self.key, layout, bound: self.segment_first, index }
+    }
+
+    /// Reads what was reported stored.
+    pub fn reader(&self) -> Reader<M> {
+        Reader { medium: self.medium.clone(), index: self.index.0.clone(), key: self.key }
     }
 
     /// The checkpoint is there, and what it stands for is gone.
@@ -230,6 +259,7 @@ impl<M: Medium> Log<M> {
             bytes: self.segment_bytes,
         });
         self.segment_first = self.next;
+        self.index.0.begin_segment(self.next);
         self.segment_bytes = self.buffer.len() as u64;
         self.reserved_bytes = self.segment_bytes;
         self.bytes_written += self.segment_bytes;

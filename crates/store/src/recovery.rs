@@ -17,6 +17,7 @@ use crate::format::{
     RECORD_HEADER, RawRecord, SEGMENT_HEADER, SegmentHeader, UNFINISHED_CHECKPOINT,
     UNFINISHED_NAME, VERSION,
 };
+use crate::index::Marks;
 use crate::limits::DAMAGED_MAX;
 use crate::medium::Medium;
 use crate::scan::{Scanner, Step};
@@ -36,6 +37,9 @@ pub(crate) struct Recovered {
     pub(crate) tail_records: u64,
     /// The files that were read.
     pub(crate) layout: Layout,
+    /// Where in them records stand: in the checkpoint, and in each segment.
+    pub(crate) checkpoint_marks: Option<Marks>,
+    pub(crate) segment_marks: Vec<(u64, Marks)>,
 }
 
 /// The files of a log, in the order in which they are read.
@@ -100,8 +104,17 @@ pub(crate) fn recover<M: Medium>(
     let mut take = |position, kind, body: &[u8]| take_decoded(record, position, kind, body);
     let mut run = Run::new(&mut take, progress);
     let (key, next) = run.read_all(medium, &layout, None)?;
-    let Run { recovery, tail, tail_records, .. } = run;
-    Ok(Recovered { recovery, key, next, tail, tail_records, layout })
+    let Run { recovery, tail, tail_records, checkpoint_marks, segment_marks, .. } = run;
+    Ok(Recovered {
+        recovery,
+        key,
+        next,
+        tail,
+        tail_records,
+        layout,
+        checkpoint_marks,
+        segment_marks,
+    })
 }
 
 /// Takes the position, the kind and the body of a record, and tells its time.
@@ -157,6 +170,10 @@ struct Run<'r> {
     bytes_total: u64,
     tail: Vec<u8>,
     tail_records: u64,
+    /// Of the file that is being read.
+    marks: Marks,
+    checkpoint_marks: Option<Marks>,
+    segment_marks: Vec<(u64, Marks)>,
 }
 
 impl<'r> Run<'r> {
@@ -170,6 +187,9 @@ impl<'r> Run<'r> {
             bytes_total: 0,
             tail: Vec::new(),
             tail_records: 0,
+            marks: Marks::default(),
+            checkpoint_marks: None,
+            segment_marks: Vec::new(),
         }
     }
 
@@ -195,6 +215,7 @@ impl<'r> Run<'r> {
             && self.wants(0..checkpoint.position)
         {
             key = self.read_checkpoint(medium, checkpoint, &layout.segments)?;
+            self.checkpoint_marks = Some(std::mem::take(&mut self.marks));
             next = checkpoint.position;
             if layout.segments.is_empty() {
                 let path = medium.path(&checkpoint.name);
@@ -237,6 +258,7 @@ impl<'r> Run<'r> {
                 Some(bound) => self.read_finished(&segment, bound),
                 None => self.read_last(&segment),
             };
+            self.segment_marks.push((*first, std::mem::take(&mut self.marks)));
             self.tell_progress(self.recovery.bytes);
         }
         Ok((key, next))
@@ -383,6 +405,9 @@ impl<'r> Run<'r> {
     fn replay(&mut self, path: &Path, place: Range<u64>, position: u64, kind: u8, body: &[u8]) {
         match (self.take)(position, kind, body) {
             Ok(time) => {
+                if position > 0 {
+                    self.marks.note(position, place.start);
+                }
                 self.recovery.records += 1;
                 self.recovery.last_time = self.recovery.last_time.max(time);
             }

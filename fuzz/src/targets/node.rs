@@ -9,8 +9,8 @@ use bellbird_codec::{Decoded, Packet, Version, decode, decode_from_server, peek_
 use bellbird_core::record::Record;
 use bellbird_core::recovery::{Found, Recovery};
 use bellbird_core::{
-    Config, ConnectionId, Flow, Input, Ledger, Memory, Output, OwnView, Position, Shard, ShardId,
-    Ticket, Time, home_of,
+    Config, ConnectionId, Flow, Input, Ledger, Memory, Message, Output, OwnView, Position, Shard,
+    ShardId, Ticket, Time, home_of,
 };
 use bellbird_topics::Namespace;
 
@@ -58,7 +58,8 @@ impl Node {
             recovery.replay(position, record.clone());
         }
         let now = now.max(recovery.last_time());
-        let recovered = recovery.finish(now, &config);
+        let recovered =
+            recovery.finish(now, &config, &mut |positions| messages_at(&log, positions));
         let mut view = OwnView::new(recovered.last_order);
         view.apply(&recovered.changes);
         let shared = Arc::new(config.clone());
@@ -306,6 +307,10 @@ impl Node {
                     self.store(1);
                 }
             }
+            Output::Fetch { of, positions } => {
+                let messages = messages_at(&self.log, &positions);
+                self.input(shard, Input::Fetched { of, messages });
+            }
             Output::Ask { connection, question } => {
                 let verdict = answer(&question);
                 self.input(shard, Input::Decided { connection, verdict });
@@ -425,3 +430,9 @@ fn note(seen: &mut u128, what: &impl Hash) {
 const UNREAD_BYTES_MAX: usize = 1 << 14;
 const WAKE_UPS_MAX: usize = 64;
 const ROUNDS_MAX: usize = 20_000;
+
+/// The messages of a log whose first record has position 1.
+fn messages_at(log: &[Record], positions: &[Position]) -> Vec<Option<Arc<Message>>> {
+    let record = |position: &Position| log.get(usize::try_from(position.0).ok()?.checked_sub(1)?);
+    positions.iter().map(|position| record(position)?.message().cloned()).collect()
+}

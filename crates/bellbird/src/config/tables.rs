@@ -34,6 +34,8 @@ pub(crate) const NODE: &[Setting<Configuration>] = &[
         "Messages that wait for one session beside those inflight. Beyond it, new ones are dropped for that session (`queue_full`)."),
     setting!("limits.queue_bytes_max" => core.queue_bytes_max, number(1024, 1 << 40), "bytes", Live,
         "The same, by topics, properties and payloads. One message always fits."),
+    setting!("limits.queue_memory_bytes" => core.queue_memory_bytes, number(0, 1 << 40), "bytes", Live,
+        "What of them stays in memory for one session. Beyond it, those that go last are in the log only, and are read when their turn comes near. What a shared subscription waits with stays in memory."),
     setting!("limits.queues_at_most_once" => core.queues_at_most_once, Kind::Flag, "", Live,
         "Whether messages of QoS 0 wait in the queue of a persistent session whose client is away. They wait in memory only."),
     setting!("limits.memory_bytes_max" => memory_bytes_max, number(16 << 20, 1 << 50), "bytes", Live,

@@ -102,7 +102,7 @@ impl Essence {
         let holders = &self.recovery.holders;
         let own = DeliveryId::own(position);
         append.holders.retain(|delivery| {
-            holders.get(&delivery.holder).is_some_and(|state| state.queue.contains_key(&own))
+            holders.get(&delivery.holder).is_some_and(|state| state.queue.contains(&own))
         });
         append.received = append.received.filter(|received| {
             let state = holders.get(&received.holder);
@@ -154,7 +154,7 @@ impl Recovery {
                 let lives = |member: &HolderState| {
                     !member.ended && member.client.is_some() && !member.done.contains(&id)
                 };
-                let is_live = state.queue.contains_key(&DeliveryId::own(*position))
+                let is_live = state.queue.contains(&DeliveryId::own(*position))
                     && self.holders.get(to).is_some_and(lives);
                 if !is_live {
                     over.push((*group, *position));
@@ -218,7 +218,7 @@ impl HolderState {
         let holding = |packet_id: &_| Operation::Holding { packet_id: *packet_id };
         operations.extend(self.held.iter().map(holding));
         let is_live = |id: &DeliveryId| match id.of {
-            None => self.queue.contains_key(id),
+            None => self.queue.contains(id),
             Some(group) => all.get(&group).is_some_and(|group| {
                 group.handed.get(&id.position).is_some_and(|(to, ..)| *to == holder)
             }),
@@ -256,7 +256,7 @@ impl HolderState {
     }
 }
 
-fn stand_in() -> Arc<Message> {
+pub(super) fn stand_in() -> Arc<Message> {
     let topic = TopicName::parse("-").expect("a topic name");
     Arc::new(Message::new(&MessageParts {
         id: MessageId { start: 0, shard: 0, counter: 0 },

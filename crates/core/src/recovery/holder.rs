@@ -5,13 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use bellbird_codec::{PacketId, QoS};
 use bellbird_topics::Namespace;
 
+use super::Fetch;
+use super::owings::{Owed, Owings};
 use crate::config::Config;
 use crate::errand::GroupName;
-use crate::identity::{DeliveryId, Holder, Lane, Position, ShardId, Time};
+use crate::identity::{DeliveryId, Holder, Position, ShardId, Time};
 use crate::name::Name;
 use crate::record::Operation;
 use crate::release::StoredFor;
-use crate::session::{Inflight, Queued, Receipt, Session, Stage};
+use crate::session::{Inflight, Receipt, Session, Stage};
 use crate::sessions::{home_of, lane_of};
 use crate::subscription::{Subscription, SubscriptionIds};
 use crate::will::{AfterWill, DueWill, Will};
@@ -33,8 +35,8 @@ pub(super) struct HolderState {
     pub(super) ended: bool,
     pub(super) will: Option<Will>,
     pub(super) subscriptions: BTreeMap<Box<str>, Subscription>,
-    /// With the lane that each came by.
-    pub(super) queue: BTreeMap<DeliveryId, (Lane, Queued)>,
+    /// What it waits for. Messages stay in the log.
+    pub(super) queue: Owings,
     /// Done before the message itself was read.
     pub(super) done: BTreeSet<DeliveryId>,
     /// Deliveries of QoS 2 with a packet id.
@@ -97,7 +99,7 @@ impl HolderState {
             Operation::Done { delivery } => {
                 self.sending.remove(&delivery);
                 self.had.remove(&delivery);
-                if self.queue.remove(&delivery).is_none() {
+                if !self.queue.remove(&delivery) {
                     self.done.insert(delivery);
                 }
             }
@@ -110,7 +112,7 @@ impl HolderState {
             Operation::End => {
                 self.ended = true;
                 // What a group gave away before is not its own any more.
-                self.queue.retain(|id, _| self.handed.contains_key(&id.position));
+                self.queue.retain(|id| self.handed.contains_key(&id.position));
                 self.subscriptions = BTreeMap::new();
                 self.received = BTreeMap::new();
             }
@@ -123,6 +125,7 @@ impl HolderState {
         namespace: Namespace,
         client_id: &str,
         now: Time,
+        fetch: &mut Fetch<'_>,
     ) -> Session {
         let name = Name::new(client_id, self.user_name.as_deref());
         let mut session = Session::new(holder, namespace, name);
@@ -133,8 +136,9 @@ impl HolderState {
         // Who was connected when the node stopped may have been so until now: late, never early.
         session.left_at = self.left_at.unwrap_or(now);
         session.subscriptions = std::mem::take(&mut self.subscriptions).into_iter().collect();
-        self.restore_exactly_once(&mut session);
-        session.queue = self.queue.into_values().map(|(_, queued)| queued).collect();
+        self.restore_exactly_once(&mut session, fetch);
+        let queue = self.queue.into_iter();
+        session.queue = queue.map(|owed| owed.away().into()).collect();
         session
     }
 
@@ -161,7 +165,7 @@ impl HolderState {
 
     /// Deliveries of QoS 2 keep their packet ids. What stood before them in the queue was sent
     /// before them, and is sent again before them.
-    fn restore_exactly_once(&mut self, session: &mut Session) {
+    fn restore_exactly_once(&mut self, session: &mut Session, fetch: &mut Fetch<'_>) {
         let receipts = |(position, packet_id): (&Position, &PacketId)| Receipt {
             packet_id: *packet_id,
             position: Some(*position),
@@ -180,25 +184,25 @@ impl HolderState {
         }
         // Ids come back in the order of their messages, not of their numbers.
         session.has_ids_ahead = true;
-        self.sending.retain(|id, _| self.queue.contains_key(id));
+        self.sending.retain(|id, _| self.queue.contains(id));
         let Some(last) = self.sending.keys().next_back().copied() else { return };
         let taken: BTreeSet<PacketId> = self.sending.values().chain(&self.held).copied().collect();
         let mut free = (1..=u16::MAX).filter_map(PacketId::new).filter(|id| !taken.contains(id));
-        let before: Vec<DeliveryId> = self.queue.range(..=last).map(|(id, _)| *id).collect();
+        let before: Vec<DeliveryId> =
+            self.queue.iter().map(Owed::id).take_while(|id| *id <= last).collect();
         // Lanes with a delivery that was not sent: nor was what came behind it by the same lane.
         let mut unsent = BTreeSet::new();
+        let mut window = Vec::new();
         for id in before {
-            let Some((lane, queued)) = self.queue.get(&id) else { continue };
+            let Some(Owed { lane, qos, .. }) = self.queue.get(&id) else { continue };
             let known = self.sending.get(&id).copied();
             let packet_id = match known {
                 Some(packet_id) => packet_id,
                 // The packet ids of QoS 1 are not in the log.
-                None if queued.qos == QoS::AtLeastOnce && !unsent.contains(lane) => {
-                    match free.next() {
-                        Some(packet_id) => packet_id,
-                        None => break,
-                    }
-                }
+                None if *qos == QoS::AtLeastOnce && !unsent.contains(lane) => match free.next() {
+                    Some(packet_id) => packet_id,
+                    None => break,
+                },
                 // Groups hand over later than positions tell.
                 None if id.of.is_some() => continue,
                 None => {
@@ -206,8 +210,15 @@ impl HolderState {
                     continue;
                 }
             };
-            let Some((_, delivery)) = self.queue.remove(&id) else { continue };
+            let Some(owed) = self.queue.take(&id) else { continue };
+            window.push((packet_id, id, owed));
+        }
+        let positions: Vec<Position> = window.iter().map(|(_, id, _)| id.position).collect();
+        let messages = fetch(&positions);
+        for ((packet_id, id, owed), message) in window.into_iter().zip(messages) {
             let had = self.had.contains(&id);
+            // One that cannot be read is lost; whoever reads says so.
+            let Ok(delivery) = owed.away().back(message) else { continue };
             session.inflight.push_back(Inflight {
                 packet_id,
                 qos: delivery.qos,

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)] // a test that unwraps in vain says where
 
 mod access;
+mod away;
 mod configured;
 mod delayed;
 mod events;

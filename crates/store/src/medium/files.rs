@@ -2,10 +2,10 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::hash::{BuildHasher, RandomState};
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::error::StoreError;
 use crate::medium::{Medium, MediumFile};
@@ -16,6 +16,29 @@ pub struct Files {
     directory: PathBuf,
     /// Holds the lock for as long as a clone has it open.
     _lock: Option<Arc<File>>,
+    last_read: LastRead,
+}
+
+/// The file that a part was read of last, and its name: often the next one is of the same. A clone
+/// is for somebody else, who reads something else.
+#[derive(Default, Debug)]
+struct LastRead(Mutex<Option<(String, File)>>);
+
+impl Clone for LastRead {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+impl LastRead {
+    /// What may be another file from now on is opened anew.
+    fn forget(&self) {
+        *self.lock() = None;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<(String, File)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Files {
@@ -38,7 +61,10 @@ impl Files {
             .open(directory.join(LOCK_NAME))
             .map_err(|source| StoreError::NotWritable { path: path(), source })?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { directory: path(), _lock: Some(Arc::new(lock)) }),
+            Ok(()) => {
+                let _lock = Some(Arc::new(lock));
+                Ok(Self { directory: path(), _lock, last_read: LastRead::default() })
+            }
             Err(TryLockError::WouldBlock) => Err(StoreError::InUse { path: path() }),
             Err(TryLockError::Error(source)) => {
                 Err(StoreError::Io { operation: "lock", path: directory.join(LOCK_NAME), source })
@@ -51,7 +77,8 @@ impl Files {
     /// A directory that another process may work in: to read, and nothing else.
     pub fn look_at(directory: &Path) -> Result<Self, StoreError> {
         find(directory)?;
-        Ok(Self { directory: directory.to_path_buf(), _lock: None })
+        let directory = directory.to_path_buf();
+        Ok(Self { directory, _lock: None, last_read: LastRead::default() })
     }
 }
 
@@ -81,10 +108,23 @@ impl Medium for Files {
     }
 
     fn read_at(&self, name: &str, offset: u64, bytes: usize) -> io::Result<Vec<u8>> {
-        let mut file = File::open(self.directory.join(name))?;
-        file.seek(SeekFrom::Start(offset))?;
-        let mut read = Vec::with_capacity(bytes);
-        file.take(bytes as u64).read_to_end(&mut read)?;
+        let mut last = self.last_read.lock();
+        let (_, file) = match last.take() {
+            Some(last) if last.0 == name => last,
+            _ => (name.to_owned(), File::open(self.directory.join(name))?),
+        };
+        let mut read = vec![0; bytes];
+        let mut filled = 0;
+        while filled < bytes {
+            match file.read_at(&mut read[filled..], offset + filled as u64) {
+                Ok(0) => break,
+                Ok(more) => filled += more,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        read.truncate(filled);
+        *last = Some((name.to_owned(), file));
         Ok(read)
     }
 
@@ -95,10 +135,12 @@ impl Medium for Files {
     }
 
     fn rename(&mut self, from: &str, to: &str) -> io::Result<()> {
+        self.last_read.forget();
         fs::rename(self.directory.join(from), self.directory.join(to))
     }
 
     fn remove(&mut self, name: &str) -> io::Result<()> {
+        self.last_read.forget();
         fs::remove_file(self.directory.join(name))
     }
 

@@ -14,8 +14,9 @@ use bellbird_core::permit::{Gate, Question, Verdict};
 use bellbird_core::record::Record;
 use bellbird_core::recovery::Recovery;
 use bellbird_core::{
-    AuthOutcome, ClientReport, Config, ConnectionId, Event, Flow, Input, Ledger, Memory, Output,
-    OwnView, Position, RetainedSize, Shard, ShardId, Ticket, Time, Traffic, home_of,
+    AuthOutcome, ClientReport, Config, ConnectionId, Event, Flow, Holdings, Input, Ledger, Memory,
+    Message, Output, OwnView, Position, RetainedSize, Shard, ShardId, Ticket, Time, Traffic,
+    home_of,
 };
 use bellbird_topics::Namespace;
 
@@ -40,6 +41,10 @@ pub(crate) struct Node {
     pub(crate) questions: Vec<(ShardId, ConnectionId, Question)>,
     /// What the node told, of all shards.
     pub(crate) events: Vec<Event>,
+    /// Messages that left memory and came back.
+    pub(crate) fetched: usize,
+    /// The payload of a message that the log cannot read any more.
+    pub(crate) unreadable: Option<&'static [u8]>,
     /// Whether records wait for [`Node::store`].
     pub(crate) hold_log: bool,
     /// Whether reports of applied changes wait for [`Node::report_applied`].
@@ -75,7 +80,7 @@ impl Node {
         for (position, record) in (1..).map(Position).zip(log) {
             recovery.replay(position, record.clone());
         }
-        let recovered = recovery.finish(now, &config);
+        let recovered = recovery.finish(now, &config, &mut |positions| messages_at(log, positions));
         let mut view = OwnView::new(recovered.last_order);
         view.apply(&recovered.changes);
         let config = Arc::new(config);
@@ -96,6 +101,8 @@ impl Node {
             unapplied: VecDeque::new(),
             questions: Vec::new(),
             events: Vec::new(),
+            fetched: 0,
+            unreadable: None,
             hold_log: false,
             hold_applied: false,
         }
@@ -281,6 +288,13 @@ impl Node {
         self.settle();
     }
 
+    /// What all shards hold.
+    pub(crate) fn holdings(&self) -> Holdings {
+        let mut sum = Holdings::default();
+        self.shards.iter().for_each(|shard| sum.add(&shard.holdings()));
+        sum
+    }
+
     pub(crate) fn unstored(&self) -> usize {
         self.unstored.len()
     }
@@ -463,6 +477,14 @@ impl Node {
                     self.store(1);
                 }
             }
+            Output::Fetch { of, positions } => {
+                let mut messages = messages_at(&self.log, &positions);
+                for message in &mut messages {
+                    message.take_if(|message| Some(message.payload()) == self.unreadable);
+                }
+                self.fetched += messages.len();
+                self.input(shard, Input::Fetched { of, messages });
+            }
             Output::Ask { connection, question } => {
                 self.questions.push((shard, connection, question));
             }
@@ -544,4 +566,10 @@ pub(crate) enum Answer {
     Refused,
     Pubrel,
     Pubcomp,
+}
+
+/// The messages of a log whose first record has position 1.
+fn messages_at(log: &[Record], positions: &[Position]) -> Vec<Option<Arc<Message>>> {
+    let record = |position: &Position| log.get(usize::try_from(position.0).ok()?.checked_sub(1)?);
+    positions.iter().map(|position| record(position)?.message().cloned()).collect()
 }
