@@ -33,6 +33,12 @@ pub enum Fault {
     Space(usize),
     /// The next write writes so many bytes at most, then fails (EIO).
     ShortAppend(usize),
+    /// So many more operations change something; the next one fails (EIO) and does nothing.
+    Refusal(usize),
+    /// The same, and it fails because the volume is full (ENOSPC).
+    Full(usize),
+    /// So many more looks at names, lengths or bytes; the next one fails (EIO).
+    Unreadable(usize),
     /// So many more operations change something; then the process can do nothing any more but
     /// crash.
     Death(usize),
@@ -105,6 +111,11 @@ impl Faulty {
         self.lock().faults.push(fault);
     }
 
+    /// Whether a fault still waits for its moment.
+    pub fn is_awaiting_fault(&self) -> bool {
+        !self.lock().faults.is_empty()
+    }
+
     /// Inverts one bit of a file, on stable storage as well. Does nothing beyond its end.
     pub fn flip(&mut self, name: &str, bit: usize) {
         self.edit(name, |bytes| {
@@ -135,19 +146,26 @@ impl Medium for Faulty {
     type File = FaultyFile;
 
     fn list(&self) -> io::Result<Vec<String>> {
-        Ok(self.lock().names.keys().cloned().collect())
+        let mut state = self.lock();
+        state.look()?;
+        Ok(state.names.keys().cloned().collect())
     }
 
     fn read(&self, name: &str) -> io::Result<Vec<u8>> {
-        self.lock().content(name).map(<[u8]>::to_vec)
+        let mut state = self.lock();
+        state.look()?;
+        state.content(name).map(<[u8]>::to_vec)
     }
 
     fn len(&self, name: &str) -> io::Result<u64> {
-        self.lock().content(name).map(|content| content.len() as u64)
+        let mut state = self.lock();
+        state.look()?;
+        state.content(name).map(|content| content.len() as u64)
     }
 
     fn read_at(&self, name: &str, offset: u64, bytes: usize) -> io::Result<Vec<u8>> {
-        let state = self.lock();
+        let mut state = self.lock();
+        state.look()?;
         let content = state.content(name)?;
         let from = usize::try_from(offset).map_or(content.len(), |at| at.min(content.len()));
         let to = from.saturating_add(bytes).min(content.len());

@@ -149,20 +149,43 @@ impl State {
         id
     }
 
-    /// Whether the process can still change something.
+    /// Whether the next operation that changes something does.
     pub(super) fn live(&mut self) -> io::Result<()> {
-        let death = self.faults.iter_mut().find_map(|fault| match fault {
-            Fault::Death(left) => Some(left),
-            Fault::Sync | Fault::SyncDirectory | Fault::Space(_) | Fault::ShortAppend(_) => None,
-        });
-        match death {
-            Some(0) => Err(io::Error::from_raw_os_error(EIO)),
-            Some(left) => {
-                *left -= 1;
-                Ok(())
+        let mut failure = None;
+        self.faults.retain_mut(|fault| {
+            let (left, errno, is_over) = match fault {
+                Fault::Death(left) => (left, EIO, false),
+                Fault::Refusal(left) => (left, EIO, true),
+                Fault::Full(left) => (left, ENOSPC, true),
+                Fault::Sync
+                | Fault::SyncDirectory
+                | Fault::Space(_)
+                | Fault::ShortAppend(_)
+                | Fault::Unreadable(_) => return true,
+            };
+            if let Some(less) = left.checked_sub(1) {
+                *left = less;
+                return true;
             }
-            None => Ok(()),
-        }
+            failure = Some(errno);
+            !is_over
+        });
+        failure.map_or(Ok(()), |errno| Err(io::Error::from_raw_os_error(errno)))
+    }
+
+    /// Whether the next look at something succeeds.
+    pub(super) fn look(&mut self) -> io::Result<()> {
+        let mut failure = None;
+        self.faults.retain_mut(|fault| {
+            let Fault::Unreadable(left) = fault else { return true };
+            if let Some(less) = left.checked_sub(1) {
+                *left = less;
+                return true;
+            }
+            failure = Some(EIO);
+            false
+        });
+        failure.map_or(Ok(()), |errno| Err(io::Error::from_raw_os_error(errno)))
     }
 
     pub(super) fn take_fault(&mut self, wanted: impl Fn(&Fault) -> bool) -> Option<Fault> {
