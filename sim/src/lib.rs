@@ -20,6 +20,7 @@ mod lifecycle;
 mod link;
 mod names;
 mod plant;
+pub mod power;
 mod reload;
 mod rewrites;
 mod rng;
@@ -37,6 +38,7 @@ mod watch;
 mod will;
 mod world;
 
+use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 pub use plant::Plant;
@@ -83,26 +85,33 @@ pub struct Failure {
 
 /// One run.
 pub fn run(seed: u64, setup: &Setup) -> Outcome {
-    let mut world = World::new(seed, setup);
+    let world = live(World::new(seed, setup));
+    let (stats, trace_hash) = (world.stats, world.trace.hash());
+    let (lines, trace) = world.trace.into_parts();
+    let failure = world.failure.map(|what| Failure { what, lines });
+    Outcome { failure, stats, trace_hash, trace }
+}
+
+/// All that happens in a world.
+fn live(mut world: World) -> World {
+    let shards = world.shape.shards;
     let ran = catch_unwind(AssertUnwindSafe(|| {
-        world.start(setup.shards);
+        world.start(shards);
         world.storm();
         if world.failure.is_none() {
             world.finale();
         }
     }));
     if let Err(panic) = ran {
-        let text = panic
-            .downcast_ref::<String>()
-            .map(String::as_str)
-            .or_else(|| panic.downcast_ref::<&str>().copied())
-            .unwrap_or("a panic");
+        let text = text_of(&panic);
         world.fail(format!("panic: {text}"));
     }
-    let (stats, trace_hash) = (world.stats, world.trace.hash());
-    let (lines, trace) = world.trace.into_parts();
-    let failure = world.failure.map(|what| Failure { what, lines });
-    Outcome { failure, stats, trace_hash, trace }
+    world
+}
+
+fn text_of(panic: &Box<dyn Any + Send>) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic")
 }
 
 /// The command that repeats a run.

@@ -1,13 +1,13 @@
 //! Faults planted under the log: a medium that lies, and checkpoints that are wrong.
 
-use std::io;
-use std::path::PathBuf;
+mod medium;
 
 use bellbird_codec::QoS;
 use bellbird_core::identity::Position;
 use bellbird_core::record::{Append, Commit, Operation, Record};
 use bellbird_core::recovery::Essence;
-use bellbird_store::{Faulty, Medium, MediumFile};
+
+pub(crate) use medium::Rotten;
 
 /// A fault of the store.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -24,6 +24,33 @@ pub enum Rot {
     OneTooMany,
     /// Not all of a checkpoint is written.
     CheckpointCutShort,
+    /// Of a segment that is not the first only what it began with is synced, as if the one before
+    /// were meant.
+    WrongFileSynced,
+    /// A segment gets its name before it is synced.
+    NamedBeforeSync,
+    /// Every second sync of a segment is left out.
+    EverySecondSync,
+    /// A sync that failed is tried again, and believed.
+    SyncTriedAgain,
+    /// A write that failed halfway is believed.
+    ShortWriteBelieved,
+    /// The directory is synced before a file gets its name instead of after.
+    DirectorySyncedTooEarly,
+    /// A new segment does not take the place of an old one of its name.
+    OldNameKept,
+    /// A batch says that what was written before it was synced, too.
+    MarkTooHigh,
+    /// A start does not write anew what may not be synced.
+    TailForgotten,
+    /// A start cuts more than what was torn.
+    CutTooFar,
+    /// A start does not look at checksums of records.
+    ChecksumsIgnored,
+    /// What an interrupted creation left stays.
+    UnfinishedKept,
+    /// What a checkpoint stands for stays.
+    SuperfluousKept,
     /// A checkpoint has no messages.
     MessagesLost,
     /// A message loses one of those it is for.
@@ -59,14 +86,31 @@ pub enum Rot {
 }
 
 impl Rot {
-    /// All of them.
-    pub const ALL: [Self; 22] = [
+    /// What the medium does wrong, or the log where it meets it.
+    pub const OF_THE_MEDIUM: [Self; 19] = [
         Self::DirectoryNotSynced,
         Self::SegmentsNotSynced,
         Self::CheckpointNotSynced,
         Self::RemovedTooEarly,
         Self::OneTooMany,
         Self::CheckpointCutShort,
+        Self::WrongFileSynced,
+        Self::NamedBeforeSync,
+        Self::EverySecondSync,
+        Self::SyncTriedAgain,
+        Self::ShortWriteBelieved,
+        Self::DirectorySyncedTooEarly,
+        Self::OldNameKept,
+        Self::MarkTooHigh,
+        Self::TailForgotten,
+        Self::CutTooFar,
+        Self::ChecksumsIgnored,
+        Self::UnfinishedKept,
+        Self::SuperfluousKept,
+    ];
+
+    /// What a checkpoint does not say as it should.
+    pub const OF_CHECKPOINTS: [Self; 16] = [
         Self::MessagesLost,
         Self::DeliveryLost,
         Self::DeliveriesRevived,
@@ -166,103 +210,4 @@ fn spoil_commit(rot: Rot, commit: &mut Commit) {
                 | (Rot::HandedForgotten, Operation::Handed { .. })
         )
     });
-}
-
-/// A medium that does not always do what it says.
-#[derive(Clone, Debug)]
-pub(crate) struct Rotten {
-    pub(crate) inner: Faulty,
-    pub(crate) rot: Option<Rot>,
-    /// The last thing it did was to name a checkpoint.
-    pub(crate) has_renamed: bool,
-}
-
-/// A file of it.
-#[derive(Debug)]
-pub(crate) struct RottenFile {
-    inner: <Faulty as Medium>::File,
-    rot: Option<Rot>,
-    is_checkpoint: bool,
-}
-
-const CHECKPOINT: &str = "checkpoint";
-
-impl Medium for Rotten {
-    type File = RottenFile;
-
-    fn list(&self) -> io::Result<Vec<String>> {
-        self.inner.list()
-    }
-
-    fn read(&self, name: &str) -> io::Result<Vec<u8>> {
-        self.inner.read(name)
-    }
-
-    fn len(&self, name: &str) -> io::Result<u64> {
-        self.inner.len(name)
-    }
-
-    fn read_at(&self, name: &str, offset: u64, bytes: usize) -> io::Result<Vec<u8>> {
-        self.inner.read_at(name, offset, bytes)
-    }
-
-    fn create(&mut self, name: &str) -> io::Result<RottenFile> {
-        let is_checkpoint = name.starts_with(CHECKPOINT);
-        Ok(RottenFile { inner: self.inner.create(name)?, rot: self.rot, is_checkpoint })
-    }
-
-    fn rename(&mut self, from: &str, to: &str) -> io::Result<()> {
-        self.has_renamed = from.starts_with(CHECKPOINT);
-        self.inner.rename(from, to)
-    }
-
-    fn remove(&mut self, name: &str) -> io::Result<()> {
-        if self.rot == Some(Rot::OneTooMany) && name.ends_with(".log") {
-            let mut names = self.inner.list()?;
-            names.sort();
-            let next = names.iter().find(|other| other.ends_with(".log") && ***other > *name);
-            if let Some(next) = next {
-                self.inner.remove(next)?;
-            }
-        }
-        self.inner.remove(name)
-    }
-
-    fn sync_directory(&mut self) -> io::Result<()> {
-        let is_of_checkpoint = std::mem::take(&mut self.has_renamed);
-        match self.rot {
-            Some(Rot::DirectoryNotSynced) => Ok(()),
-            Some(Rot::RemovedTooEarly) if is_of_checkpoint => Ok(()),
-            _ => self.inner.sync_directory(),
-        }
-    }
-
-    fn nonce(&mut self) -> u64 {
-        self.inner.nonce()
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.inner.path(name)
-    }
-}
-
-impl MediumFile for RottenFile {
-    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let cut = self.is_checkpoint && self.rot == Some(Rot::CheckpointCutShort);
-        let len = if cut { bytes.len().saturating_sub(30) } else { bytes.len() };
-        self.inner.append(&bytes[..len])
-    }
-
-    fn reserve(&mut self, bytes: usize) -> io::Result<()> {
-        self.inner.reserve(bytes)
-    }
-
-    fn sync(&mut self) -> io::Result<()> {
-        let forgets = match self.rot {
-            Some(Rot::CheckpointNotSynced) => self.is_checkpoint,
-            Some(Rot::SegmentsNotSynced) => !self.is_checkpoint,
-            _ => false,
-        };
-        if forgets { Ok(()) } else { self.inner.sync() }
-    }
 }

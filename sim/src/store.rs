@@ -7,6 +7,7 @@ use bellbird_core::identity::{Position, Ticket};
 use bellbird_core::record::Record;
 
 use crate::plant::Plant;
+use crate::power::Trace;
 use crate::rng::Rng;
 use crate::store_log::LogStore;
 use crate::store_streams::Streams;
@@ -62,6 +63,22 @@ impl Store {
         match kind {
             StoreKind::Log => Self::Log(Box::new(LogStore::new(seed, plant))),
             StoreKind::Streams => Self::Streams(Box::new(Streams::new(plant))),
+        }
+    }
+
+    /// From now on everything is written down that happens on the disk.
+    pub(crate) fn record(&mut self) {
+        match self {
+            Self::Log(log) => log.record(),
+            Self::Streams(_) => {}
+        }
+    }
+
+    /// What was written down.
+    pub(crate) fn take_trace(&mut self) -> Option<Trace> {
+        match self {
+            Self::Log(log) => log.take_trace(),
+            Self::Streams(_) => None,
         }
     }
 

@@ -9,6 +9,7 @@ use bellbird_core::record::Record;
 use bellbird_store::{Batch, Fault, Faulty, Log, Options};
 
 use crate::plant::Plant;
+use crate::power::{Mark, Marks, Trace};
 use crate::rng::Rng;
 use crate::rot::{Rot, Rotten, keep};
 use crate::store::{End, Report, Work};
@@ -24,12 +25,16 @@ pub(crate) struct LogStore {
     reports: VecDeque<Report>,
     /// The disk does not fail any more.
     is_calm: bool,
+    /// What was promised, if it is written down.
+    marks: Option<Marks>,
 }
 
 /// What one shard handed in.
 #[derive(Default)]
 struct Lane {
     batch: Batch,
+    /// What is in the batch, if that is written down.
+    records: Vec<Record>,
     first: Option<Ticket>,
     /// Every ticket below is on stable storage.
     stored_below: u64,
@@ -46,6 +51,24 @@ impl LogStore {
             unsynced: Vec::new(),
             reports: VecDeque::new(),
             is_calm: false,
+            marks: None,
+        }
+    }
+
+    /// From now on everything is written down that happens on the disk, and what is promised.
+    pub(crate) fn record(&mut self) {
+        self.disk.record();
+        self.marks = Some(Marks::default());
+    }
+
+    pub(crate) fn take_trace(&mut self) -> Option<Trace> {
+        let marks = self.marks.take()?;
+        Some(Trace::new(&self.disk, marks))
+    }
+
+    fn mark(&mut self, mark: impl FnOnce() -> Mark) {
+        if let Some(marks) = &mut self.marks {
+            marks.push(&self.disk, mark());
         }
     }
 
@@ -66,31 +89,40 @@ impl LogStore {
         shards: usize,
         replay: &mut dyn FnMut(Position, Record),
     ) -> Result<(), String> {
-        let medium = Rotten { inner: self.disk.clone(), rot: self.rot(), has_renamed: false };
+        let medium = Rotten::new(self.disk.clone(), self.rot());
         let segment_bytes = *rng.pick(&[600, 4_000, 1 << 20]);
         let opened = Log::open(medium, Options { segment_bytes }, replay);
         let (log, recovery) = opened.map_err(|error| format!("the log does not open: {error}"))?;
         if recovery.damaged_places > 0 {
             return Err(format!("damage after a crash: {:?}", recovery.damaged));
         }
+        let next = log.next_position();
+        self.mark(|| Mark::Opened { next });
         self.log = Some(log);
         self.lanes = std::iter::repeat_with(Lane::default).take(shards).collect();
         Ok(())
     }
 
     pub(crate) fn put_first(&mut self, record: &Record) -> Result<(), String> {
+        self.mark(|| Mark::Appending { records: vec![record.clone()] });
         let Some(log) = &mut self.log else { return Err("no log".into()) };
         let mut batch = Batch::new();
         batch.push(record);
         log.append(&[&batch], &mut Vec::new())
             .and_then(|()| log.sync())
-            .map_err(|error| error.to_string())
+            .map_err(|error| error.to_string())?;
+        let next = log.next_position();
+        self.mark(|| Mark::Stored { next });
+        Ok(())
     }
 
     pub(crate) fn put(&mut self, shard: usize, ticket: Ticket, record: &Record) {
         let lane = &mut self.lanes[shard];
         lane.first.get_or_insert(ticket);
         lane.batch.push(record);
+        if self.marks.is_some() {
+            lane.records.push(record.clone());
+        }
     }
 
     pub(crate) fn work(&mut self, rng: &mut Rng) -> Work {
@@ -123,6 +155,7 @@ impl LogStore {
         {
             log.distilled(&distilled);
             self.checkpoints += 1;
+            self.mark(|| Mark::Checkpoint);
         }
     }
 
@@ -150,11 +183,17 @@ impl LogStore {
 
     /// One write with the batches of some shards.
     fn append(&mut self, rng: &mut Rng) -> bool {
-        let Some(log) = &mut self.log else { return false };
         let some = rng.chance(50);
         let chosen: Vec<usize> = (0..self.lanes.len())
             .filter(|shard| !self.lanes[*shard].batch.is_empty() && (!some || rng.chance(70)))
             .collect();
+        let records = |lanes: &mut Vec<Lane>| {
+            chosen.iter().flat_map(|shard| std::mem::take(&mut lanes[*shard].records)).collect()
+        };
+        if let Some(marks) = &mut self.marks {
+            marks.push(&self.disk, Mark::Appending { records: records(&mut self.lanes) });
+        }
+        let Some(log) = &mut self.log else { return false };
         let batches: Vec<&Batch> = chosen.iter().map(|shard| &self.lanes[*shard].batch).collect();
         let mut firsts = Vec::new();
         if log.append(&batches, &mut firsts).is_err() {
@@ -179,6 +218,8 @@ impl LogStore {
         if log.sync().is_err() {
             return false;
         }
+        let next = log.next_position();
+        self.mark(|| Mark::Stored { next });
         for report in self.unsynced.drain(..) {
             self.lanes[report.shard].stored_below = report.first.0 + u64::from(report.count);
             if self.plant != Some(Plant::StoredBeforeSync) {

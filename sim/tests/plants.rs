@@ -28,9 +28,13 @@ fn caught_with_streams() {
     }
 }
 
+/// Those of the medium that are left out need a loss of power at one moment among many; that they
+/// are caught there is for `power.rs`.
 #[test]
 fn caught_under_the_log() {
-    for rot in Rot::ALL {
+    let rare = [Rot::UnfinishedKept, Rot::SuperfluousKept, Rot::ShortWriteBelieved];
+    let of_the_medium = Rot::OF_THE_MEDIUM.into_iter().filter(|rot| !rare.contains(rot));
+    for rot in of_the_medium.chain(Rot::OF_CHECKPOINTS) {
         is_caught(Plant::Store(rot), StoreKind::Log);
     }
 }

@@ -55,6 +55,11 @@ fn copy_all<F: Medium, T: Medium>(from: &F, to: &mut T) -> Result<bool, StoreErr
             sync(to)?;
         }
     }
+    let segments = layout.segments.iter().map(|segment| segment.position);
+    if let Some(youngest) = segments.chain(layout.newest.iter().copied()).max() {
+        // As beside every log; without it only the loss of the youngest would not show.
+        drop(to.create(&format::newest_name(youngest)));
+    }
     sync(to)?;
     Ok(true)
 }
@@ -72,22 +77,48 @@ fn copy_whole<F: Medium>(from: &F, name: &str, file: &mut impl MediumFile) -> io
 }
 
 /// What is being written while it is read makes no sense yet; up to there all was read after it
-/// had been written.
+/// had been written. A hole in what is on stable storage is damage, unless it was filled just now.
 fn copy_intact<F: Medium>(from: &F, name: &str, file: &mut impl MediumFile) -> io::Result<()> {
     let bytes = from.read(name)?;
-    let end = match SegmentHeader::decode(&bytes) {
-        Ok(SegmentHeader { key, first, .. }) => {
-            let seed = format::seed(key);
-            let mut scanner = Scanner::new(&bytes, seed, SEGMENT_HEADER, first, u64::MAX);
-            let mut end = scanner.offset();
-            while let Some(Step::Batch(_) | Step::Record(..)) = scanner.next() {
-                end = scanner.offset();
-            }
-            end
+    let (bytes, end) = match intact(&bytes) {
+        Intact { end, has_hole: false } => (bytes, end),
+        Intact { has_hole: true, .. } => {
+            let again = from.read(name)?;
+            let end = intact(&again).end;
+            (again, end)
         }
-        Err(_) => bytes.len(),
     };
     bytes[..end].chunks(CHUNK_BYTES).try_for_each(|chunk| file.append(chunk))
+}
+
+/// What a start would keep of the youngest segment.
+struct Intact {
+    end: usize,
+    /// Something in it is damaged.
+    has_hole: bool,
+}
+
+fn intact(bytes: &[u8]) -> Intact {
+    let mut found = Intact { end: bytes.len(), has_hole: false };
+    let Ok(SegmentHeader { key, first, synced }) = SegmentHeader::decode(bytes) else {
+        return found;
+    };
+    let scan = || Scanner::new(bytes, format::seed(key), SEGMENT_HEADER, first, u64::MAX);
+    let marks = scan().filter_map(|step| match step {
+        Step::Batch(header) => Some(header.synced),
+        Step::Record(..) | Step::Gap { .. } => None,
+    });
+    let synced = marks.fold(synced, u64::max);
+    let mut scanner = scan();
+    found.end = scanner.offset();
+    while let Some(step) = scanner.next() {
+        match step {
+            Step::Batch(_) | Step::Record(..) => found.end = scanner.offset(),
+            Step::Gap { first, .. } if first > synced => break,
+            Step::Gap { .. } => found.has_hole = true,
+        }
+    }
+    found
 }
 
 fn remove_if_there<T: Medium>(to: &mut T, name: &str) -> Result<(), StoreError> {

@@ -200,7 +200,7 @@ impl Distillation {
     }
 }
 
-fn is_damaged<M: Medium>(medium: &M, read: &Recovery, name: &str) -> bool {
+pub(crate) fn is_damaged<M: Medium>(medium: &M, read: &Recovery, name: &str) -> bool {
     let path = medium.path(name);
     read.damaged.iter().any(|damage| damage.segment == path)
 }
@@ -210,7 +210,7 @@ fn name_of_damaged(name: &str) -> String {
 }
 
 /// Keeps a copy of a damaged file. Returns its name.
-fn copy<M: Medium>(medium: &mut M, name: &str) -> Result<String, StoreError> {
+pub(crate) fn copy<M: Medium>(medium: &mut M, name: &str) -> Result<String, StoreError> {
     let other = name_of_damaged(name);
     let copied = medium.create(&other).and_then(|mut file| {
         let mut offset = 0;

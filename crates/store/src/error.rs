@@ -43,21 +43,26 @@ pub enum StoreError {
         /// What the system said.
         source: io::Error,
     },
-    /// A segment was written by a version of Bellbird with another format.
+    /// A file was written by a version of Bellbird with another format.
     UnknownVersion {
-        /// The segment.
+        /// The file.
         path: PathBuf,
         /// The format it says it has.
         found: u32,
         /// The format this program knows.
         known: u32,
     },
-    /// A segment's name and its header disagree about its first position.
+    /// The name of a segment or checkpoint and its header disagree about its position.
     Renamed {
-        /// The segment.
+        /// The file.
         path: PathBuf,
         /// The name that its header asks for.
         right_name: String,
+    },
+    /// A segment's header has another key than the files before it.
+    Foreign {
+        /// The segment.
+        path: PathBuf,
     },
     /// The system refused an operation on a file of the log.
     Io {
@@ -112,14 +117,20 @@ impl fmt::Display for StoreError {
             ),
             Self::UnknownVersion { path, found, known } => write!(
                 f,
-                "segment {}: format version {found}, this program knows version {known}; start \
+                "{}: format version {found}, this program knows version {known}; start \
                  the version of bellbird that wrote it",
                 path.display()
             ),
             Self::Renamed { path, right_name } => write!(
                 f,
-                "segment {}: its header belongs to {right_name}; rename it back, or move it away \
+                "{}: its header belongs to {right_name}; rename it back, or move it away \
                  if it is a copy",
+                path.display()
+            ),
+            Self::Foreign { path } => write!(
+                f,
+                "segment {}: it belongs to another log than the files before it; move away what \
+                 came here from elsewhere",
                 path.display()
             ),
             Self::Io { operation, path, source } => {
@@ -147,6 +158,7 @@ impl Error for StoreError {
             | Self::Restless { .. }
             | Self::UnknownVersion { .. }
             | Self::Renamed { .. }
+            | Self::Foreign { .. }
             | Self::Interrupted
             | Self::Poisoned => None,
         }

@@ -280,6 +280,16 @@ pub(crate) fn parse_checkpoint_name(name: &str) -> Option<u64> {
     parse_name(name, ".checkpoint")
 }
 
+/// The name of the file that says that there is a segment which begins at this position.
+pub(crate) fn newest_name(first: u64) -> String {
+    format!("{first:020}.newest")
+}
+
+/// The position in such a name, if it is one.
+pub(crate) fn parse_newest_name(name: &str) -> Option<u64> {
+    parse_name(name, ".newest")
+}
+
 fn parse_name(name: &str, suffix: &str) -> Option<u64> {
     let digits = name.strip_suffix(suffix)?;
     if digits.len() != 20 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {

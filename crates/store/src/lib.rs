@@ -31,6 +31,6 @@ pub use distillation::{Distillation, Distilled, Keep};
 pub use error::StoreError;
 pub use limits::DAMAGED_MAX;
 pub use log::{Log, Options};
-pub use medium::{Fault, Faulty, Files, Medium, MediumFile, SegmentFile};
+pub use medium::{Event, Fault, Faulty, Files, Medium, MediumFile, SegmentFile, Survivors};
 pub use reader::{Reader, Unread};
 pub use recovery::{Damage, Inspection, Progress, Reading, Reason, Recovery, inspect};

@@ -6,7 +6,7 @@ use bellbird_core::identity::Position;
 use bellbird_core::record::Record;
 
 use crate::batch::Batch;
-use crate::distillation::{Distillation, Distilled};
+use crate::distillation::{self, Distillation, Distilled};
 use crate::error::StoreError;
 use crate::format::{self, BatchHeader, SEGMENT_HEADER, SegmentHeader, UNFINISHED_NAME};
 use crate::index::Index;
@@ -97,7 +97,12 @@ impl<M: Medium> Log<M> {
                 .encode(format::seed(key), &mut buffer);
             buffer.extend_from_slice(&recovered.tail);
         }
-        let segment = begin_segment(&mut medium, &format::segment_name(first), &buffer)?;
+        let name = format::segment_name(first);
+        if distillation::is_damaged(&medium, &recovered.recovery, &name) {
+            // The new segment takes its name, and somebody may want to have a look at it.
+            distillation::copy(&mut medium, &name)?;
+        }
+        let segment = begin_segment(&mut medium, &name, &buffer)?;
         let mut layout = recovered.layout;
         let mut marks = recovered.segment_marks;
         marks.retain(|(position, _)| *position < first);
@@ -109,6 +114,7 @@ impl<M: Medium> Log<M> {
         // The new segment takes the place of one of its name.
         layout.segments.retain(|segment| segment.position < first);
         remove_leftovers(&mut medium, &mut layout)?;
+        note_newest(&mut medium, first, &std::mem::take(&mut layout.newest));
         let log = Self {
             medium,
             segment,
@@ -253,6 +259,7 @@ impl<M: Medium> Log<M> {
                 return Err(error);
             }
         }
+        note_newest(&mut self.medium, self.next, &[self.segment_first]);
         self.layout.segments.push(FileOf {
             position: self.segment_first,
             name: format::segment_name(self.segment_first),
@@ -334,6 +341,15 @@ fn begin_segment<M: Medium>(
         .map_err(|source| failed(medium, "rename a new segment to", name, source))?;
     medium.sync_directory().map_err(|source| failed(medium, "sync", "", source))?;
     Ok(file)
+}
+
+/// Says that there is a segment which begins here, now that its name is on stable storage. If that
+/// cannot be said, or does not get to stable storage itself, only its loss would not show.
+fn note_newest<M: Medium>(medium: &mut M, first: u64, older: &[u64]) {
+    drop(medium.create(&format::newest_name(first)));
+    for position in older.iter().filter(|position| **position != first) {
+        drop(medium.remove(&format::newest_name(*position)));
+    }
 }
 
 /// Removes what a checkpoint made superfluous: an earlier process did not come so far.

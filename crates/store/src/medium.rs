@@ -5,12 +5,14 @@
 
 mod faulty;
 mod files;
+mod journal;
 
 use std::io;
 use std::path::PathBuf;
 
 pub use faulty::{Fault, Faulty};
 pub use files::{Files, SegmentFile};
+pub use journal::{Event, Survivors};
 
 /// A place for files. [`Files`] is the real one; [`Faulty`] is in memory and injects faults.
 /// Clones are the same place.

@@ -50,6 +50,8 @@ pub(crate) struct Layout {
     pub(crate) segments: Vec<FileOf>,
     /// What the checkpoint made superfluous.
     pub(crate) leftovers: Vec<String>,
+    /// The files that say which segment was the youngest, by their positions.
+    pub(crate) newest: Vec<u64>,
 }
 
 /// A file and the position in its name.
@@ -222,6 +224,8 @@ impl<'r> Run<'r> {
                 self.damage(&path, checkpoint.bytes..checkpoint.bytes, next..next, Reason::Missing);
             }
         }
+        let missing = layout.missing_newest().filter(|_| last_bound.is_none());
+        let last_bound = last_bound.or(missing);
         for index in 0..layout.segments.len() {
             self.go_on()?;
             let FileOf { position: first, name, .. } = &layout.segments[index];
@@ -233,6 +237,11 @@ impl<'r> Run<'r> {
             }
             let bytes = read(medium, name)?;
             let header = decode_header(medium, *first, name, &bytes)?;
+            if let (Some(known), Some(SegmentHeader { key, .. })) = (key, header)
+                && key != known
+            {
+                return Err(StoreError::Foreign { path: medium.path(name) });
+            }
             key = match header {
                 Some(header) => Some(header.key),
                 None if key.is_some() => key,
@@ -260,6 +269,11 @@ impl<'r> Run<'r> {
             };
             self.segment_marks.push((*first, std::mem::take(&mut self.marks)));
             self.tell_progress(self.recovery.bytes);
+        }
+        if let Some(newest) = missing {
+            let path = medium.path(&format::segment_name(newest));
+            self.damage(&path, 0..0, next..newest + 1, Reason::Newest);
+            next = newest + 1;
         }
         Ok((key, next))
     }
@@ -487,6 +501,7 @@ impl Layout {
         let mut layout = Self::default();
         let mut checkpoints = Vec::new();
         for name in names {
+            layout.newest.extend(format::parse_newest_name(&name));
             let segment = format::parse_segment_name(&name);
             let checkpoint = format::parse_checkpoint_name(&name);
             let Some(position) = segment.or(checkpoint) else { continue };
@@ -506,6 +521,13 @@ impl Layout {
         let superfluous = layout.segments.drain(..live).chain(checkpoints);
         layout.leftovers = superfluous.map(|file| file.name).collect();
         Ok(layout)
+    }
+
+    /// The position of the youngest segment, if it was there once and is not any more.
+    fn missing_newest(&self) -> Option<u64> {
+        let newest = self.newest.iter().copied().max()?;
+        let is_there = self.segments.last().is_some_and(|segment| segment.position >= newest);
+        (!is_there).then_some(newest)
     }
 }
 

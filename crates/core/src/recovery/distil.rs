@@ -77,7 +77,8 @@ impl Essence {
         });
         let commits = self.recovery.holders.iter().filter_map(|(holder, state)| {
             let operations = state.operations(&self.recovery.holders, *holder);
-            let at = state.left_at.unwrap_or_default();
+            // When it left says nothing more of one that ended.
+            let at = state.left_at.filter(|_| !state.ended).unwrap_or_default();
             let commit = Commit { holder: *holder, epoch: state.epoch, at, operations };
             (!commit.operations.is_empty()).then_some(Record::Commit(commit))
         });

@@ -67,6 +67,8 @@ pub enum Reason {
     Missing,
     /// What stood before the first segment is gone.
     Before,
+    /// The youngest segment is gone, and nobody knows how many records with it: it counts as one.
+    Newest,
     /// The checksum holds, and yet the bytes say something else than a record.
     Body(&'static str),
 }
@@ -122,6 +124,7 @@ impl fmt::Display for Reason {
             Self::Header => write!(f, "the segment's header is damaged"),
             Self::Checksum => write!(f, "the checksum does not hold"),
             Self::Before => write!(f, "the files before this one are gone"),
+            Self::Newest => write!(f, "the youngest file is gone, with all that was in it"),
             Self::Missing => write!(f, "the file ends too early or the next one is gone"),
             Self::Body(what) => write!(f, "the record cannot be understood: {what}"),
         }
