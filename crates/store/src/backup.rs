@@ -1,7 +1,7 @@
 //! A copy of a log, also while a broker writes to it.
 //!
-//! Files that are complete do not change; the youngest segment is copied as far as it is intact.
-//! That is a point in time: whatever was stored before the copy began is in it.
+//! Files that are complete do not change; the youngest segment is copied up to the last thing in it
+//! that is intact. That is a point in time: whatever was stored before the copy began is in it.
 
 use std::io;
 
@@ -15,6 +15,7 @@ use crate::scan::{Scanner, Step};
 /// Copies the log of one medium to another, which must have none, and reads the copy as a start
 /// does.
 pub fn backup<F: Medium, T: Medium>(from: &F, to: &mut T) -> Result<Inspection, StoreError> {
+    expect_log(from)?;
     if Layout::of(to)? != Layout::default() {
         return Err(StoreError::NotEmpty { path: to.path("") });
     }
@@ -24,6 +25,15 @@ pub fn backup<F: Medium, T: Medium>(from: &F, to: &mut T) -> Result<Inspection, 
         }
     }
     Err(StoreError::Restless { path: from.path("") })
+}
+
+/// An error unless there is a log: whoever names a directory by mistake is not told that all is
+/// well.
+pub fn expect_log<M: Medium>(medium: &M) -> Result<(), StoreError> {
+    match Layout::of(medium)? {
+        layout if layout == Layout::default() => Err(StoreError::NoLog { path: medium.path("") }),
+        _ => Ok(()),
+    }
 }
 
 /// Returns whether it worked: files go when a checkpoint was made of them.
@@ -71,23 +81,51 @@ fn copy_whole<F: Medium>(from: &F, name: &str, file: &mut impl MediumFile) -> io
     }
 }
 
-/// What is being written while it is read makes no sense yet; up to there all was read after it
-/// had been written.
+/// What is being written while it is read makes no sense yet: that is no damage if nothing intact
+/// follows, and nor is it if something does, which was written while the file was read. All that
+/// stands before it was complete by then, so it is read once more; what makes no sense now is
+/// damaged, and is copied as it is.
 fn copy_intact<F: Medium>(from: &F, name: &str, file: &mut impl MediumFile) -> io::Result<()> {
-    let bytes = from.read(name)?;
-    let end = match SegmentHeader::decode(&bytes) {
-        Ok(SegmentHeader { key, first, .. }) => {
-            let seed = format::seed(key);
-            let mut scanner = Scanner::new(&bytes, seed, SEGMENT_HEADER, first, u64::MAX);
-            let mut end = scanner.offset();
-            while let Some(Step::Batch(_) | Step::Record(..)) = scanner.next() {
-                end = scanner.offset();
+    let mut bytes = from.read(name)?;
+    let intact = Intact::of(&bytes);
+    if intact.has_gaps {
+        let mut again = from.read(name)?;
+        again.truncate(intact.last);
+        bytes.splice(..again.len(), again);
+    }
+    bytes[..intact.end].chunks(CHUNK_BYTES).try_for_each(|chunk| file.append(chunk))
+}
+
+/// How far a segment makes sense.
+struct Intact {
+    /// Where the last intact thing begins.
+    last: usize,
+    /// Behind it.
+    end: usize,
+    /// Whether anything before it makes none.
+    has_gaps: bool,
+}
+
+impl Intact {
+    fn of(bytes: &[u8]) -> Self {
+        let Ok(SegmentHeader { key, first, .. }) = SegmentHeader::decode(bytes) else {
+            return Self { last: 0, end: bytes.len(), has_gaps: false };
+        };
+        let mut scanner = Scanner::new(bytes, format::seed(key), SEGMENT_HEADER, first, u64::MAX);
+        let mut intact = Self { last: 0, end: scanner.offset(), has_gaps: false };
+        let mut gap = false;
+        loop {
+            let last = scanner.offset();
+            match scanner.next() {
+                Some(Step::Batch(_) | Step::Record(..)) => {
+                    let has_gaps = intact.has_gaps || gap;
+                    intact = Self { last, end: scanner.offset(), has_gaps };
+                }
+                Some(Step::Gap { .. }) => gap = true,
+                None => return intact,
             }
-            end
         }
-        Err(_) => bytes.len(),
-    };
-    bytes[..end].chunks(CHUNK_BYTES).try_for_each(|chunk| file.append(chunk))
+    }
 }
 
 fn remove_if_there<T: Medium>(to: &mut T, name: &str) -> Result<(), StoreError> {

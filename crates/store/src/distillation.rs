@@ -15,7 +15,7 @@ use crate::error::StoreError;
 use crate::format::CheckpointHeader;
 use crate::limits::CHUNK_BYTES;
 use crate::medium::{Medium, MediumFile};
-use crate::recovery::{FileOf, Layout, Recovery, Take, read_finished, time_of};
+use crate::recovery::{FileOf, Layout, Reason, Recovery, Take, read_finished, time_of};
 use crate::settled::Settled;
 
 /// What is to become a checkpoint. Files only: it may be carried to another thread.
@@ -198,7 +198,8 @@ impl Distillation {
 
 fn is_damaged<M: Medium>(medium: &M, read: &Recovery, name: &str) -> bool {
     let path = medium.path(name);
-    read.damaged.iter().any(|damage| damage.segment == path)
+    // A file before which others are gone is itself sound.
+    read.damaged.iter().any(|damage| damage.segment == path && damage.reason != Reason::Before)
 }
 
 fn name_of_damaged(name: &str) -> String {
