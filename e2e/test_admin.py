@@ -97,7 +97,7 @@ def test_the_socket_is_for_its_owner_and_goes_with_the_broker(broker):
 
 def test_commands(broker, client):
     """What a client does is seen; a kick closes its connection and keeps its session."""
-    name = "a/b ü?%.."
+    name = "a/b ü?%zz.."
     guest = client(name, level=5, clean=False, props={Property.SESSION_EXPIRY: 60})
     guest.subscribe(("t/#", 1))
     client("other").publish("t/1", b"xyz", qos=1)
@@ -181,6 +181,8 @@ def test_pages_of_clients(broker, client):
         "GET /v1/clients?limit=1&limit=2",
         "DELETE /v1/clients/%ff",
         "DELETE /v1/sessions/%ff",
+        "DELETE /v1/sessions/%zz",
+        "DELETE /v1/clients/a%2",
     ],
 )
 def test_what_is_not_understood_is_explained(broker, request_line):
@@ -189,6 +191,7 @@ def test_what_is_not_understood_is_explained(broker, request_line):
     head, body = unix(door, f"{request_line} HTTP/1.0\r\n\r\n".encode()).split(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.0 400 ")
     assert set(json.loads(body)) == {"error"}
+    assert body.endswith(b"}\n")
 
 
 def test_the_version_is_not_known_after_a_restart(broker, client):
@@ -320,6 +323,19 @@ def test_sys_topics_touch_no_disk(broker, client):
     for _ in range(3):
         keeper.expect_message()
     assert (log_bytes(), written()) == before
+
+
+def test_refusals_are_in_the_status(broker, client, dial):
+    """As among the metrics: publications, and connections by what they were told."""
+    client("liar", level=4).publish("$SYS/broker/uptime", b"0", qos=1)
+    nobody = dial(4)
+    nobody.send(packets.connect("", 4, clean=False))
+    assert nobody.expect(Kind.CONNACK).code == 2
+    status = json.loads(broker.command("status", "--json").stdout)
+    refused = status["refused"]
+    assert refused == {"publishes": 1, "connections": {"0x85": 1}}
+    answer = broker.command("status").stdout
+    assert "\nrefused       1 publication and 1 connection\n  0x85        1 client identifier" in answer
 
 
 WAITING = ("inflight", "queued", "unsent")

@@ -360,6 +360,50 @@ def test_what_a_broker_may_answer(options, status, answer):
         assert not thread.is_alive()
 
 
+@pytest.mark.parametrize("level", [4, 5])
+def test_one_of_several_subscriptions_is_refused(broker, client, level):
+    """That is told when it is answered, not when the command ends."""
+    client("owner", 5).subscribe(("$exclusive/x", 1))
+    words = command("sub", broker, level, "-t", "$exclusive/x", "-t", "y", "-C", 1)
+    process = Process(words)
+    try:
+        process.expect(r'^error: the broker refused the subscription to "\$exclusive/x": ')
+        publish(broker, level, "-t", "y", "-m", "hello")
+        process.expect("^hello$")
+        process.expect("^error: the broker refused 1 of 2 subscriptions$")
+        assert process.finish() == SUBSCRIPTION_REFUSED
+    finally:
+        process.kill()
+    words = command("sub", broker, level, "-t", "$exclusive/x", "-t", "y", "-W", 1)
+    _, told = run(words, status=TIMED_OUT)
+    assert 'refused the subscription to "$exclusive/x"' in told
+    _, told = run([*words, "--quiet"], status=TIMED_OUT)
+    assert told == ""
+
+
+def test_only_what_is_printed_counts(broker):
+    with subscriber(broker, 5, "-t", "j", "-F", "%J", "-C", 1) as lines:
+        publish(broker, 5, "-t", "j", "-m", "{no json")
+        lines.expect("^error: the payload is not valid JSON")
+        publish(broker, 5, "-t", "j", "-m", "[1]")
+        lines.expect(r'^\{.*"payload":\[1\]')
+        assert lines.finish() == DONE
+
+
+@pytest.mark.parametrize(
+    ("words", "tip"),
+    [
+        (["check", "1.toml"], "tip: a configuration is named with --config: --config 1.toml"),
+        (["start", "-c", "x"], "tip: a configuration is named with --config FILE"),
+        (["start", "-p", "1883"], "--listen 127.0.0.1:1883"),
+        (["sub", "-t", "a", "-v", "--json"], "Usage: bellbird sub [OPTIONS] -t <FILTER>\n"),
+    ],
+)
+def test_what_was_meant(words, tip):
+    _, told = run([bellbird_binary(), *words], status=USAGE)
+    assert tip in told
+
+
 @pytest.mark.parametrize(
     ("line", "expected"),
     [

@@ -135,6 +135,11 @@ def test_check_reads_the_files_of_users_and_rules(tmp_path):
     assert f"{acl}:2: " in output
     assert start_fails(settings) == output, "the start says the same"
     users.write_text("")
+    acl.write_text("user zed\ntopic a\npattern write %x/#\n")
+    status, output = check(write(tmp_path, access))
+    assert status == 0
+    assert f'warning: {acl}:1: user "zed" is not in the password file\n' in output
+    assert f"warning: {acl}:3: %x stands for itself: " in output
     acl.write_text("topic read public/#\n")
     status, output = check(write(tmp_path, access))
     assert status == 0
@@ -201,8 +206,22 @@ def test_sighup_changes_limits_for_new_connections(start, tmp_path):
 
 def test_sighup_names_what_waits_for_the_next_start(start, tmp_path):
     process, _ = start('listen = ["127.0.0.1:0"]\n')
-    assert reload(process, tmp_path, "shards = 2", "shards = 3") == "no setting has changed"
+    assert reload(process, tmp_path, "shards = 2", "shards = 3") == "nothing has changed yet"
     assert "warn: reload: these wait for the next start: shards" in process.output()
+
+
+def test_sighup_says_what_it_opens(start, tmp_path):
+    """Whoever leaves out a line by mistake is to see what that means."""
+    (tmp_path / "users").write_text("")
+    (tmp_path / "acl").write_text("topic read public/#\n")
+    users, acl = f'users = "{tmp_path / "users"}"\n', f'acl = "{tmp_path / "acl"}"\n'
+    process, _ = start(f'listen = ["127.0.0.1:0"]\n[access]\n{users}{acl}')
+    done = reload(process, tmp_path, acl, "")
+    assert done == "changed: access.acl; users were read again"
+    process.expect("warn: reload: there are no rules any more .* everything now$")
+    assert reload(process, tmp_path, users, "") == "changed: access.users"
+    process.expect(r"warn: reload: there are no users any more .* lets in clients without a user name")
+    assert process.output().count(" lets in clients without ") == 1
 
 
 def test_the_level_of_the_log(start):
@@ -211,7 +230,7 @@ def test_the_level_of_the_log(start):
     with Client(("127.0.0.1", ports[0])) as client:
         client.send(b"GET / HTTP/1.1\r\n\r\n")
         client.expect_closed()
-    process.expect(r" debug: .*no packet")
+    process.expect(r" debug: .*no packet: .*; it looks like HTTP")
 
 
 def welcome(port: int) -> dict:

@@ -82,6 +82,7 @@ def test_damage_is_told_and_set_aside(filled, client):
     checked = store(filled, "check")
     assert checked.returncode == 1
     assert "1 stored record is lost" in checked.stderr
+    assert "sets the damaged files aside" in checked.stderr
     assert str(damaged) in checked.stdout and "checksum" in checked.stdout
     assert store(filled, "dump").returncode == 1
     repaired = store(filled, "repair")
@@ -109,11 +110,51 @@ def test_repair_of_what_is_sound_loses_nothing(filled, client):
     newcomer.expect_message(b"stays")
 
 
+@pytest.mark.parametrize("command", ["check", "dump", "repair", "backup"])
+def test_a_directory_without_a_log(broker, tmp_path, command):
+    """Whoever mistypes a path is not told that all is well, and finds nothing made there."""
+    empty, copy = tmp_path / "empty", tmp_path / "copy"
+    empty.mkdir()
+    (empty / "notes.log").write_text("not ours")
+    words = [bellbird_binary(), "store", command, str(empty)]
+    words += [str(copy)] if command == "backup" else []
+    refused = subprocess.run(words, capture_output=True, text=True, timeout=60)
+    assert refused.returncode == 1
+    assert "there is no log in this directory" in refused.stderr
+    assert [file.name for file in empty.iterdir()] == ["notes.log"]
+    assert not copy.exists()
+
+
+@pytest.mark.parametrize("running", [False, True])
+def test_backup_of_a_damaged_log(broker, client, tmp_path, running):
+    """What stands behind the damage is copied, and the damage is told, while a broker runs too."""
+    session = client("s", 4, **durable(4))
+    session.subscribe(("a/+", 1))
+    session.disconnect()
+    publisher = client("p", 4)
+    for number in range(9):
+        publisher.publish(f"a/{number}", b"waits %d" % number)
+    if not running:
+        broker.stop()
+    damaged = segments(broker)[-1]
+    flip(damaged, b"waits 1")
+    copied = backup(broker, tmp_path / "copy")
+    assert copied.returncode == 1
+    assert "what was copied is damaged: " in copied.stderr
+    assert "LOST 1 stored record in 1 damaged place" in copied.stderr
+    assert damaged.name in copied.stderr
+    broker.kill()
+    dumped = store(broker, "dump", tmp_path / "copy").stdout
+    payloads = [json.loads(line).get("payload") for line in dumped.splitlines()]
+    assert [it for it in payloads if it] == [f"waits {number}" for number in range(9) if number != 1]
+
+
 @pytest.mark.parametrize("command", ["check", "dump", "repair"])
 def test_a_running_broker_is_left_alone(broker, command):
     refused = store(broker, command)
     assert refused.returncode == 1
-    assert "in use by another process" in refused.stderr
+    assert "in use by another process; stop it first" in refused.stderr
+    assert "--data" not in refused.stderr
 
 
 @pytest.mark.parametrize("command", ["check", "dump", "repair"])
@@ -121,7 +162,7 @@ def test_a_directory_that_is_not_there_is_not_made(broker, tmp_path, command):
     missing = tmp_path / "missing"
     refused = store(broker, command, missing)
     assert refused.returncode == 1
-    assert str(missing) in refused.stderr
+    assert f"{missing}: there is no such directory" in refused.stderr
     assert not missing.exists()
 
 

@@ -7,11 +7,16 @@ use bellbird_topics::Filter;
 
 use crate::error::{Mistake, Mistakes};
 use crate::suggestion::suggestion;
+use crate::users::Users;
 
 /// What an ACL file says.
 #[derive(Clone, Debug)]
 pub(crate) struct Acl {
     entries: Vec<Entry>,
+    /// The names behind `user`, each with its line.
+    names: Vec<(usize, Box<str>)>,
+    /// Signs that stand for themselves, each with its line.
+    signs: Vec<(usize, char)>,
 }
 
 #[derive(Clone, Debug)]
@@ -39,13 +44,16 @@ impl Acl {
         mistakes: &mut Vec<Mistake>,
     ) -> Self {
         let mut mistakes = Mistakes::new(path, mistakes);
-        let mut entries = Vec::new();
+        let (mut entries, mut names, mut signs) = (Vec::new(), Vec::new(), Vec::new());
         let mut section = Who::Anonymous;
         for (line, text) in (1..).zip(text.lines()) {
             match Line::parse(text) {
                 Ok(Line::Nothing) => {}
                 Ok(Line::User(_)) if !has_users => mistakes.add(line, NO_USERS),
-                Ok(Line::User(name)) => section = Who::User(name.into()),
+                Ok(Line::User(name)) => {
+                    names.push((line, name.into()));
+                    section = Who::User(name.into());
+                }
                 Ok(Line::Pattern(_, filter)) if !has_users && filter.contains("%u") => {
                     mistakes.add(line, NO_USERS);
                 }
@@ -53,12 +61,28 @@ impl Acl {
                     entries.push(Entry { who: section.clone(), access, filter: filter.into() });
                 }
                 Ok(Line::Pattern(access, filter)) => {
+                    signs.extend(unknown_signs(filter).map(|sign| (line, sign)));
                     entries.push(Entry { who: Who::Everybody, access, filter: filter.into() });
                 }
                 Err(what) => mistakes.add(line, what),
             }
         }
-        Self { entries }
+        Self { entries, names, signs }
+    }
+
+    /// What is no mistake and holds for nobody: users that are none, as far as that is known, and
+    /// names to fill in that are none.
+    pub(crate) fn warn(&self, path: &Path, users: Option<&Users>, warnings: &mut Vec<Mistake>) {
+        let mut warnings = Mistakes::new(path, warnings);
+        for (line, name) in &self.names {
+            if users.is_some_and(|users| !users.has(name)) {
+                warnings.add(*line, format!("user {name:?} is not in the password file"));
+            }
+        }
+        for (line, sign) in &self.signs {
+            let meant = "only %c, the client identifier, and %u, the user name, are filled in";
+            warnings.add(*line, format!("%{sign} stands for itself: {meant}"));
+        }
     }
 
     /// The rules it comes to: first what is forbidden, for that beats what is allowed.
@@ -121,6 +145,12 @@ impl<'a> Line<'a> {
             _ => Err(unknown("keyword", keyword, &["user", "topic", "pattern"])),
         }
     }
+}
+
+/// What stands behind `%` where neither client identifier nor user name is meant.
+fn unknown_signs(filter: &str) -> impl Iterator<Item = char> {
+    let signs = filter.split('%').skip(1).filter_map(|rest| rest.chars().next());
+    signs.filter(|sign| sign.is_ascii_alphabetic() && !matches!(sign, 'c' | 'u'))
 }
 
 /// `[read|write|readwrite|deny] FILTER`.
@@ -221,6 +251,23 @@ pattern deny +/+/+/forbidden
         check(None, "own/bob/c/up", false, false);
         check(Some("bob"), "bob/x/y/forbidden", false, false);
         check(None, "public/x/y/forbidden", false, false);
+    }
+
+    #[test]
+    fn rules_for_nobody_are_told() {
+        let hash = crate::PasswordHash::new(b"secret", crate::Format::Mosquitto).unwrap();
+        let users = format!("bob:{}\n", hash.encode());
+        let acl = "user bob\ntopic a\nuser zed\ntopic b\npattern write %x/%u/%c/100%/#\n";
+        let (path, users) = (Path::new("acl"), (Path::new("users"), &*users));
+        let warnings = |users| {
+            let access = crate::Access::parse_as(true, users, Some((path, acl))).unwrap();
+            access.warnings().iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        let sign = "acl:5: %x stands for itself: only %c, the client identifier, and %u, the user \
+                    name, are filled in";
+        let name = "acl:3: user \"zed\" is not in the password file";
+        assert_eq!(warnings(Some(users)), [name, sign]);
+        assert_eq!(warnings(None), [sign], "nobody knows the users");
     }
 
     #[test]

@@ -27,6 +27,7 @@ pub use crate::users::{NameError, Users, check_name, with_user, without_user};
 pub struct Access {
     users: Option<Arc<Users>>,
     acl: Option<Acl>,
+    warnings: Vec<Mistake>,
 }
 
 impl Access {
@@ -81,9 +82,14 @@ impl Access {
     ) -> Result<Self, AccessError> {
         let mut mistakes = Vec::new();
         let users = users.map(|(path, text)| Users::parse(path, text, &mut mistakes));
+        let acl_file = acl;
         let acl = acl.map(|(path, text)| Acl::parse(path, text, has_users, &mut mistakes));
+        let mut warnings = Vec::new();
+        if let (Some((path, _)), Some(acl)) = (acl_file, &acl) {
+            acl.warn(path, users.as_ref(), &mut warnings);
+        }
         if mistakes.is_empty() {
-            Ok(Self { users: users.map(Arc::new), acl })
+            Ok(Self { users: users.map(Arc::new), acl, warnings })
         } else {
             Err(AccessError::Mistakes(mistakes))
         }
@@ -110,6 +116,11 @@ impl Access {
             };
             if users.verify(name, &password.0) { Verdict::Yes } else { Verdict::No }
         })
+    }
+
+    /// What is no mistake and deserves a look: rules that cannot hold for anybody.
+    pub fn warnings(&self) -> &[Mistake] {
+        &self.warnings
     }
 
     /// How many users there are; none without a password file.

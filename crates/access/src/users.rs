@@ -65,6 +65,11 @@ impl Users {
         }
     }
 
+    /// Whether somebody has this name.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.all.binary_search_by(|user| (*user.name).cmp(name)).is_ok()
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.all.len()

@@ -2,12 +2,12 @@
 //!
 //! Handlers ask the shards and wait for them on this thread: one request at a time.
 
+use axum::Router;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
-use axum::http::{StatusCode, header};
+use axum::http::{StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get};
-use axum::{Json, Router};
 use bellbird_server::{Control, Depth, Trouble};
 use serde::{Deserialize, Serialize};
 
@@ -64,10 +64,10 @@ async fn scrape(State(control): State<Control>) -> Result<Response, Failure> {
     Ok((headers, metrics::page(&status, is_healthy)).into_response())
 }
 
-async fn status(State(control): State<Control>) -> Result<Json<StatusReport>, Failure> {
+async fn status(State(control): State<Control>) -> Result<Line<StatusReport>, Failure> {
     let status = control.status(Depth::Sessions)?;
     let trouble = control.check().err();
-    Ok(Json(StatusReport::of(&status, trouble)))
+    Ok(Line(StatusReport::of(&status, trouble)))
 }
 
 #[derive(Deserialize)]
@@ -79,7 +79,7 @@ struct Wanted {
 async fn clients(
     State(control): State<Control>,
     wanted: Result<Query<Wanted>, QueryRejection>,
-) -> Result<Json<ClientPage>, Failure> {
+) -> Result<Line<ClientPage>, Failure> {
     let Query(wanted) = wanted.map_err(|_| Failure::Query)?;
     let from = match &wanted.after {
         Some(text) => parse_bookmark(text).ok_or(Failure::Bookmark)?,
@@ -87,25 +87,54 @@ async fn clients(
     };
     let limit = wanted.limit.unwrap_or(LIMIT).clamp(1, LIMIT_MAX);
     let (clients, next) = control.clients(from, limit)?;
-    Ok(Json(ClientPage::of(&clients, next)))
+    Ok(Line(ClientPage::of(&clients, next)))
 }
 
 async fn kick(
     State(control): State<Control>,
     client_id: Result<Path<String>, PathRejection>,
+    uri: Uri,
 ) -> Result<StatusCode, Failure> {
-    let Path(client_id) = client_id.map_err(|_| Failure::Name)?;
+    let client_id = named(client_id, &uri)?;
     if control.kick(&client_id)? { Ok(StatusCode::NO_CONTENT) } else { Err(Failure::NoClient) }
 }
 
 async fn end_session(
     State(control): State<Control>,
     client_id: Result<Path<String>, PathRejection>,
+    uri: Uri,
 ) -> Result<StatusCode, Failure> {
-    let Path(client_id) = client_id.map_err(|_| Failure::Name)?;
+    let client_id = named(client_id, &uri)?;
     match control.end_session(&client_id)? {
         true => Ok(StatusCode::NO_CONTENT),
         false => Err(Failure::NoSession),
+    }
+}
+
+/// The client identifier of a path. A percent sign that begins no byte would pass for itself.
+fn named(client_id: Result<Path<String>, PathRejection>, uri: &Uri) -> Result<String, Failure> {
+    let Path(client_id) = client_id.map_err(|_| Failure::Name)?;
+    let is_byte = |rest: &str| {
+        let digits = rest.as_bytes().get(..2);
+        digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+    };
+    if uri.path().split('%').skip(1).all(is_byte) { Ok(client_id) } else { Err(Failure::Name) }
+}
+
+/// JSON that ends its line: for those who ask from a shell.
+struct Line<T>(T);
+
+impl<T: Serialize> IntoResponse for Line<T> {
+    fn into_response(self) -> Response {
+        let Self(value) = self;
+        let mut text = match serde_json::to_string(&value) {
+            Ok(text) => text,
+            Err(error) => {
+                return (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response();
+            }
+        };
+        text.push('\n');
+        ([(header::CONTENT_TYPE, "application/json")], text).into_response()
     }
 }
 
@@ -160,7 +189,7 @@ impl IntoResponse for Failure {
                 (StatusCode::METHOD_NOT_ALLOWED, "this is offered, but not by this method".into())
             }
         };
-        (code, Json(Explanation { error })).into_response()
+        (code, Line(Explanation { error })).into_response()
     }
 }
 

@@ -125,7 +125,7 @@ fn messages(page: &mut Page, status: &Status) {
         ),
         (
             "bellbird_publishes_refused_total",
-            "PUBLISH packets and wills not permitted.",
+            "Publications and wills refused: by the rules, for their topic, or for want of room.",
             traffic.publishes_refused,
         ),
         ("bellbird_packets_received_total", "Packets from clients.", traffic.packets_received()),

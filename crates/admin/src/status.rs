@@ -37,6 +37,8 @@ pub struct StatusReport {
     pub memory: String,
     /// What became of all deliveries.
     pub deliveries: Deliveries,
+    /// What was refused.
+    pub refused: Refused,
     /// PUBLISH packets from clients.
     pub publishes_received: u64,
     /// PUBLISH packets to clients.
@@ -45,6 +47,15 @@ pub struct StatusReport {
     pub bytes_received: u64,
     /// Bytes to clients.
     pub bytes_sent: u64,
+}
+
+/// What was refused since the start.
+#[derive(Serialize, Deserialize, Debug)]
+pub struct Refused {
+    /// Publications and wills.
+    pub publishes: u64,
+    /// Connections at CONNECT, by reason code of MQTT 5.0; codes that never came up are left out.
+    pub connections: BTreeMap<String, u64>,
 }
 
 /// `routed = done + inflight + queued + unsent + expired + dropped`.
@@ -104,6 +115,14 @@ impl StatusReport {
                 dropped,
                 messages: ledger.received,
                 unmatched: ledger.unmatched,
+            },
+            refused: Refused {
+                publishes: traffic.publishes_refused,
+                connections: traffic
+                    .refused
+                    .iter()
+                    .map(|(reason, count)| (format!("0x{:02x}", reason.value()), count))
+                    .collect(),
             },
             publishes_received: traffic.publishes_received.iter().sum(),
             publishes_sent: traffic.publishes_sent.iter().sum(),

@@ -13,6 +13,7 @@ use crate::prepared::{Prepared, prepare};
 /// Checks a configuration as `bellbird start` would: the file, then the environment, and the files
 /// of users and rules that they name.
 #[derive(Args, Debug)]
+#[command(override_usage = "bellbird check [OPTIONS]")]
 pub(crate) struct Arguments {
     /// Check this TOML file (see docs/configuration.md)
     #[arg(long, value_name = "FILE")]

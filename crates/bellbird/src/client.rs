@@ -26,6 +26,7 @@ use std::io::{Write, stderr};
 use std::process::ExitCode;
 
 use failure::Failure;
+pub(crate) use welcome::reason_name;
 
 /// Tells what went wrong, unless it is to be quiet, and gives the status to end with.
 fn conclude(outcome: Result<(), Failure>, quiet: bool) -> ExitCode {

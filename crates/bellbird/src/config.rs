@@ -2,6 +2,7 @@
 //!
 //! `config/tables.rs` lists all settings. Whatever is wrong is reported at once.
 
+mod brackets;
 mod consistency;
 mod foreign;
 mod mistake;
@@ -132,11 +133,15 @@ impl Configuration {
             }
         });
         configuration.gather_listeners(&reading);
+        // What is wrong together may be a consequence; what nobody reads is not.
+        let unread = reading.warnings.clone();
         consistency::check(&configuration, &mut reading);
         let outcome = if reading.mistakes.is_empty() && reading.syntax.is_empty() {
             Ok(reading.warnings)
         } else {
-            Err(ConfigError::of(reading.syntax, reading.mistakes))
+            let swallowed = &reading.swallowed;
+            reading.mistakes.retain(|mistake| !mistake.may_follow_from(swallowed));
+            Err(ConfigError::of(reading.syntax, reading.mistakes, unread))
         };
         configuration.origins = reading.origins;
         (configuration, outcome)
@@ -199,7 +204,7 @@ impl Configuration {
         }
     }
 
-    /// How long a segment of the log becomes. One at a time is read into memory, at a start and for
+    /// How long a segment of the log becomes; less than configured where memory is short. One at a time is read into memory, at a start and for
     /// each checkpoint.
     pub(crate) fn segment_bytes(&self) -> u64 {
         let share = (self.memory_bytes_max as u64 / 32).max(64 << 10);

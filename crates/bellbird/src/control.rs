@@ -10,6 +10,7 @@ use bellbird_admin::{ClientLine, ClientPage, StatusReport};
 use bellbird_server::ControlPath;
 use clap::Args;
 
+use crate::client::reason_name;
 use crate::config::Configuration;
 use crate::count::Count;
 use http::{Request, escape, request};
@@ -34,6 +35,7 @@ pub(crate) struct Asking {
 
 /// Disconnects a client. Its session stays for when it comes back, unless --end-session is given.
 #[derive(Args, Debug)]
+#[command(override_usage = "bellbird kick [OPTIONS] <CLIENT_ID>")]
 pub(crate) struct Kick {
     /// The client identifier, as `bellbird clients` shows it; `--` before one that begins with -
     client_id: String,
@@ -159,6 +161,18 @@ fn show_status(out: &mut dyn Write, report: &StatusReport) -> io::Result<()> {
     )?;
     for (reason, count) in &deliveries.dropped {
         writeln!(out, "  dropped     {count} {reason}")?;
+    }
+    let refused = &report.refused;
+    let connections = refused.connections.values().sum::<u64>();
+    writeln!(
+        out,
+        "refused       {} and {}",
+        Count(refused.publishes, "publication", "publications"),
+        Count(connections, "connection", "connections")
+    )?;
+    for (code, count) in &refused.connections {
+        let name = u8::from_str_radix(code.trim_start_matches("0x"), 16).ok().map(reason_name);
+        writeln!(out, "  {code}        {count} {}", name.unwrap_or_default())?;
     }
     writeln!(out, "bytes         {} in, {} out", report.bytes_received, report.bytes_sent)
 }

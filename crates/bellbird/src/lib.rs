@@ -13,6 +13,7 @@ mod passwd;
 mod prepared;
 mod start;
 mod store;
+mod tip;
 
 use std::io::{Write, stderr, stdout};
 use std::process::ExitCode;
@@ -53,7 +54,10 @@ enum Command {
 
 /// Does what the command line says.
 pub fn run() -> ExitCode {
-    let outcome = match Program::parse().command {
+    let named = std::env::args().nth(1);
+    let program =
+        Program::try_parse().unwrap_or_else(|error| tip::with_tip(error, named.as_deref()).exit());
+    let outcome = match program.command {
         Command::Start(arguments) => start::run(&arguments),
         Command::Passwd(arguments) => passwd::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),

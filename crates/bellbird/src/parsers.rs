@@ -21,7 +21,7 @@ pub type Changes = (Vec<String>, Vec<String>);
 pub fn read_configuration(text: &str) -> Result<Vec<String>, Vec<ConfigurationMistake>> {
     match load(text) {
         Ok((_, warnings)) => Ok(warnings),
-        Err(ConfigError::Mistakes(mistakes)) => Err(mistakes
+        Err(ConfigError::Mistakes { mistakes, .. }) => Err(mistakes
             .into_iter()
             .map(|mistake| ConfigurationMistake {
                 line: match mistake.origin {
@@ -44,7 +44,7 @@ pub fn read_environment(variables: &[(&str, &str)]) -> Result<Vec<String>, Vec<S
     let sources = Sources { environment, ..Sources::default() };
     match Configuration::parse(Path::new(""), "", &sources) {
         Ok((_, warnings)) => Ok(warnings),
-        Err(ConfigError::Mistakes(mistakes)) => {
+        Err(ConfigError::Mistakes { mistakes, .. }) => {
             Err(mistakes.iter().map(ToString::to_string).collect())
         }
         Err(error @ ConfigError::Unreadable { .. }) => Err(vec![error.to_string()]),

@@ -11,6 +11,7 @@ use clap::{Args, ValueEnum};
 
 /// Gives a user a password, or takes the user out.
 #[derive(Args, Debug)]
+#[command(override_usage = "bellbird passwd [OPTIONS] <FILE> <NAME>")]
 pub(crate) struct Arguments {
     /// The password file; it is created if need be, readable for you only
     #[arg(value_name = "FILE")]

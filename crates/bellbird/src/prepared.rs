@@ -24,7 +24,10 @@ pub(crate) fn prepare(sources: &Sources) -> Result<Prepared, Box<dyn Error>> {
         _ => Access::open(users.as_deref(), acl.as_deref()),
     };
     match (outcome, access) {
-        (Ok(warnings), Ok(access)) => Ok(Prepared { configuration, warnings, access }),
+        (Ok(mut warnings), Ok(access)) => {
+            warnings.extend(access.warnings().iter().map(ToString::to_string));
+            Ok(Prepared { configuration, warnings, access })
+        }
         (outcome, access) => {
             Err(told(&configuration, outcome.err(), access.err().unwrap_or_default()).into())
         }

@@ -21,6 +21,7 @@ use crate::{logging, print};
 
 /// Starts a broker with the defaults, a configuration file, or options, which win.
 #[derive(Args, Debug)]
+#[command(override_usage = "bellbird start [OPTIONS]")]
 pub(crate) struct Arguments {
     /// Read this TOML file (see docs/configuration.md)
     #[arg(long, value_name = "FILE")]
@@ -123,6 +124,7 @@ fn reload(arguments: &Arguments, configuration: &mut Configuration, node: &Node)
     };
     warnings.iter().for_each(|warning| warn!("{warning}"));
     node.set_access(access.gate(), access.authenticator().map(Authenticator::new));
+    let before = configuration.clone();
     let changes = configuration.reload(&newer);
     logging::set_level(configuration.log_level);
     node.reload(configuration.core(), configuration.memory_bytes_max);
@@ -131,13 +133,43 @@ fn reload(arguments: &Arguments, configuration: &mut Configuration, node: &Node)
     }
     let files = match (&configuration.access_users, &configuration.access_acl) {
         (None, None) => "",
-        _ => "; users and rules were read again",
+        (Some(_), None) => "; users were read again",
+        (None, Some(_)) => "; rules were read again",
+        (Some(_), Some(_)) => "; users and rules were read again",
     };
-    if changes.live.is_empty() {
-        info!("reload: no setting has changed{files}");
-    } else {
-        info!("reload: changed: {}{files}", changes.live.join(", "));
+    match (&changes.live[..], &changes.waiting[..]) {
+        ([], []) => info!("reload: no setting has changed{files}"),
+        ([], _) => info!("reload: nothing has changed yet{files}"),
+        (live, _) => info!("reload: changed: {}{files}", live.join(", ")),
     }
+    for warning in what_is_open_now(&before, configuration) {
+        warn!("reload: {warning}");
+    }
+}
+
+/// What a reload opened: whoever left out a line by mistake is to see it.
+fn what_is_open_now(before: &Configuration, now: &Configuration) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if before.access_acl.is_some() && now.access_acl.is_none() {
+        warnings.push(
+            "there are no rules any more (acl in [access]): everybody who is let in may publish \
+             and subscribe to everything now"
+                .into(),
+        );
+    }
+    for (was, is) in before.listeners.iter().zip(&now.listeners) {
+        if !was.terms.anonymous && is.terms.anonymous {
+            let because = match (&before.access_users, &now.access_users) {
+                (Some(_), None) => "there are no users any more (users in [access])",
+                _ => "anonymous has changed",
+            };
+            warnings.push(format!(
+                "{because}: {} = \"{}\" lets in clients without a user name now",
+                is.key, is.address
+            ));
+        }
+    }
+    warnings
 }
 
 fn sources(arguments: &Arguments) -> Sources {
@@ -202,10 +234,11 @@ fn greet(
         Count(found.retained as u64, "retained message", "retained messages")
     )?;
     if found.delayed > 0 {
-        let delayed = Count(found.delayed as u64, "message waits", "messages wait");
-        writeln!(out, "{delayed} for their time ($delayed)")?;
+        let delayed =
+            Count(found.delayed as u64, "message waits for its", "messages wait for their");
+        writeln!(out, "{delayed} time ($delayed)")?;
     }
-    writeln!(out, "log: {log}")?;
+    writeln!(out, "log: {}", log.brief())?;
     for (address, transport) in node.listening() {
         writeln!(out, "listening on {address} (mqtt, {transport})")?;
     }

@@ -8,7 +8,9 @@ use std::io::{self, Write as _, stdout};
 use std::path::{Path, PathBuf};
 
 use bellbird_core::recovery::{Found, Recovery};
-use bellbird_store::{Files, Inspection, Log, Options, Reading, backup, inspect};
+use bellbird_store::{
+    Files, Inspection, Log, Options, Reading, StoreError, backup, expect_log, inspect,
+};
 use clap::{Args, Subcommand};
 
 use crate::count::Count;
@@ -63,8 +65,24 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     }
 }
 
+/// The log of a broker that is stopped. Where there is none, nothing is made: not even the lock.
+fn open(data: &Path) -> Result<Files, Box<dyn Error>> {
+    expect_log(&Files::look_at(data)?)?;
+    Files::open_existing(data).map_err(|error| {
+        if !matches!(error, StoreError::InUse { .. }) {
+            return error.into();
+        }
+        format!(
+            "data directory {}: in use by another process; stop it first, or look at a copy: \
+             `bellbird store backup` makes one while a broker runs",
+            data.display()
+        )
+        .into()
+    })
+}
+
 fn check(data: &Path) -> Result<(), Box<dyn Error>> {
-    let medium = Files::open_existing(data)?;
+    let medium = open(data)?;
     let mut state = Recovery::new();
     let record = &mut |position, record| state.replay(position, record);
     let inspection = inspect(&medium, Reading { record, progress: &mut |_| {} })?;
@@ -76,9 +94,12 @@ fn check(data: &Path) -> Result<(), Box<dyn Error>> {
         return Ok(());
     }
     let lost = Count(recovery.damaged_records, "stored record is", "stored records are");
+    let up_to = if recovery.is_known_exactly() { "" } else { "up to " };
+    let repair =
+        if recovery.has_damaged_files() { ", and sets the damaged files aside" } else { "" };
     Err(format!(
-        "{lost} lost; a start goes on without them, and `bellbird store repair {}` sets the \
-         damaged files aside",
+        "{up_to}{lost} lost; a start goes on without them, and `bellbird store repair {}` writes \
+         what can be read anew{repair}",
         data.display()
     )
     .into())
@@ -98,14 +119,14 @@ fn findings(data: &Path, inspection: &Inspection, found: &Found) -> String {
     line(&format!("{}, {} bytes read", Count(records, "record", "records"), recovery.bytes));
     let Found { sessions, subscriptions, deliveries, retained, delayed, starts } = *found;
     line(&format!(
-        "{}, {}, {}, {}, {}, {}",
+        "{}, {}, {}, {}, {}",
         Count(sessions, "session", "sessions"),
         Count(subscriptions, "subscription", "subscriptions"),
         Count(deliveries, "waiting delivery", "waiting deliveries"),
         Count(retained, "retained message", "retained messages"),
         Count(delayed, "delayed message", "delayed messages"),
-        Count(starts, "start", "starts"),
     ));
+    line(&format!("the broker was started {} here", Count(starts, "time", "times")));
     if torn > 0 {
         line(&format!("{torn} bytes at the end were being written when the broker ended"));
     }
@@ -123,7 +144,7 @@ fn findings(data: &Path, inspection: &Inspection, found: &Found) -> String {
 }
 
 fn dump(data: &Path) -> Result<(), Box<dyn Error>> {
-    let medium = Files::open_existing(data)?;
+    let medium = open(data)?;
     let mut out = io::BufWriter::new(stdout().lock());
     let mut written = Ok(());
     let record = &mut |position, record| {
@@ -149,6 +170,7 @@ fn dump(data: &Path) -> Result<(), Box<dyn Error>> {
 
 fn make_backup(data: &Path, to: &Path) -> Result<(), Box<dyn Error>> {
     let from = Files::look_at(data)?;
+    expect_log(&from)?;
     let Inspection { recovery, files, .. } = backup(&from, &mut Files::open(to)?)?;
     let (files, records) = (files.len(), recovery.records);
     let (files, records) = (Count(files, "file", "files"), Count(records, "record", "records"));
@@ -161,7 +183,7 @@ fn make_backup(data: &Path, to: &Path) -> Result<(), Box<dyn Error>> {
 }
 
 fn repair(data: &Path) -> Result<(), Box<dyn Error>> {
-    let medium = Files::open_existing(data)?;
+    let medium = open(data)?;
     let (log, recovery) = Log::open(medium, Options::default(), &mut |_, _| {})?;
     let distilled = log.distillation_of_all().run(log.medium(), &|| true)?;
     let mut text = format!("{recovery}\n");

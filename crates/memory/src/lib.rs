@@ -5,6 +5,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::fs;
+use std::mem::MaybeUninit;
 use std::path::Path;
 use std::sync::atomic::{AtomicIsize, Ordering};
 
@@ -21,8 +22,9 @@ pub fn in_use() -> usize {
 }
 
 /// Three quarters of what this process may have: of the machine's memory, or of what its cgroup
-/// and those above grant it. `usize::MAX` where nobody knows.
+/// and those above grant it. [`UNKNOWN`] where nobody knows.
 pub fn bytes_max_of_machine() -> usize {
+    // Containers may show less there than the kernel says; a sandbox may show nothing.
     let machine = fs::read_to_string("/proc/meminfo").ok().and_then(|text| mem_total(&text));
     let group = fs::read_to_string("/proc/self/cgroup").ok();
     let limit = |group: &Path| {
@@ -30,9 +32,9 @@ pub fn bytes_max_of_machine() -> usize {
         fs::read_to_string(Path::new("/sys/fs/cgroup").join(below_root).join("memory.max")).ok()
     };
     let group = group.and_then(|text| group_limit(&text, limit));
-    match [machine, group].into_iter().flatten().min() {
+    match [machine, total_of_kernel(), group].into_iter().flatten().min() {
         Some(bytes) => bytes / 4 * 3,
-        None => usize::MAX,
+        None => UNKNOWN,
     }
 }
 
@@ -47,6 +49,22 @@ pub fn give_back() {
     unsafe {
         libc::malloc_trim(0);
     }
+}
+
+/// What [`bytes_max_of_machine`] says where nobody knows: no bound at all.
+pub const UNKNOWN: usize = usize::MAX;
+
+/// The machine's memory as the kernel tells it without any file.
+fn total_of_kernel() -> Option<usize> {
+    let mut told = MaybeUninit::<libc::sysinfo>::zeroed();
+    // SAFETY: the kernel writes into the struct and nowhere else; all bits zero is a value of it.
+    let told = unsafe {
+        if libc::sysinfo(told.as_mut_ptr()) != 0 {
+            return None;
+        }
+        told.assume_init()
+    };
+    usize::try_from(told.totalram).ok()?.checked_mul(usize::try_from(told.mem_unit).ok()?)
 }
 
 fn mem_total(meminfo: &str) -> Option<usize> {
@@ -126,7 +144,10 @@ mod tests {
 
     #[test]
     fn the_machine_has_memory() {
-        assert!(bytes_max_of_machine() > 1 << 20);
+        assert!((1 << 20..UNKNOWN).contains(&bytes_max_of_machine()));
+        let told = fs::read_to_string("/proc/meminfo").ok().and_then(|text| mem_total(&text));
+        let kernel = total_of_kernel().unwrap();
+        assert!(told.is_none_or(|told| told <= kernel && kernel > 1 << 20));
         assert_eq!(
             mem_total("MemTotal:       24652432 kB\nMemFree: 1 kB"),
             Some(24_652_432 * 1024)

@@ -86,10 +86,24 @@ fn malformed(
     error: DecodeError,
     fed: Fed,
 ) -> Fed {
-    log::debug!("connection {}/{}: no packet: {error}", id.index, id.generation);
+    let looks_like = resemblance(rest).unwrap_or_default();
+    log::debug!("connection {}/{}: no packet: {error}{looks_like}", id.index, id.generation);
     let version = peek_version(rest);
     let _flow = core.handle(now, Input::Malformed { connection: id, error, version }, view);
     fed
+}
+
+/// What bytes are that are no MQTT, where that is plain to see: most often somebody took one port
+/// for another.
+fn resemblance(bytes: &[u8]) -> Option<&'static str> {
+    let is_http = ["GET ", "HEAD ", "POST ", "PUT ", "OPTIONS ", "DELETE ", "CONNECT "];
+    if is_http.iter().any(|method| bytes.starts_with(method.as_bytes())) {
+        Some("; it looks like HTTP: a WebSocket needs a listener of its own")
+    } else if bytes.starts_with(&[0x16, 0x03]) {
+        Some("; it looks like TLS, which is not offered")
+    } else {
+        None
+    }
 }
 
 /// What one read came to.

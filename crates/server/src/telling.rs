@@ -220,7 +220,8 @@ impl fmt::Display for Sentence<'_> {
                     None => f.write_str("delayed publication")?,
                 }
                 write!(f, "{}", As(user_name.as_deref()))?;
-                write!(f, " to {} refused: {}", Name(topic), why_not_taken(*objection))
+                let why = why_not_taken(*objection, topic);
+                write!(f, " to {} refused: {why}", Name(topic))
             }
             Event::Delivered { client_id, topic, qos, packet_id } => {
                 let (client, topic, qos) = (Name(client_id), Name(topic), number(*qos));
@@ -337,12 +338,27 @@ fn why_not_subscribed(reason: ReasonCode, filter: &str) -> &'static str {
     }
 }
 
-fn why_not_taken(objection: Objection) -> &'static str {
+fn why_not_taken(objection: Objection, topic: &str) -> &'static str {
     match objection {
         Objection::Rules => BY_RULES,
         Objection::Reserved => "topics that begin with $ are not open to clients",
         Objection::NoRoom => "there is no room for it",
-        Objection::NoTopic => "this is no topic after rewrites, or behind $delayed",
+        Objection::NoTopic => match topic.strip_prefix("$delayed/") {
+            Some(rest) => why_no_delay(rest),
+            None => "this is no topic after rewrites",
+        },
+    }
+}
+
+/// What is wrong behind `$delayed/`.
+fn why_no_delay(rest: &str) -> &'static str {
+    match rest.split_once('/') {
+        None => "behind $delayed stand the seconds and then a topic",
+        Some((secs, _)) if secs.is_empty() || secs.bytes().any(|it| !it.is_ascii_digit()) => {
+            "the seconds behind $delayed are no number"
+        }
+        Some((_, "")) => "the topic behind the seconds of $delayed is missing",
+        Some(_) => "the seconds behind $delayed are too many, or no topic follows them",
     }
 }
 
@@ -488,6 +504,21 @@ mod tests {
             },
             "publication of client \"c\" to \"a/b\" refused: the rules do not allow it",
         );
+        let no_topic = |topic: &str, why: &str| {
+            let event = Event::PublishRefused {
+                client_id: Some("c".into()),
+                user_name: None,
+                topic: topic.into(),
+                objection: Objection::NoTopic,
+            };
+            let expected = format!("publication of client \"c\" to \"{topic}\" refused: {why}");
+            check(event, &expected);
+        };
+        no_topic("a", "this is no topic after rewrites");
+        no_topic("$delayed/5", "behind $delayed stand the seconds and then a topic");
+        no_topic("$delayed/x/t", "the seconds behind $delayed are no number");
+        no_topic("$delayed//t", "the seconds behind $delayed are no number");
+        no_topic("$delayed/5/", "the topic behind the seconds of $delayed is missing");
         check(
             Event::Delivered {
                 client_id: client_id.clone(),

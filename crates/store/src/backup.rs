@@ -1,7 +1,7 @@
 //! A copy of a log, also while a broker writes to it.
 //!
-//! Files that are complete do not change; the youngest segment is copied as far as it is intact.
-//! That is a point in time: whatever was stored before the copy began is in it.
+//! Files that are complete do not change; the youngest segment is copied up to the last thing in it
+//! that is intact. That is a point in time: whatever was stored before the copy began is in it.
 
 use std::io;
 
@@ -15,6 +15,7 @@ use crate::scan::{Scanner, Step};
 /// Copies the log of one medium to another, which must have none, and reads the copy as a start
 /// does.
 pub fn backup<F: Medium, T: Medium>(from: &F, to: &mut T) -> Result<Inspection, StoreError> {
+    expect_log(from)?;
     if Layout::of(to)? != Layout::default() {
         return Err(StoreError::NotEmpty { path: to.path("") });
     }
@@ -24,6 +25,15 @@ pub fn backup<F: Medium, T: Medium>(from: &F, to: &mut T) -> Result<Inspection, 
         }
     }
     Err(StoreError::Restless { path: from.path("") })
+}
+
+/// An error unless there is a log: whoever names a directory by mistake is not told that all is
+/// well.
+pub fn expect_log<M: Medium>(medium: &M) -> Result<(), StoreError> {
+    match Layout::of(medium)? {
+        layout if layout == Layout::default() => Err(StoreError::NoLog { path: medium.path("") }),
+        _ => Ok(()),
+    }
 }
 
 /// Returns whether it worked: files go when a checkpoint was made of them.

@@ -16,7 +16,7 @@ use crate::format::CheckpointHeader;
 use crate::index::Index;
 use crate::limits::CHUNK_BYTES;
 use crate::medium::{Medium, MediumFile};
-use crate::recovery::{FileOf, Layout, Recovery, Take, read_finished, time_of};
+use crate::recovery::{FileOf, Layout, Reason, Recovery, Take, read_finished, time_of};
 use crate::settled::Settled;
 
 /// What is to become a checkpoint. Files only: it may be carried to another thread.
@@ -202,7 +202,8 @@ impl Distillation {
 
 pub(crate) fn is_damaged<M: Medium>(medium: &M, read: &Recovery, name: &str) -> bool {
     let path = medium.path(name);
-    read.damaged.iter().any(|damage| damage.segment == path)
+    // A file before which others are gone is itself sound.
+    read.damaged.iter().any(|damage| damage.segment == path && damage.reason != Reason::Before)
 }
 
 fn name_of_damaged(name: &str) -> String {

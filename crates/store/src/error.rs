@@ -19,6 +19,16 @@ pub enum StoreError {
         /// The data directory as configured.
         path: PathBuf,
     },
+    /// There is no such directory.
+    NotThere {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// There should be a log, and there is none.
+    NoLog {
+        /// The directory.
+        path: PathBuf,
+    },
     /// A copy was to go where a log is already.
     NotEmpty {
         /// The directory.
@@ -90,8 +100,17 @@ impl fmt::Display for StoreError {
             ),
             Self::InUse { path } => write!(
                 f,
-                "data directory {}: in use by another process; stop the other broker or name \
-                 another directory",
+                "data directory {}: in use by another process; stop it, or name another directory \
+                 with --data",
+                path.display()
+            ),
+            Self::NotThere { path } => {
+                write!(f, "data directory {}: there is no such directory", path.display())
+            }
+            Self::NoLog { path } => write!(
+                f,
+                "data directory {}: there is no log in this directory; name the one that the \
+                 broker prints at its start",
                 path.display()
             ),
             Self::NotEmpty { path } => {
@@ -154,6 +173,8 @@ impl Error for StoreError {
             | Self::Io { source, .. } => Some(source),
             Self::NotADirectory { .. }
             | Self::InUse { .. }
+            | Self::NotThere { .. }
+            | Self::NoLog { .. }
             | Self::NotEmpty { .. }
             | Self::Restless { .. }
             | Self::UnknownVersion { .. }

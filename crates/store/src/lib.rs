@@ -25,7 +25,7 @@ mod recovery;
 mod scan;
 mod settled;
 
-pub use backup::backup;
+pub use backup::{backup, expect_log};
 pub use batch::Batch;
 pub use distillation::{Distillation, Distilled, Keep};
 pub use error::StoreError;

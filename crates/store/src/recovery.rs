@@ -248,7 +248,7 @@ impl<'r> Run<'r> {
                 None => find_key(medium, &layout.segments[index + 1..])?,
             };
             self.recovery.segments += 1;
-            self.recovery.bytes += bytes.len() as u64;
+            self.recovery.bytes += used(&bytes);
             let segment = Segment {
                 path: medium.path(name),
                 bytes: &bytes,
@@ -368,10 +368,10 @@ impl<'r> Run<'r> {
     fn read_last(&mut self, segment: &Segment<'_>) -> u64 {
         let Some(mut scanner) = segment.scan(POSITION_MAX) else {
             // Beyond any position that may have been in it, so that its name stays taken.
-            let lost_max = (segment.bytes.len() / RECORD_HEADER) as u64 + 1;
-            let next = segment.first + lost_max;
+            let lost_max = segment.bytes.len().saturating_sub(SEGMENT_HEADER) / RECORD_HEADER;
+            let next = segment.first + lost_max as u64;
             self.damage(&segment.path, segment.whole(), segment.first..next, Reason::Checksum);
-            return next;
+            return next + 1;
         };
         let synced = segment.highest_synced();
         // Behind the last bytes that are kept or accounted for as damage.
@@ -435,8 +435,7 @@ impl<'r> Run<'r> {
     /// What follows was never reported stored. Zeros up to the end were only reserved.
     fn cut(&mut self, segment: &Segment<'_>, offset: usize) {
         let torn = segment.bytes.get(offset..).unwrap_or_default();
-        let last = torn.iter().rposition(|byte| *byte != 0);
-        self.recovery.torn_bytes += last.map_or(0, |last| last as u64 + 1);
+        self.recovery.torn_bytes += used(torn);
     }
 
     fn missing(&mut self, segment: &Segment<'_>, lost: Range<u64>) {
@@ -556,6 +555,11 @@ fn read<M: Medium>(medium: &M, name: &str) -> Result<Vec<u8>, StoreError> {
         path: medium.path(name),
         source,
     })
+}
+
+/// How long a segment is without zeros that were written ahead.
+fn used(bytes: &[u8]) -> u64 {
+    bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last as u64 + 1)
 }
 
 /// The header; none if it is damaged. Refuses what is intact and not for us.

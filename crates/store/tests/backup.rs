@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 
 use bellbird_core::record::Record;
-use bellbird_store::{Distillation, Fault, Faulty, Medium, StoreError, backup};
+use bellbird_store::{Distillation, Fault, Faulty, Medium, Reading, StoreError, backup, inspect};
 
 use support::{Opened, append, numbered, open, read, segments};
 
@@ -53,6 +53,112 @@ fn what_is_half_written_is_not() {
         append(&mut opened.log, &[numbered(2)]).unwrap_err();
         assert_eq!(numbers(&copy_of(&medium)), [numbered(0), numbered(1)], "{bytes} bytes");
     }
+}
+
+/// Damage in the youngest segment is no torn end: what stands behind it is copied, and the damage is
+/// told as a start tells it.
+#[test]
+fn damage_in_the_middle_is_copied_as_it_is() {
+    let medium = Faulty::new(1);
+    let mut opened = open(&medium, 10_000).unwrap();
+    for number in 0..10 {
+        append(&mut opened.log, &[numbered(number)]).unwrap();
+        opened.log.sync().unwrap();
+    }
+    let name = segments(&medium).remove(0);
+    let content = read(&medium, &name);
+    for needle in ["number.0", "number.4", "number.8"] {
+        let mut medium = medium.clone();
+        let found = content.windows(needle.len()).position(|it| it == needle.as_bytes()).unwrap();
+        medium.edit(&name, |bytes| bytes[found] ^= 1);
+        let mut copy = Faulty::new(99);
+        let told = backup(&medium, &mut copy).unwrap().recovery;
+        assert_eq!((told.records, told.damaged_places, told.damaged_records), (9, 1, 1));
+        let reading = Reading { record: &mut |_, _| {}, progress: &mut |_| {} };
+        let original = inspect(&medium, reading).unwrap().recovery;
+        assert_eq!(told, original, "{needle}");
+        medium.edit(&name, |bytes| bytes[found] ^= 1);
+    }
+}
+
+/// A medium whose last segment is read while it grows: the first reading still has zeros where
+/// the second one finds a batch, and has what was written behind that batch.
+#[derive(Clone)]
+struct Growing {
+    inner: Faulty,
+    stale: Rc<RefCell<Option<Vec<u8>>>>,
+}
+
+impl Medium for Growing {
+    type File = <Faulty as Medium>::File;
+
+    fn list(&self) -> io::Result<Vec<String>> {
+        self.inner.list()
+    }
+
+    fn read(&self, name: &str) -> io::Result<Vec<u8>> {
+        match self.stale.take() {
+            Some(stale) => Ok(stale),
+            None => self.inner.read(name),
+        }
+    }
+
+    fn len(&self, name: &str) -> io::Result<u64> {
+        self.inner.len(name)
+    }
+
+    fn read_at(&self, name: &str, offset: u64, bytes: usize) -> io::Result<Vec<u8>> {
+        self.inner.read_at(name, offset, bytes)
+    }
+
+    fn create(&mut self, name: &str) -> io::Result<Self::File> {
+        self.inner.create(name)
+    }
+
+    fn rename(&mut self, from: &str, to: &str) -> io::Result<()> {
+        self.inner.rename(from, to)
+    }
+
+    fn remove(&mut self, name: &str) -> io::Result<()> {
+        self.inner.remove(name)
+    }
+
+    fn sync_directory(&mut self) -> io::Result<()> {
+        self.inner.sync_directory()
+    }
+
+    fn nonce(&mut self) -> u64 {
+        self.inner.nonce()
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.inner.path(name)
+    }
+}
+
+#[test]
+fn what_is_read_before_it_is_written_is_no_damage() {
+    let inner = Faulty::new(1);
+    let mut opened = open(&inner, 10_000).unwrap();
+    for number in 0..10 {
+        append(&mut opened.log, &[numbered(number)]).unwrap();
+        opened.log.sync().unwrap();
+    }
+    let mut stale = read(&inner, &segments(&inner)[0]);
+    let find =
+        |needle: &str| stale.windows(needle.len()).position(|it| it == needle.as_bytes()).unwrap();
+    let (from, to) = (find("number.3"), find("number.6"));
+    stale[from..to].fill(0);
+    let stale = Rc::new(RefCell::new(Some(stale)));
+    let copy = copy_of(&Growing { inner, stale });
+    assert_eq!(numbers(&copy), (0..10).map(numbered).collect::<Vec<_>>());
+}
+
+#[test]
+fn what_has_no_log_cannot_be_copied() {
+    let mut copy = Faulty::new(2);
+    assert!(matches!(backup(&Faulty::new(1), &mut copy), Err(StoreError::NoLog { .. })));
+    assert_eq!(copy.list().unwrap(), Vec::<String>::new());
 }
 
 /// A medium on which a checkpoint is made while somebody reads.

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 
 use bellbird_core::record::Record;
 use bellbird_store::{
-    Faulty, Files, Log, Medium, Options, Reading, Reason, StoreError, backup, inspect,
+    Damage, Faulty, Files, Log, Medium, Options, Reading, Reason, StoreError, backup, inspect,
 };
 
 use support::{Opened, append, numbered, open, read};
@@ -135,8 +135,10 @@ fn go_on(what: &str, medium: &Faulty, mut opened: Opened) {
     let damaged: Vec<String> = [CHECKPOINT, OLDER, YOUNGEST]
         .into_iter()
         .filter(|name| {
-            is_there(name)
-                && opened.recovery.damaged.iter().any(|damage| damage.segment.ends_with(name))
+            // A file before which others are gone is itself sound.
+            let is_hit =
+                |damage: &Damage| damage.segment.ends_with(name) && damage.reason != Reason::Before;
+            is_there(name) && opened.recovery.damaged.iter().any(is_hit)
         })
         .map(|name| format!("{name}.damaged"))
         .collect();

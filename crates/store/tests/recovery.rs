@@ -148,7 +148,10 @@ fn a_lost_batch_header_behind_the_mark_is_torn_too() {
     let (batches, _) = layout(&read(&medium, &name));
     medium.edit(&name, |bytes| bytes[batches[2]] ^= 1);
     assert_eq!(positions(&open(&medium, LARGE).unwrap()), [1, 2, 3, 4]);
-    assert_eq!(positions(&open(&medium, LARGE).unwrap()), [1, 2, 3, 4]);
+    let again = open(&medium, LARGE).unwrap();
+    assert_eq!(positions(&again), [1, 2, 3, 4]);
+    let ahead = 256 * 1024;
+    assert!(again.recovery.bytes < ahead, "zeros written ahead do not count");
 }
 
 /// Damages 4 batches of 3 records, the last of which is behind the mark; expects these positions
@@ -248,6 +251,43 @@ fn a_missing_segment_is_reported() {
     let line = opened.recovery.to_string();
     assert!(line.contains("LOST 1 stored record in 1 damaged place"), "{line}");
     assert!(!line.contains('\n'), "{line}");
+}
+
+/// Positions are no records: what stood before may have been over long ago.
+#[test]
+fn what_is_gone_before_the_first_segment_is_told_as_positions() {
+    use bellbird_store::Medium;
+    let mut medium = Faulty::new(2);
+    let mut opened = open(&medium, 1).unwrap();
+    for number in 1..=5 {
+        append(&mut opened.log, &[numbered(number)]).unwrap();
+    }
+    opened.log.sync().unwrap();
+    for name in &segments(&medium)[..3] {
+        medium.remove(name).unwrap();
+    }
+    let opened = open(&medium, 1).unwrap();
+    assert_eq!(positions(&opened), [4, 5]);
+    let recovery = &opened.recovery;
+    assert!(!recovery.is_known_exactly() && !recovery.has_damaged_files());
+    let line = recovery.to_string();
+    assert!(
+        line.contains("LOST up to 3 stored records in 1 damaged place, the first at"),
+        "{line}"
+    );
+    assert!(line.ends_with("lost is what was not over of positions 1 to 3"), "{line}");
+    assert!(!recovery.brief().to_string().contains("the first at"));
+}
+
+#[test]
+fn a_file_that_is_too_short_for_a_record_had_none() {
+    use bellbird_store::{Medium, MediumFile};
+    let mut medium = Faulty::new(2);
+    medium.create("00000000000000000001.log").unwrap().append(b"abc").unwrap();
+    let opened = open(&medium, LARGE).unwrap();
+    assert_eq!(opened.recovery.damaged_records, 0, "{}", opened.recovery);
+    assert!(opened.recovery.damaged_places > 0);
+    assert_eq!(read(&medium, "00000000000000000001.log"), b"abc");
 }
 
 #[test]

@@ -110,14 +110,17 @@ impl<'a> SubscriptionFilter<'a> {
                 filter: Filter::parse(exclusive.unwrap_or(text))?,
             });
         };
-        let (group, filter) = rest.split_once('/').ok_or(FilterError::ShareNameInvalid)?;
+        let (group, filter) = match rest.split_once('/') {
+            Some((group, filter)) => (group, Some(filter)),
+            None => (rest, None),
+        };
         if group.is_empty() || group.contains(['+', '#']) {
             return Err(FilterError::ShareNameInvalid);
         }
         if group.contains('\0') {
             return Err(FilterError::Nul);
         }
-        let filter = Filter::parse(filter)?;
+        let filter = Filter::parse(filter.ok_or(FilterError::NothingShared)?)?;
         Ok(SubscriptionFilter { group: Some(group), is_exclusive: false, filter })
     }
 }
@@ -139,8 +142,10 @@ pub enum FilterError {
     WildcardNotAlone,
     /// A level behind `#` [MQTT-4.7.1-1].
     HashNotLast,
-    /// A share name that is empty, has a wildcard or no filter behind it [MQTT-4.8.2-1].
+    /// A share name that is empty or has a wildcard [MQTT-4.8.2-1].
     ShareNameInvalid,
+    /// A share name without a filter behind it [MQTT-4.8.2-2].
+    NothingShared,
     /// More than [`FILTER_LEVELS_MAX`] levels.
     TooManyLevels,
 }
@@ -154,6 +159,9 @@ impl fmt::Display for FilterError {
             FilterError::WildcardNotAlone => "a wildcard shares its level with other characters",
             FilterError::HashNotLast => "the wildcard # is not the last level",
             FilterError::ShareNameInvalid => "share name is missing, empty or has a wildcard",
+            FilterError::NothingShared => {
+                "the filter behind the share name is missing: $share/{group}/{filter}"
+            }
             FilterError::TooManyLevels => "filter has more than 128 levels",
         })
     }
@@ -269,7 +277,7 @@ mod tests {
         check("$share/g+/a", Err(FilterError::ShareNameInvalid));
         check("$share/#/a", Err(FilterError::ShareNameInvalid));
         // [MQTT-4.8.2-2]
-        check("$share/g", Err(FilterError::ShareNameInvalid));
+        check("$share/g", Err(FilterError::NothingShared));
         check("$share/", Err(FilterError::ShareNameInvalid));
         check("$share/g/", Err(FilterError::Empty));
         check("$share/g\0/a", Err(FilterError::Nul));

@@ -4,6 +4,7 @@ use clap::{Args, ValueEnum};
 
 /// Options of a run. Each is bounded in time and stops by itself.
 #[derive(Args, Clone, Debug)]
+#[command(override_usage = "bellbird bench [OPTIONS]")]
 pub(crate) struct Arguments {
     /// The broker's address
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:1883")]

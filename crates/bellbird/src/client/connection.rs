@@ -181,11 +181,13 @@ impl Connection {
             Event::Malformed(error) => Err(not_mqtt(&error)),
             Event::Closed(None) => Err(Failure::Lost(match self.version {
                 Version::V31 | Version::V311 => {
-                    "the broker closed the connection; before 5.0 it cannot say why, \
-                                  with -V mqttv5 it may"
+                    "the broker closed the connection, or it ended; before 5.0 it cannot say \
+                     why, with -V mqttv5 it may"
                         .to_owned()
                 }
-                Version::V5 => "the broker closed the connection without a reason".to_owned(),
+                Version::V5 => {
+                    "the broker closed the connection without a reason, or it ended".to_owned()
+                }
             })),
             Event::Closed(Some(error)) => Err(lost_while("receiving", &error)),
             Event::Connected(_) | Event::Unreachable(_) => Ok(None),

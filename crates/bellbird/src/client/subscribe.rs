@@ -10,6 +10,7 @@ mod printer;
 mod removal;
 mod time;
 
+use std::io::{Write, stderr};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -33,12 +34,13 @@ use removal::Removals;
 
 /// Runs the command and gives the exit code.
 pub(crate) fn run(arguments: &Arguments) -> ExitCode {
+    let connect = &arguments.connect;
     let outcome = Order::decide(arguments, super::environment_password())
-        .and_then(|order| subscribe(&order, arguments.connect.debug));
-    super::conclude(outcome, arguments.connect.quiet)
+        .and_then(|order| subscribe(&order, connect.debug, connect.quiet));
+    super::conclude(outcome, connect.quiet)
 }
 
-fn subscribe(order: &Order, debug: bool) -> Result<(), Failure> {
+fn subscribe(order: &Order, debug: bool, quiet: bool) -> Result<(), Failure> {
     let connection = Connection::open(&order.introduction, Trace::new(debug))?;
     let deadline = order.timeout_secs.map(|secs| Instant::now() + Duration::from_secs(secs));
     let mut subscriber = Subscriber {
@@ -47,6 +49,7 @@ fn subscribe(order: &Order, debug: bool) -> Result<(), Failure> {
         printer: Printer::new(&order.format, order.newline),
         connection,
         order,
+        quiet,
         answers_due: 0,
         refused: None,
         ending: None,
@@ -74,12 +77,13 @@ enum Ending {
 struct Subscriber<'a> {
     connection: Connection,
     order: &'a Order,
+    quiet: bool,
     incoming: Incoming,
     removals: Removals,
     printer: Printer<'a>,
     /// SUBACK and UNSUBACK that have not come yet.
     answers_due: u8,
-    /// The first refused subscription.
+    /// What to end with, if a subscription is refused.
     refused: Option<String>,
     ending: Option<Ending>,
 }
@@ -215,24 +219,41 @@ impl Subscriber<'_> {
 
     fn on_suback(&mut self, codes: &[u8], properties: Properties<'_>) -> Result<(), Failure> {
         let refusals = self.order.filters.iter().zip(codes).filter(|(_, code)| **code >= 0x80);
-        let refused: Vec<_> = refusals.collect();
-        if let Some((filter, code)) = refused.first() {
-            let said = properties.reason_string();
-            let said = said.map_or_else(String::new, |text| format!("; it says: {text:?}"));
-            let others = match refused.len() {
-                1 => String::new(),
-                count => format!(" and {} more", count - 1),
-            };
-            self.refused = Some(format!(
-                "the broker refused the subscription to {filter:?}{others}: {} (code 0x{code:02X}){said}",
-                if **code == 0x80 { "failure" } else { reason_name(**code) }
-            ));
+        let said = properties.reason_string();
+        let said = said.map_or_else(String::new, |text| format!("; it says: {text:?}"));
+        let refused: Vec<String> = refusals
+            .map(|(filter, code)| {
+                let why = if *code == 0x80 { "failure" } else { reason_name(*code) };
+                format!(
+                    "the broker refused the subscription to {filter:?}: {why} (code \
+                     0x{code:02X}){said}"
+                )
+            })
+            .collect();
+        let (all, number) = (self.order.filters.len(), refused.len());
+        match &refused[..] {
+            [] => {}
+            [only] if all == 1 => self.refused = Some(only.clone()),
+            // The others may go on for ever.
+            several => {
+                several.iter().for_each(|line| self.tell(line));
+                let them = if number == all { "all".into() } else { format!("{number} of") };
+                self.refused = Some(format!("the broker refused {them} {all} subscriptions"));
+            }
         }
-        if refused.len() == self.order.filters.len() {
+        if number == all {
             self.ending = Some(Ending::Done);
         }
         self.answered();
         Ok(())
+    }
+
+    /// Says at once what went wrong, while other things go on.
+    fn tell(&self, line: &str) {
+        if !self.quiet {
+            // Whoever closed stderr does not want to hear it.
+            stderr().write_all(format!("error: {line}\n").as_bytes()).ok();
+        }
     }
 
     fn answered(&mut self) {

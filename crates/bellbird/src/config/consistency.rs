@@ -8,7 +8,7 @@ use bellbird_topics::{Filter, SubscriptionFilter};
 
 use super::mistake::{Mistake, Origin};
 use super::reading::Reading;
-use super::tables::{AUTO_SUBSCRIPTIONS, LISTENERS, REWRITES};
+use super::tables::{AUTO_SUBSCRIPTIONS, LIMITS, LISTENERS, REWRITES};
 use super::{Carrier, Configuration, Listening, Offer};
 
 /// Adds what is wrong to the mistakes, and what deserves a look to the warnings.
@@ -17,6 +17,8 @@ pub(crate) fn check(configuration: &Configuration, reading: &mut Reading) {
     admin(configuration, reading);
     rewrites(configuration, reading);
     auto_subscriptions(configuration, reading);
+    memory(configuration, reading);
+    home(configuration, reading);
 }
 
 fn listeners(configuration: &Configuration, reading: &mut Reading) {
@@ -115,15 +117,12 @@ fn warn_of_pages(listener: &Listening, reading: &mut Reading) {
 
 fn warn_of_strangers(configuration: &Configuration, listener: &Listening, reading: &mut Reading) {
     let Listening { key, address, terms, .. } = listener;
-    if address.ip().is_loopback() {
-        return;
-    }
-    if terms.anonymous {
+    if terms.anonymous && !address.ip().is_loopback() {
         reading.warnings.push(format!(
             "{key} = \"{address}\" is reachable from other machines and lets everybody in: set \
              anonymous = false there, or listen on a loopback address"
         ));
-    } else if configuration.access_users.is_none() {
+    } else if !terms.anonymous && configuration.access_users.is_none() {
         reading.warnings.push(format!(
             "{key} = \"{address}\" lets nobody in, since there are no users: name their file with \
              --users or users in [access], or let everybody in with --anonymous or anonymous = \
@@ -218,6 +217,58 @@ fn auto_subscriptions(configuration: &Configuration, reading: &mut Reading) {
     }
 }
 
+/// Bounds beyond what there is bound nothing: memory is short before.
+fn memory(configuration: &Configuration, reading: &mut Reading) {
+    let bytes_max = configuration.memory_bytes_max;
+    if bytes_max == bellbird_memory::UNKNOWN {
+        reading.warnings.push(
+            "limits.memory_bytes_max is not given, and nobody here knows how much memory there is: \
+             the broker takes whatever it needs; say how much it may have"
+                .into(),
+        );
+        return;
+    }
+    let core = &configuration.core;
+    let mut bounds = vec![
+        ("limits.outbox_bytes_max".to_owned(), core.outbox_bytes_max),
+        ("limits.queue_bytes_max".to_owned(), core.queue_bytes_max),
+        (format!("{LIMITS}.{PACKET}"), configuration.terms.packet_bytes_max as usize),
+    ];
+    for (index, offer) in configuration.offers.iter().enumerate() {
+        let key = format!("{}[{index}].{PACKET}", LISTENERS.name);
+        bounds.push((key, offer.terms.packet_bytes_max as usize));
+    }
+    for (key, value) in bounds {
+        let is_given = [key.as_str(), MEMORY].iter().any(|key| reading.origins.contains_key(*key));
+        if is_given && value > bytes_max {
+            reading.warnings.push(format!(
+                "{key} = {value} bounds nothing: all the memory that the broker may have is \
+                 {MEMORY} = {bytes_max}"
+            ));
+        }
+    }
+    let (wanted, segment) = (configuration.segment_bytes, configuration.segment_bytes());
+    if reading.origins.contains_key(SEGMENT) && segment < wanted {
+        reading.warnings.push(format!(
+            "{SEGMENT} = {wanted} is too much for the memory that the broker may have ({MEMORY} = \
+             {bytes_max}): {segment} is in force, a 32nd of it"
+        ));
+    }
+}
+
+/// Only a shell knows what `~` stands for.
+fn home(configuration: &Configuration, reading: &mut Reading) {
+    let data = configuration.data.display().to_string();
+    if data == "~" || data.starts_with("~/") {
+        let here = std::env::current_dir().unwrap_or_default().join(&data);
+        reading.warnings.push(format!(
+            "data = \"{data}\" is taken as it is written, and means {}: only a shell replaces ~, \
+             so write the path out",
+            here.display()
+        ));
+    }
+}
+
 fn mistake(reading: &mut Reading, key: &str, message: String) {
     let listed = || key.split_once('[').and_then(|_| key.rsplit_once('.')).map(|(item, _)| item);
     let origin = reading.origins.get(key).or_else(|| reading.origins.get(listed()?));
@@ -243,6 +294,9 @@ fn reference_beyond(text: &str, wildcards: usize) -> Option<usize> {
 
 /// Connections keep the number of their listener in 8 bits.
 const LISTENERS_MAX: usize = 256;
+const MEMORY: &str = "limits.memory_bytes_max";
+const PACKET: &str = "packet_bytes_max";
+const SEGMENT: &str = "store.segment_bytes";
 const ANY_ORIGIN: &str = WebSocketOffer::ANY_ORIGIN;
 
 #[cfg(test)]

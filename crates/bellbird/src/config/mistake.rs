@@ -27,6 +27,17 @@ pub(crate) enum Origin {
     Default,
 }
 
+impl Mistake {
+    /// Whether it may be there only because these parts of the file were not understood.
+    pub(crate) fn may_follow_from(&self, parts: &[Range<usize>]) -> bool {
+        match &self.origin {
+            Origin::File { start, .. } => parts.iter().any(|part| part.contains(start)),
+            Origin::Default => !parts.is_empty(),
+            Origin::Environment(_) | Origin::Option(_) => false,
+        }
+    }
+}
+
 impl Origin {
     /// A place in a file's text.
     pub(crate) fn in_file(path: &Path, text: &str, span: &Range<usize>) -> Self {
@@ -59,14 +70,25 @@ impl fmt::Display for Mistake {
 /// Why a configuration cannot be used.
 #[derive(Debug)]
 pub(crate) enum ConfigError {
-    Unreadable { path: PathBuf, source: io::Error },
-    Mistakes(Vec<Mistake>),
+    Unreadable {
+        path: PathBuf,
+        source: io::Error,
+    },
+    Mistakes {
+        mistakes: Vec<Mistake>,
+        /// What nobody reads, for it may have been meant to be read.
+        warnings: Vec<String>,
+    },
 }
 
 impl ConfigError {
     /// In the order of the file, then of the other sources. Where a line is no TOML, nothing else
     /// is said about it: the rest may be a consequence.
-    pub(crate) fn of(syntax: Vec<Mistake>, mut mistakes: Vec<Mistake>) -> Self {
+    pub(crate) fn of(
+        syntax: Vec<Mistake>,
+        mut mistakes: Vec<Mistake>,
+        warnings: Vec<String>,
+    ) -> Self {
         let line_of = |mistake: &Mistake| match &mistake.origin {
             Origin::File { line, .. } => Some(*line),
             Origin::Environment(_) | Origin::Option(_) | Origin::Default => None,
@@ -75,19 +97,20 @@ impl ConfigError {
         mistakes.retain(|mistake| line_of(mistake).is_none_or(|line| !broken.contains(&line)));
         mistakes.extend(syntax);
         mistakes.sort_by(|one, other| one.origin.cmp(&other.origin));
-        Self::Mistakes(mistakes)
+        Self::Mistakes { mistakes, warnings }
     }
 
     /// With other mistakes beside, if there are any at all.
     pub(crate) fn join(one: Option<Self>, others: Vec<Mistake>) -> Option<Self> {
         match one {
-            Some(Self::Mistakes(mut mistakes)) => {
+            Some(Self::Mistakes { mut mistakes, warnings }) => {
                 mistakes.extend(others);
                 mistakes.sort_by(|one, other| one.origin.cmp(&other.origin));
-                Some(Self::Mistakes(mistakes))
+                Some(Self::Mistakes { mistakes, warnings })
             }
             Some(unreadable @ Self::Unreadable { .. }) => Some(unreadable),
-            None => (!others.is_empty()).then_some(Self::Mistakes(others)),
+            None if others.is_empty() => None,
+            None => Some(Self::Mistakes { mistakes: others, warnings: Vec::new() }),
         }
     }
 }
@@ -98,11 +121,12 @@ impl fmt::Display for ConfigError {
             Self::Unreadable { path, source } => {
                 write!(f, "cannot read the configuration {}: {source}", path.display())
             }
-            Self::Mistakes(mistakes) => {
+            Self::Mistakes { mistakes, warnings } => {
                 let number = mistakes.len();
                 let s = if number == 1 { "" } else { "s" };
                 write!(f, "{number} mistake{s} in the configuration")?;
-                mistakes.iter().try_for_each(|mistake| write!(f, "\n{mistake}"))
+                mistakes.iter().try_for_each(|mistake| write!(f, "\n{mistake}"))?;
+                warnings.iter().try_for_each(|warning| write!(f, "\nwarning: {warning}"))
             }
         }
     }
@@ -112,7 +136,7 @@ impl std::error::Error for ConfigError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Unreadable { source, .. } => Some(source),
-            Self::Mistakes(_) => None,
+            Self::Mistakes { .. } => None,
         }
     }
 }

@@ -13,11 +13,22 @@ pub(crate) fn nearest<'a>(text: &str, names: impl IntoIterator<Item = &'a str>) 
 /// The right name in the wrong table is near as well.
 fn distance_of_keys(one: &str, other: &str) -> usize {
     let (last_of_one, last_of_other) = (last(one), last(other));
+    if words(last_of_one) == words(last_of_other) {
+        return 1;
+    }
     let moved = 1 + distance(last_of_one, last_of_other);
     if last_of_one.len() + last_of_other.len() < MOVED_BYTES_MIN {
         return distance(one, other);
     }
     distance(one, other).min(moved)
+}
+
+/// The words of a name in an order of their own: who swaps them means the same.
+fn words(name: &str) -> Vec<String> {
+    let spelled: String = spelled(name).into_iter().collect();
+    let mut words: Vec<String> = spelled.split('_').map(Into::into).collect();
+    words.sort_unstable();
+    words
 }
 
 fn last(key: &str) -> &str {
@@ -78,6 +89,8 @@ mod tests {
         check("receive_max", "limits.receive_max");
         check("limit.inflight_max", "limits.inflight_max");
         check("log.levle", "log.level");
+        check("limits.max_inflight", "limits.inflight_max");
+        check("max_receive", "limits.receive_max");
         check("log.colour", "none");
         check("port", "none");
         check("", "none");

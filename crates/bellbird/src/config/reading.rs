@@ -9,6 +9,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::Configuration;
+use super::brackets;
 use super::foreign;
 use super::mistake::{Mistake, Origin};
 use super::nearest::nearest;
@@ -26,6 +27,8 @@ pub(crate) struct Reading {
     pub(crate) mistakes: Vec<Mistake>,
     /// Lines that are no TOML.
     pub(crate) syntax: Vec<Mistake>,
+    /// Parts of the file that mean something else because of them.
+    pub(crate) swallowed: Vec<Range<usize>>,
     pub(crate) warnings: Vec<String>,
 }
 
@@ -65,14 +68,40 @@ impl Reading {
                 }
                 None => format!("this is no TOML: {}", error.message()),
             };
+            if UNCLOSED_HEADINGS.contains(&error.message()) {
+                let next = text.get(span.start..).and_then(|rest| rest.find("\n["));
+                let next = next.map_or(text.len(), |at| span.start + at);
+                self.swallowed.push(span.start..next);
+            }
             self.syntax.push(Mistake { origin, message });
         }
+        self.keep_to_the_unclosed(file);
         let mut lists = BTreeMap::new();
         self.table(file, "", document.get_ref(), node, &mut lists);
         between(self, node);
         for (name, value) in lists {
             self.list(file, name, value, node);
         }
+    }
+
+    /// A list without its bracket goes on to the end of the file as far as the parser knows: of all
+    /// that is said about it and behind it, only this is true.
+    fn keep_to_the_unclosed(&mut self, file: File<'_>) {
+        let is_it = |mistake: &Mistake| UNCLOSED.iter().any(|end| mistake.message.ends_with(end));
+        let Some(start) = brackets::unclosed(file.text).filter(|_| self.syntax.iter().any(is_it))
+        else {
+            return;
+        };
+        let is_before = |mistake: &Mistake| match &mistake.origin {
+            Origin::File { start: other, .. } => *other < start,
+            Origin::Environment(_) | Origin::Option(_) | Origin::Default => false,
+        };
+        self.syntax.retain(is_before);
+        let bracket =
+            if file.text[start..].starts_with('[') { "[ needs its ]" } else { "{ needs its }" };
+        let message = format!("this is no TOML: what begins here has no end, {bracket}");
+        self.syntax.push(Mistake { origin: file.origin(&(start..start + 1)), message });
+        self.swallowed.push(0..file.text.len());
     }
 
     /// Takes a value of the environment or the command line.
@@ -290,6 +319,12 @@ impl Reading {
     ) {
         let remedy = match (foreign::remedy(key), nearest(key, names)) {
             (Some(remedy), _) => remedy,
+            (None, _)
+                if !place.is_empty()
+                    && let Some(table) = table_of_node(key) =>
+            {
+                format!("it is for the whole node: put it under [{table}]")
+            }
             (None, Some(name)) => format!("did you mean {name}?"),
             (None, None) => "`bellbird check --reference` lists all".to_owned(),
         };
@@ -314,6 +349,12 @@ struct Place<'a> {
     span: Range<usize>,
 }
 
+/// The table in which a setting of the whole node stands, if there is one of this name.
+fn table_of_node(name: &str) -> Option<&'static str> {
+    let tables = NODE.iter().filter_map(|setting| setting.key.split_once('.'));
+    tables.filter(|(_, key)| *key == name).map(|(table, _)| table).next()
+}
+
 /// The variable that overrides a setting.
 pub(crate) fn environment_name(key: &str) -> String {
     format!("{PREFIX}{}", key.replace(['.', '-'], "_").to_ascii_uppercase())
@@ -332,4 +373,7 @@ const MISTAKEN: &[(&str, &str)] = &[
 
 /// As the parser words it.
 const DUPLICATE: &str = "duplicate key";
+const UNCLOSED_HEADINGS: [&str; 2] =
+    ["unclosed table, expected `]`", "unclosed array table, expected `]`"];
+const UNCLOSED: [&str; 2] = ["unclosed array, expected `]`", "unclosed inline table, expected `}`"];
 const PREFIX: &str = "BELLBIRD_";

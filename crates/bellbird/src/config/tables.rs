@@ -31,7 +31,7 @@ pub(crate) const NODE: &[Setting<Configuration>] = &[
     setting!("limits.outbox_bytes_max" => core.outbox_bytes_max, number(1024, 1 << 30), "bytes", Live,
         "What may wait for one socket. Beyond it, messages of QoS 0 are dropped for that client (`outbox_full`), and those of QoS 1 and 2 wait in the queue."),
     setting!("limits.queue_messages_max" => core.queue_messages_max, number(1, u32::MAX as u64), "messages", Live,
-        "Messages that wait for one session beside those inflight. Beyond it, new ones are dropped for that session (`queue_full`)."),
+        "Messages that wait for one session beside those inflight. Beyond it, new ones are dropped for that session (`queue_full`). After `kill -9` there may be more: what was dropped last waits again, see [store.md](store.md#a-start)."),
     setting!("limits.queue_bytes_max" => core.queue_bytes_max, number(1024, 1 << 40), "bytes", Live,
         "The same, by topics, properties and payloads. One message always fits."),
     setting!("limits.queue_memory_bytes" => core.queue_memory_bytes, number(0, 1 << 40), "bytes", Live,

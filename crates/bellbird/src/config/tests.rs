@@ -30,7 +30,9 @@ fn load(
 
 /// Line numbers and messages of all mistakes.
 fn mistakes(text: &str) -> Vec<String> {
-    let Err(ConfigError::Mistakes(mistakes)) = load(text, &[], &[]) else { return Vec::new() };
+    let Err(ConfigError::Mistakes { mistakes, .. }) = load(text, &[], &[]) else {
+        return Vec::new();
+    };
     mistakes
         .iter()
         .map(|mistake| match &mistake.origin {
@@ -66,6 +68,12 @@ fn mistakes_are_named() {
         "[[listeners]]\naddress = \"127.0.0.1:1\"\nqos = 1",
         "3 there is no setting qos in [[listeners]]",
     );
+    check(
+        "[[listeners]]\naddress = \"127.0.0.1:1\"\nqueue_messages_max = 1",
+        "3 there is no setting queue_messages_max in [[listeners]]: it is for the whole node: put it \
+         under [limits]",
+    );
+    check("[limits]\nmax_inflight = 3", "did you mean limits.inflight_max?");
     check(
         "listen = [\"127.0.0.1:1\"]\n[[listeners]]\naddress = \"127.0.0.1:1\"",
         "3 listeners[0].address = \"127.0.0.1:1\" cannot be listened on beside listen",
@@ -187,11 +195,77 @@ fn what_deserves_a_look_is_said() {
     let websocket = "[[listeners]]\naddress = \"127.0.0.1:1\"\ntransport = \"websocket\"\n";
     check("listen_websocket = [\"127.0.0.1:1\"]", &[], "lets every web page in");
     check(websocket, &[], "listeners[0].address = \"127.0.0.1:1\" lets every web page in");
-    check(&format!("{websocket}anonymous = false"), &[], "");
+    check(&format!("{websocket}anonymous = false"), &[], "lets nobody in");
+    check("[access]\nanonymous = false", &[], "listen = \"127.0.0.1:1883\" lets nobody in");
+    check("[access]\nanonymous = false\nusers = \"file\"", &[], "");
     check(&format!("{websocket}websocket_origins = [\"*\"]"), &[], "");
     check(&format!("{websocket}websocket_origins = [\"https://a.example\"]"), &[], "");
     check("", &[("BELLBIRD_LIMIT_RECEIVE_MAX", "1")], "did you mean BELLBIRD_LIMITS_RECEIVE_MAX?");
     check("", &[("BELLBIRD_BIN", "bellbird")], "");
+    check("data = \"~/bb\"", &[], "data = \"~/bb\" is taken as it is written, and means /");
+    check("data = \"a~\"", &[], "");
+    let memory = "memory_bytes_max = 20_000_000\n";
+    let is = "bounds nothing: all the memory that the broker may have is";
+    for key in ["packet_bytes_max", "outbox_bytes_max", "queue_bytes_max"] {
+        let text = format!("[limits]\n{memory}{key} = 20_000_001");
+        check(
+            &text,
+            &[],
+            &format!("limits.{key} = 20000001 {is} limits.memory_bytes_max = 20000000"),
+        );
+        check(&format!("[limits]\n{memory}{key} = 20_000_000"), &[], "");
+    }
+    let listener = "[[listeners]]\naddress = \"127.0.0.1:1\"\npacket_bytes_max = 30_000_000";
+    check(
+        &format!("[limits]\n{memory}{listener}"),
+        &[],
+        "listeners[0].packet_bytes_max = 30000000",
+    );
+    check(
+        &format!("[limits]\n{memory}[store]\nsegment_bytes = 1_000_000"),
+        &[],
+        "limits.memory_bytes_max = 20000000): 625000 is in force",
+    );
+    check(&format!("[limits]\n{memory}[store]\nsegment_bytes = 100_000"), &[], "");
+    check(&format!("[limits]\n{memory}"), &[], "");
+}
+
+/// Whoever misspelt a variable learns it together with the mistakes.
+#[test]
+fn what_nobody_reads_is_told_beside_mistakes() {
+    let outcome = load("shards = 0", &[("BELLBIRD_LIMIT_RECEIVE_MAX", "1")], &[]);
+    let told = outcome.unwrap_err().to_string();
+    assert!(told.starts_with("1 mistake in the configuration\n"), "{told}");
+    let warning = "\nwarning: the environment has BELLBIRD_LIMIT_RECEIVE_MAX, which is no setting: did \
+                   you mean BELLBIRD_LIMITS_RECEIVE_MAX?";
+    assert!(told.ends_with(warning), "{told}");
+}
+
+/// The parser takes the rest of the file for what stands in the list.
+#[test]
+fn a_bracket_that_is_missing_is_one_mistake() {
+    let check = |text: &str, expected: &[&str]| {
+        let found = mistakes(text);
+        assert_eq!(found.len(), expected.len(), "{text}: {found:?}");
+        for (found, expected) in found.iter().zip(expected) {
+            assert!(found.starts_with(expected), "{text}: {found}");
+        }
+    };
+    let rest = "data = \"x\"\nshards = 0\n[log]\nlevel = debug\n[[listeners]]\n";
+    let list = "this is no TOML: what begins here has no end, [ needs its ]";
+    check(&format!("\nlisten = [\"127.0.0.1:1\"\n{rest}"), &[&format!("2 {list}")]);
+    check(
+        &format!("durability = synced\nlisten = [\n\"127.0.0.1:1\",\n{rest}"),
+        &["1 this is no TOML: a text stands in quotes", &format!("2 {list}")],
+    );
+    check("listen = [\"a\" \"b\"]", &["1 this is no TOML: missing comma"]);
+    check("[limits\nreceive_max = 5", &["1 this is no TOML: unclosed table"]);
+    check(
+        "[limits\nreceive_max = 5\n[log]\nlevel = \"loud\"",
+        &["1 this is no TOML: unclosed table", "4 log.level = \"loud\" is unknown"],
+    );
+    let table = "1 this is no TOML: what begins here has no end, { needs its }";
+    check("limits = { receive_max = 1\nshards = 0", &[table]);
 }
 
 #[test]

@@ -193,6 +193,9 @@ fn find(directory: &Path) -> Result<(), StoreError> {
     match fs::metadata(directory) {
         Ok(metadata) if metadata.is_dir() => Ok(()),
         Ok(_) => Err(StoreError::NotADirectory { path: path() }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(StoreError::NotThere { path: path() })
+        }
         Err(source) => Err(StoreError::Io { operation: "find", path: path(), source }),
     }
 }

@@ -12,7 +12,7 @@ pub struct Recovery {
     pub records: u64,
     /// Segment files read.
     pub segments: u64,
-    /// Bytes read.
+    /// Bytes read, without zeros that were written ahead.
     pub bytes: u64,
     /// Bytes at the end of the last segment that were cut: nothing in them was ever reported
     /// stored.
@@ -21,7 +21,7 @@ pub struct Recovery {
     pub damaged: Vec<Damage>,
     /// How many such places there are, listed or not.
     pub damaged_places: u64,
-    /// How many stored records are lost.
+    /// How many stored records are lost, at most: see [`Recovery::is_known_exactly`].
     pub damaged_records: u64,
     /// The highest time in any replayed record: the clock never falls behind it.
     pub last_time: Time,
@@ -49,7 +49,8 @@ pub struct Damage {
     pub bytes: u64,
     /// The position of the first lost record.
     pub first: Position,
-    /// How many records are lost with them; 0 if only a header was hit.
+    /// How many records are lost with them; 0 if only a header was hit. Where files are gone, how
+    /// many positions: what stood there may have been over long ago.
     pub records: u64,
     /// What is wrong.
     pub reason: Reason,
@@ -73,8 +74,24 @@ pub enum Reason {
     Body(&'static str),
 }
 
-impl fmt::Display for Recovery {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Recovery {
+    /// Without the place of the damage, for where another line names it.
+    pub fn brief(&self) -> impl fmt::Display + '_ {
+        fmt::from_fn(|f| self.write_brief(f))
+    }
+
+    /// Whether as many records are lost as [`Recovery::damaged_records`] says. Not where files are
+    /// gone: how many of their records had not been over, nobody knows.
+    pub fn is_known_exactly(&self) -> bool {
+        !self.damaged.iter().any(|damage| damage.reason == Reason::Before)
+    }
+
+    /// Whether a file that is there is damaged; others are gone.
+    pub fn has_damaged_files(&self) -> bool {
+        self.damaged.iter().any(|damage| damage.reason != Reason::Before)
+    }
+
+    fn write_brief(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { records, segments, bytes, torn_bytes, .. } = self;
         let (of_records, of_segments) = (plural(*records), plural(*segments));
         write!(f, "recovered {records} record{of_records} from {segments} segment{of_segments}")?;
@@ -89,11 +106,20 @@ impl fmt::Display for Recovery {
         if self.damaged_places > 0 {
             let (lost, places) = (self.damaged_records, self.damaged_places);
             let (of_records, of_places) = (plural(lost), plural(places));
+            let up_to = if self.is_known_exactly() { "" } else { "up to " };
             write!(
                 f,
-                "; LOST {lost} stored record{of_records} in {places} damaged place{of_places}"
+                "; LOST {up_to}{lost} stored record{of_records} in {places} damaged \
+                 place{of_places}"
             )?;
         }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Recovery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write_brief(f)?;
         if let Some(damage) = self.damaged.first() {
             write!(f, ", the first at {damage}")?;
         }
@@ -104,6 +130,14 @@ impl fmt::Display for Recovery {
 impl fmt::Display for Damage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { segment, offset, bytes, first, records, reason } = self;
+        if *reason == Reason::Before {
+            let (segment, last) = (segment.display(), first.0 + records.saturating_sub(1));
+            return write!(
+                f,
+                "{segment}: {reason}; lost is what was not over of positions {first} to {last}",
+                first = first.0
+            );
+        }
         let s = plural(*bytes);
         write!(f, "{} offset {offset}, {bytes} byte{s}: {reason}", segment.display())?;
         if *records > 0 {

@@ -12,6 +12,7 @@ use crate::client::arguments::ConnectArguments;
 #[derive(Args)]
 #[command(disable_help_flag = true, after_help = HELP_END)]
 #[command(group(ArgGroup::new("payload").required(true)))]
+#[command(override_usage = "bellbird pub [OPTIONS] -t <TOPIC> <-m TEXT|-f FILE|-l|-s|-n>")]
 pub(crate) struct Arguments {
     /// The topic to publish to
     #[arg(short = 't', long, value_name = "TOPIC", allow_hyphen_values = true)]

@@ -9,6 +9,7 @@ use crate::client::arguments::ConnectArguments;
 #[derive(Args)]
 #[command(disable_help_flag = true, after_help = HELP_END)]
 #[command(group(ArgGroup::new("output").args(["verbose", "format", "json"])))]
+#[command(override_usage = "bellbird sub [OPTIONS] -t <FILTER>")]
 pub(crate) struct Arguments {
     /// A topic or filter to subscribe to; may be repeated
     #[arg(short = 't', long, value_name = "FILTER", allow_hyphen_values = true)]

@@ -34,12 +34,12 @@ impl<'a> Printer<'a> {
     /// Prints a message; one whose payload cannot stand in its format is reported instead.
     pub(crate) fn print(&mut self, message: &Message<'_>) -> Result<Printed, Failure> {
         self.line.clear();
-        self.count += 1;
         if let Err(NoJson) = self.format.render(message, &Moment::now(), &mut self.line) {
             let topic = message.topic;
             drop(writeln!(stderr(), "error: the payload is not valid JSON on topic {topic:?}"));
             return Ok(Printed::Yes);
         }
+        self.count += 1;
         if self.newline {
             self.line.push(b'\n');
         }
@@ -51,7 +51,7 @@ impl<'a> Printer<'a> {
         printed(self.out.flush())
     }
 
-    /// The messages so far.
+    /// How many were printed so far.
     pub(crate) fn count(&self) -> u64 {
         self.count
     }
