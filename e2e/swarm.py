@@ -72,29 +72,34 @@ class Swarm:
         self.members.append(member)
         self.selector.register(member.socket, selectors.EVENT_READ, member)
 
+    def remove(self, member: Member) -> None:
+        """Closes a member's socket without a word, unread bytes and all."""
+        if not member.closed:
+            self.selector.unregister(member.socket)
+            member.closed = True
+        member.socket.close()
+        self.members.remove(member)
+
     def run_until(self, done: Callable[[], bool], patience_secs: float, quiet_secs: float) -> bool:
         """Runs until done; False after so long in all, or after so long without a byte."""
         deadline = time.monotonic() + patience_secs
         for member in self.members:
-            self._flush(member)
+            self.flush(member)
         while not done():
             wait = min(quiet_secs, deadline - time.monotonic())
-            ready = self.selector.select(wait) if wait > 0 else []
-            if not ready:
+            if wait <= 0 or not self.turn(wait):
                 return False
-            for key, events in ready:
-                self._serve(key.data, events)
         return True
 
-    def _serve(self, member: Member, events: int) -> None:
-        if events & selectors.EVENT_READ:
-            member.read()
-        if member.closed:
-            self.selector.unregister(member.socket)
-        else:
-            self._flush(member)
+    def turn(self, wait_secs: float) -> bool:
+        """Serves whoever is ready within so long; False if nobody was."""
+        ready = self.selector.select(wait_secs)
+        for key, events in ready:
+            self._serve(key.data, events)
+        return bool(ready)
 
-    def _flush(self, member: Member) -> None:
+    def flush(self, member: Member) -> None:
+        """Sends what a member has to say, and waits for room if the kernel takes no more."""
         if member.closed:
             return
         if member.outgoing:
@@ -102,3 +107,11 @@ class Swarm:
         events = selectors.EVENT_READ | (selectors.EVENT_WRITE if member.outgoing else 0)
         if self.selector.get_key(member.socket).events != events:
             self.selector.modify(member.socket, events, member)
+
+    def _serve(self, member: Member, events: int) -> None:
+        if events & selectors.EVENT_READ:
+            member.read()
+        if member.closed:
+            self.selector.unregister(member.socket)
+        else:
+            self.flush(member)

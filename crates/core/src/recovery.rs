@@ -393,7 +393,7 @@ impl Shard {
             self.clients.ledger.routed += group.queue_len() as u64;
             self.clients.groups.add(group);
         }
-        let mut ending = Vec::new();
+        let (mut ending, mut due) = (Vec::new(), Vec::new());
         for (session, was_connected) in sessions {
             if was_connected {
                 let (holder, epoch) = (session.holder, session.epoch);
@@ -411,12 +411,17 @@ impl Shard {
                 ending.push(index);
             } else if let Some(deadline) = deadline {
                 self.look_at_session(now, index, deadline);
+                due.push(index);
             }
         }
         // Those that lived no longer than their connection are here for their wills. They end
         // after all others have the places that the view knows.
         for index in ending {
             self.end_session(now, index);
+        }
+        // A client that comes back before the first tick does not cancel what is due already.
+        for index in due {
+            self.check_will(now, index);
         }
     }
 }

@@ -175,6 +175,28 @@ fn a_will_survives_the_broker() {
     });
 }
 
+/// A client that comes back right after the start is too late for a will without delay: its
+/// connection ended with the node. In time for one with a delay [MQTT-3.1.3-9].
+#[test]
+fn who_comes_back_at_once_after_a_crash_cancels_only_a_delayed_will() {
+    on_each(|shards| {
+        for (version, delay_secs) in [(V311, 0), (V5, 0), (V5, 9)] {
+            let mut node = Node::new(shards);
+            let keeper = node.connect("keeper", V5, false);
+            node.subscribe(keeper, "will", AtLeastOnce);
+            mortal(&mut node, version, 100, delay_secs);
+            let config = Config { shards, ..Config::default() };
+            let mut node = Node::with(config, Gate::default(), &node.log);
+            node.connect("m", version, false);
+            let keeper = node.connect("keeper", V5, false);
+            node.wait(12);
+            let present = "connack present=true code=0";
+            let said = if delay_secs == 0 { &[present, "will=gone id=1"][..] } else { &[present] };
+            node.expect(keeper, said);
+        }
+    });
+}
+
 /// [MQTT 5.0, 3.1.2.5]: a stop may leave wills to the next start, which says them once.
 #[test]
 fn a_stop_leaves_wills_to_the_next_start() {
