@@ -24,22 +24,46 @@ QUOTA_EXCEEDED, SERVER_BUSY = 0x97, 0x89
 
 
 @pytest.fixture
-def broker(tmp_path, shards) -> Iterator[Watched]:
+def queue_memory_bytes():
+    """The default."""
+    return 256 * 1024
+
+
+@pytest.fixture
+def broker(tmp_path, shards, queue_memory_bytes) -> Iterator[Watched]:
     """A broker that may have 32 MiB."""
     settings = tmp_path / "bellbird.toml"
-    settings.write_text(f"[limits]\nmemory_bytes_max = {CEILING_BYTES}\nhandshake_secs = 60\n")
+    settings.write_text(
+        f"[limits]\nmemory_bytes_max = {CEILING_BYTES}\nhandshake_secs = 60\n"
+        f"queue_memory_bytes = {queue_memory_bytes}\n"
+    )
     broker = Watched(tmp_path / "data", shards)
     broker.arguments.append(f"--config={settings}")
     with shown(broker):
         yield broker
 
 
+def test_queues_leave_memory_before_they_fill_it(broker):
+    """Forty sessions are away, each with 1 MB waiting: more than the broker may have."""
+    go_away(broker)
+    with Client(broker.address, 5) as publisher:
+        publisher.connect("publisher")
+        for place in range(10 * SESSIONS):
+            assert publish(publisher, f"to/{place % SESSIONS}") == 0
+        metrics = broker.metrics()
+        assert metrics["bellbird_queued_bytes"] > CEILING_BYTES
+        assert metrics["bellbird_queued_memory_bytes"] < CEILING_BYTES // 2
+        assert stage(broker) == "ample"
+        for number in range(SESSIONS):
+            come_back(broker, number, 10)
+        assert publish(publisher, "to/0") == 0
+
+
+# The sixteenth that stays of it when memory gets tight is more than the broker has.
+@pytest.mark.parametrize("queue_memory_bytes", [1 << 30])
 def test_queues_fill_the_memory_and_nothing_acknowledged_is_lost(broker):
-    """Forty sessions are away, each with room for 1 MiB: more than the broker may have."""
-    for number in range(SESSIONS):
-        with Client(broker.address, 5) as client:
-            client.connect(f"away-{number}", clean=False, props={Property.SESSION_EXPIRY: 3600})
-            client.subscribe((f"to/{number}", 1))
+    """The same, but that the operator wants all of it in memory."""
+    go_away(broker)
     with Client(broker.address, 5) as publisher:
         publisher.connect("publisher")
         acknowledged = [0] * SESSIONS
@@ -58,11 +82,7 @@ def test_queues_fill_the_memory_and_nothing_acknowledged_is_lost(broker):
             stranger.send(packets.connect("stranger", 5))
             assert stranger.expect(Kind.CONNACK).code == SERVER_BUSY
         for number in range(SESSIONS):
-            with Client(broker.address, 5) as client:
-                client.connect(f"away-{number}", clean=False, props={Property.SESSION_EXPIRY: 3600})
-                for _ in range(acknowledged[number]):
-                    client.expect_message(BODY)
-                client.ping()
+            come_back(broker, number, acknowledged[number])
         assert stage(broker) == "ample"
         assert publish(publisher, "to/0") == 0
     log = broker.log()
@@ -82,6 +102,23 @@ def test_half_packets_fill_the_memory_and_others_are_served_again(broker):
         while stage(broker) != "short" or publish(client, "t") == QUOTA_EXCEEDED:
             assert time.monotonic() < deadline
         assert peak_bytes(broker) < CEILING_BYTES * 6 // 5 + 16 * MIB
+
+
+def go_away(broker: Watched) -> None:
+    """Makes sessions whose clients are away."""
+    for number in range(SESSIONS):
+        with Client(broker.address, 5) as client:
+            client.connect(f"away-{number}", clean=False, props={Property.SESSION_EXPIRY: 3600})
+            client.subscribe((f"to/{number}", 1))
+
+
+def come_back(broker: Watched, number: int, messages: int) -> None:
+    """Takes all that waits for one of them."""
+    with Client(broker.address, 5) as client:
+        client.connect(f"away-{number}", clean=False, props={Property.SESSION_EXPIRY: 3600})
+        for _ in range(messages):
+            client.expect_message(BODY)
+        client.ping()
 
 
 def publish(client: Client, topic: str) -> int:

@@ -277,9 +277,13 @@ impl World {
             return;
         }
         let in_life = self.lives[life].order.insert(key, place);
-        // What a limit dropped, or what expired after its packet id was recorded, may come back after
-        // a crash, behind what was delivered then.
-        let may_come_back = self.dropped_by_limits() > 0 || self.may_expire(number);
+        // What a limit dropped, what the rules kept from the client at the time, or what expired
+        // after its packet id was recorded, may come back after a crash, behind what was delivered
+        // then.
+        let client = self.lives[life].client;
+        let may_come_back = self.dropped_by_limits() > 0
+            || self.shape.may_be_barred(client, self.messages[number].topic)
+            || self.may_expire(number);
         if in_life.is_some_and(|before| before > place) && !may_come_back {
             self.fail(format!(
                 "link {link}: message {number} of link {} first after a younger one",

@@ -52,6 +52,7 @@ fn two_shards_on_the_log() {
         (stats.timeouts, 5),
         (stats.dropped, 50),
         (stats.asks, 300),
+        (stats.fetched, 10_000),
         (stats.poisoned, 1),
     ] {
         assert!(count >= least, "{count} of {least}: {stats}");
@@ -89,7 +90,9 @@ fn seeds_that_found_something() {
     }
 }
 
-const FOUND: [(u64, usize, StoreKind); 63] = [
+const FOUND: [(u64, usize, StoreKind); 65] = [
+    (759, 2, StoreKind::Log),
+    (1260, 2, StoreKind::Log),
     (34, 2, StoreKind::Streams),
     (70, 2, StoreKind::Log),
     (14, 4, StoreKind::Streams),
