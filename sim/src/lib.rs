@@ -15,6 +15,7 @@ mod fetching;
 mod finale;
 mod greeting;
 mod group;
+mod layout;
 mod life;
 mod lifecycle;
 mod link;

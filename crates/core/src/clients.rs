@@ -257,7 +257,7 @@ impl Clients {
         let connection = session.connection;
         let outbox = &mut self.outboxes[connection];
         // One message always fits, however large: it is within the bound on packets.
-        let bytes_max = self.memory.outbox_bytes_max(self.config.outbox_bytes_max);
+        let bytes_max = self.memory.part_of(self.config.outbox_bytes_max);
         if outbox.len() > 0 && outbox.len() + frame.len() > bytes_max {
             return self.drop(index, out.parts.topic, DropReason::OutboxFull, None);
         }
@@ -291,7 +291,7 @@ impl Clients {
         let Some(session) = self.sessions.at(index) else { return };
         let outbox = &self.outboxes[session.connection];
         let about = out.parts.topic.as_bytes().len() + out.parts.payload.len();
-        let bytes_max = self.memory.outbox_bytes_max(self.config.outbox_bytes_max);
+        let bytes_max = self.memory.part_of(self.config.outbox_bytes_max);
         if outbox.len() > 0 && outbox.len() + about > bytes_max {
             return self.drop(index, out.parts.topic, DropReason::OutboxFull, None);
         }
@@ -319,9 +319,7 @@ impl Clients {
         let Some(session) = self.sessions.at(index) else { return };
         session.queue.push_back(delivery);
         if session.durable {
-            session
-                .queue
-                .put_away(self.memory.queue_bytes_here_max(self.config.queue_memory_bytes));
+            session.queue.put_away(self.memory.part_of(self.config.queue_memory_bytes));
         }
         let connection = session.connection;
         if let Some(outbox) = self.outboxes.get_mut(connection) {

@@ -39,13 +39,9 @@ impl Memory {
         }
     }
 
-    /// What an outbox may hold for one more message of QoS 0, of `bytes_max` for all.
-    pub(crate) fn outbox_bytes_max(self, bytes_max: usize) -> usize {
-        if self >= Self::Tight { bytes_max / TIGHT_PART } else { bytes_max }
-    }
-
-    /// What of one session's queue stays here, of what the operator wants.
-    pub(crate) fn queue_bytes_here_max(self, bytes_max: usize) -> usize {
+    /// What is left of a bound on what can be done without: of an outbox for one more message of
+    /// QoS 0, and of a queue's messages that are in the log as well.
+    pub(crate) fn part_of(self, bytes_max: usize) -> usize {
         if self >= Self::Tight { bytes_max / TIGHT_PART } else { bytes_max }
     }
 }
@@ -62,8 +58,7 @@ impl Shard {
     /// The next slice of a walk over all sessions that leaves their queues to the log.
     pub(crate) fn sweep_on(&mut self) {
         let Some(first) = self.clients.sweep.take() else { return };
-        let bytes_max =
-            self.clients.memory.queue_bytes_here_max(self.clients.config.queue_memory_bytes);
+        let bytes_max = self.clients.memory.part_of(self.clients.config.queue_memory_bytes);
         let end = first.saturating_add(SWEEP_SESSIONS);
         for index in first..end.min(self.clients.sessions.places()) {
             if let Some(session) = self.clients.sessions.at(index)

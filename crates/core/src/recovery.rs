@@ -140,8 +140,7 @@ impl Recovery {
     }
 
     /// Puts the sessions to their homes among `config.shards` shards. What must be in memory from
-    /// the beginning is fetched: it may be what was sent already, and what groups and `$delayed`
-    /// wait with.
+    /// the beginning is fetched: what may have been sent already, and what groups wait with.
     pub fn finish(mut self, now: Time, config: &Config, fetch: &mut Fetch<'_>) -> Recovered {
         let starts = self.starts();
         let mut found = Found { starts, ..Found::default() };

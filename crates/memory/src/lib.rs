@@ -42,7 +42,7 @@ pub fn bytes_max_of_machine() -> usize {
 /// can. It takes some milliseconds for each hundred megabytes, and others wait who allocate
 /// meanwhile: for moments after which much less is in use than before.
 ///
-/// A start with a million messages that wait keeps 25 bytes for each instead of 52.
+/// After a start with a million messages that wait the process has 36 bytes for each instead of 52.
 pub fn give_back() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     // SAFETY: it has no other arguments or effects; glibc takes its own locks.

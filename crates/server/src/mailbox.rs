@@ -1,8 +1,8 @@
 //! Letters to a shard's thread, with one wake-up per turn of the receiver.
 //!
 //! What travels in bulk is bounded by its sender: deliveries by credit (`core/post`), stored
-//! records by the publishers' windows, messages from the log by one question a session, sockets by the limit on descriptors, answers by the queue
-//! of questions.
+//! records by the publishers' windows, messages from the log by one question of a session, sockets
+//! by the limit on descriptors, answers by the queue of questions.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -81,15 +81,24 @@ fn damage_in_the_middle_is_copied_as_it_is() {
     }
 }
 
-/// A medium whose last segment is read while it grows: the first reading still has zeros where
-/// the second one finds a batch, and has what was written behind that batch.
+/// A medium on which the broker works while somebody reads.
 #[derive(Clone)]
-struct Growing {
+struct Busy {
     inner: Faulty,
+    /// What the first reading of a whole file sees: one that is being written.
     stale: Rc<RefCell<Option<Vec<u8>>>>,
+    /// A checkpoint that is made after the first reading of a part.
+    pending: Rc<RefCell<Option<Distillation>>>,
 }
 
-impl Medium for Growing {
+impl Busy {
+    fn new(inner: Faulty, stale: Option<Vec<u8>>, pending: Option<Distillation>) -> Self {
+        let (stale, pending) = (Rc::new(RefCell::new(stale)), Rc::new(RefCell::new(pending)));
+        Self { inner, stale, pending }
+    }
+}
+
+impl Medium for Busy {
     type File = <Faulty as Medium>::File;
 
     fn list(&self) -> io::Result<Vec<String>> {
@@ -101,82 +110,6 @@ impl Medium for Growing {
             Some(stale) => Ok(stale),
             None => self.inner.read(name),
         }
-    }
-
-    fn len(&self, name: &str) -> io::Result<u64> {
-        self.inner.len(name)
-    }
-
-    fn read_at(&self, name: &str, offset: u64, bytes: usize) -> io::Result<Vec<u8>> {
-        self.inner.read_at(name, offset, bytes)
-    }
-
-    fn create(&mut self, name: &str) -> io::Result<Self::File> {
-        self.inner.create(name)
-    }
-
-    fn rename(&mut self, from: &str, to: &str) -> io::Result<()> {
-        self.inner.rename(from, to)
-    }
-
-    fn remove(&mut self, name: &str) -> io::Result<()> {
-        self.inner.remove(name)
-    }
-
-    fn sync_directory(&mut self) -> io::Result<()> {
-        self.inner.sync_directory()
-    }
-
-    fn nonce(&mut self) -> u64 {
-        self.inner.nonce()
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.inner.path(name)
-    }
-}
-
-#[test]
-fn what_is_read_before_it_is_written_is_no_damage() {
-    let inner = Faulty::new(1);
-    let mut opened = open(&inner, 10_000).unwrap();
-    for number in 0..10 {
-        append(&mut opened.log, &[numbered(number)]).unwrap();
-        opened.log.sync().unwrap();
-    }
-    let mut stale = read(&inner, &segments(&inner)[0]);
-    let find =
-        |needle: &str| stale.windows(needle.len()).position(|it| it == needle.as_bytes()).unwrap();
-    let (from, to) = (find("number.3"), find("number.6"));
-    stale[from..to].fill(0);
-    let stale = Rc::new(RefCell::new(Some(stale)));
-    let copy = copy_of(&Growing { inner, stale });
-    assert_eq!(numbers(&copy), (0..10).map(numbered).collect::<Vec<_>>());
-}
-
-#[test]
-fn what_has_no_log_cannot_be_copied() {
-    let mut copy = Faulty::new(2);
-    assert!(matches!(backup(&Faulty::new(1), &mut copy), Err(StoreError::NoLog { .. })));
-    assert_eq!(copy.list().unwrap(), Vec::<String>::new());
-}
-
-/// A medium on which a checkpoint is made while somebody reads.
-#[derive(Clone)]
-struct Busy {
-    inner: Faulty,
-    pending: Rc<RefCell<Option<Distillation>>>,
-}
-
-impl Medium for Busy {
-    type File = <Faulty as Medium>::File;
-
-    fn list(&self) -> io::Result<Vec<String>> {
-        self.inner.list()
-    }
-
-    fn read(&self, name: &str) -> io::Result<Vec<u8>> {
-        self.inner.read(name)
     }
 
     fn len(&self, name: &str) -> io::Result<u64> {
@@ -217,14 +150,38 @@ impl Medium for Busy {
 }
 
 #[test]
+fn what_is_read_before_it_is_written_is_no_damage() {
+    let inner = Faulty::new(1);
+    let mut opened = open(&inner, 10_000).unwrap();
+    for number in 0..10 {
+        append(&mut opened.log, &[numbered(number)]).unwrap();
+        opened.log.sync().unwrap();
+    }
+    let mut stale = read(&inner, &segments(&inner)[0]);
+    let find =
+        |needle: &str| stale.windows(needle.len()).position(|it| it == needle.as_bytes()).unwrap();
+    let (from, to) = (find("number.3"), find("number.6"));
+    stale[from..to].fill(0);
+    // Zeros where the second reading finds batches, and what was written behind them.
+    let copy = copy_of(&Busy::new(inner, Some(stale), None));
+    assert_eq!(numbers(&copy), (0..10).map(numbered).collect::<Vec<_>>());
+}
+
+#[test]
+fn what_has_no_log_cannot_be_copied() {
+    let mut copy = Faulty::new(2);
+    assert!(matches!(backup(&Faulty::new(1), &mut copy), Err(StoreError::NoLog { .. })));
+    assert_eq!(copy.list().unwrap(), Vec::<String>::new());
+}
+
+#[test]
 fn files_may_go_meanwhile() {
     let inner = Faulty::new(1);
     let mut opened = open(&inner, SEGMENT_BYTES).unwrap();
     for number in 0..40 {
         append(&mut opened.log, &[numbered(number)]).unwrap();
     }
-    let pending = Rc::new(RefCell::new(opened.log.distillation()));
-    let copy = copy_of(&Busy { inner: inner.clone(), pending });
+    let copy = copy_of(&Busy::new(inner, None, opened.log.distillation()));
     let mut found = numbers(&copy);
     found.retain(|record| (0..40).any(|number| *record == numbered(number)));
     found.sort_by_key(|record| format!("{record:?}"));

@@ -9,6 +9,7 @@ use bellbird_store::{Batch, Fault, Faulty, Log, Medium, Options, Recovery, Survi
 
 use super::meaning::Meaning;
 use super::trace::Truth;
+use crate::layout::{BATCH, BATCH_HEADER, CHECKPOINT, HEADER, RECORD_HEADER, SEGMENT, u32_at};
 use crate::rng::Rng;
 use crate::rot::{Rot, Rotten, keep};
 
@@ -280,7 +281,7 @@ impl Before {
         let (first, bytes) = self.youngest.as_ref()?;
         let (mut at, mut end, mut position) = (HEADER, HEADER, *first);
         while position < next {
-            let length = u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?);
+            let length = u32_at(bytes, at)?;
             if length == BATCH {
                 at += BATCH_HEADER;
             } else {
@@ -302,11 +303,3 @@ fn newest(disk: &Faulty, suffix: &str) -> Option<u64> {
 fn position_of(name: &str, suffix: &str) -> Option<u64> {
     name.strip_suffix(suffix)?.parse().ok()
 }
-
-const SEGMENT: &str = ".log";
-const CHECKPOINT: &str = ".checkpoint";
-/// As `format.md` of the store has it.
-const HEADER: usize = 40;
-const BATCH: u32 = 0xFFB1_7C42;
-const BATCH_HEADER: usize = 36;
-const RECORD_HEADER: usize = 17;

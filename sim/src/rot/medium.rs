@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use bellbird_store::{Faulty, Medium, MediumFile};
 
 use super::Rot;
+use crate::layout::{BATCH, BATCH_HEADER, HEADER, RECORD_HEADER, SEGMENT, u32_at};
 
 /// A medium with a fault, or without.
 #[derive(Clone, Debug)]
@@ -71,7 +72,7 @@ impl Medium for Rotten {
     }
 
     fn create(&mut self, name: &str) -> io::Result<RottenFile> {
-        let is_checkpoint = name.starts_with(CHECKPOINT);
+        let is_checkpoint = name == CHECKPOINT_TMP;
         self.segments += u64::from(!is_checkpoint);
         Ok(RottenFile {
             inner: self.inner.create(name)?,
@@ -84,7 +85,7 @@ impl Medium for Rotten {
     }
 
     fn rename(&mut self, from: &str, to: &str) -> io::Result<()> {
-        self.has_renamed = from.starts_with(CHECKPOINT);
+        self.has_renamed = from == CHECKPOINT_TMP;
         if self.has(Rot::OldNameKept) && self.list()?.iter().any(|name| name == to) {
             return self.inner.remove(from);
         }
@@ -206,20 +207,11 @@ fn segment(name: &str) -> Option<&str> {
     name.strip_suffix(SEGMENT)
 }
 
-fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
-    Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
-}
-
 fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
     Some(u64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?))
 }
 
-const CHECKPOINT: &str = "checkpoint";
-const SEGMENT: &str = ".log";
+/// The name of a checkpoint that is being written.
+const CHECKPOINT_TMP: &str = "checkpoint.tmp";
 const UNFINISHED: &str = ".tmp";
-/// Of a segment, as `format.md` of the store has it.
-const HEADER: usize = 40;
-const BATCH: u32 = 0xFFB1_7C42;
-const BATCH_HEADER: usize = 36;
-const RECORD_HEADER: usize = 17;
 const BYTES_TOO_FAR: usize = 5;
