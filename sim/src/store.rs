@@ -1,5 +1,6 @@
 //! Where records become durable: the real log on a faulty medium, or four unordered streams.
 
+use bellbird_core::Durability;
 use bellbird_core::identity::{Position, Ticket};
 use bellbird_core::record::Record;
 
@@ -30,6 +31,12 @@ pub(crate) struct Report {
     pub(crate) first: Ticket,
     pub(crate) count: u32,
     pub(crate) position: Position,
+}
+
+impl Report {
+    pub(crate) fn tickets(self) -> impl Iterator<Item = Ticket> {
+        (self.first.0..).take(self.count as usize).map(Ticket)
+    }
 }
 
 /// How a step of the store went.
@@ -89,9 +96,15 @@ impl Store {
         }
     }
 
-    pub(crate) fn put(&mut self, shard: usize, ticket: Ticket, record: Record) {
+    pub(crate) fn put(
+        &mut self,
+        shard: usize,
+        ticket: Ticket,
+        record: Record,
+        durability: Durability,
+    ) {
         match self {
-            Self::Log(log) => log.put(shard, ticket, &record),
+            Self::Log(log) => log.put(shard, ticket, &record, durability),
             Self::Streams(streams) => streams.put(shard, ticket, record),
         }
     }
@@ -112,7 +125,7 @@ impl Store {
         }
     }
 
-    /// Whether the record of this ticket is on stable storage, reported or not.
+    /// Whether the record of this ticket is stored as its level demands, reported or not.
     pub(crate) fn is_stored(&self, shard: usize, ticket: Ticket) -> bool {
         match self {
             Self::Log(log) => log.is_stored(shard, ticket),

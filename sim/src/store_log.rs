@@ -1,7 +1,8 @@
 //! The real log over the medium in memory, driven like the server's committer drives it.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
+use bellbird_core::Durability;
 use bellbird_core::identity::{Position, Ticket};
 use bellbird_core::record::Record;
 use bellbird_store::{Batch, Fault, Faulty, Log, Options};
@@ -18,7 +19,10 @@ pub(crate) struct LogStore {
     log: Option<Log<Rotten>>,
     lanes: Vec<Lane>,
     checkpoints: u64,
-    unsynced: Vec<Report>,
+    /// Being appended: what was taken once is not put together with anything else.
+    taken: Vec<Taken>,
+    /// In the log, in this order.
+    unsynced: Vec<Unsynced>,
     reports: VecDeque<Report>,
     /// The disk does not fail any more.
     is_calm: bool,
@@ -27,10 +31,31 @@ pub(crate) struct LogStore {
 /// What one shard handed in.
 #[derive(Default)]
 struct Lane {
+    orders: Vec<Order>,
+    /// Tickets that are stored as their level demands.
+    stored: BTreeSet<Ticket>,
+}
+
+/// An order whose position is known.
+struct Taken {
+    report: Report,
+    durability: Durability,
     batch: Batch,
-    first: Option<Ticket>,
-    /// Every ticket below is on stable storage.
-    stored_below: u64,
+}
+
+/// What stands in the log, if the power holds.
+struct Unsynced {
+    report: Report,
+    durability: Durability,
+    /// A planted fault.
+    is_reported: bool,
+}
+
+/// Records that wait for the same.
+struct Order {
+    first: Ticket,
+    batch: Batch,
+    durability: Durability,
 }
 
 impl LogStore {
@@ -41,6 +66,7 @@ impl LogStore {
             log: None,
             lanes: Vec::new(),
             checkpoints: 0,
+            taken: Vec::new(),
             unsynced: Vec::new(),
             reports: VecDeque::new(),
             is_calm: false,
@@ -85,17 +111,30 @@ impl LogStore {
             .map_err(|error| error.to_string())
     }
 
-    pub(crate) fn put(&mut self, shard: usize, ticket: Ticket, record: &Record) {
-        let lane = &mut self.lanes[shard];
-        lane.first.get_or_insert(ticket);
-        lane.batch.push(record);
+    pub(crate) fn put(
+        &mut self,
+        shard: usize,
+        ticket: Ticket,
+        record: &Record,
+        durability: Durability,
+    ) {
+        let orders = &mut self.lanes[shard].orders;
+        match orders.last_mut().filter(|last| last.durability == durability) {
+            Some(order) => order.batch.push(record),
+            None => {
+                let mut batch = Batch::new();
+                batch.push(record);
+                orders.push(Order { first: ticket, batch, durability });
+            }
+        }
     }
 
     pub(crate) fn work(&mut self, rng: &mut Rng) -> Work {
         if self.is_idle() {
             return Work::Idle;
         }
-        let has_batches = self.lanes.iter().any(|lane| !lane.batch.is_empty());
+        let has_batches =
+            !self.taken.is_empty() || self.lanes.iter().any(|lane| !lane.orders.is_empty());
         if !self.is_calm && rng.below(3_000) == 0 {
             let room = rng.below(300);
             let fault =
@@ -129,37 +168,63 @@ impl LogStore {
     }
 
     pub(crate) fn is_idle(&self) -> bool {
-        self.unsynced.is_empty() && self.lanes.iter().all(|lane| lane.batch.is_empty())
+        self.taken.is_empty()
+            && self.unsynced.is_empty()
+            && self.lanes.iter().all(|lane| lane.orders.is_empty())
     }
 
     pub(crate) fn has_reports(&self) -> bool {
         !self.reports.is_empty()
     }
 
-    /// One write with the batches of some shards.
+    /// One write with what some shards handed in. Each order is reported as soon as its level
+    /// allows.
     fn append(&mut self, rng: &mut Rng) -> bool {
+        if self.taken.is_empty() {
+            self.gather(rng);
+        }
         let Some(log) = &mut self.log else { return false };
-        let some = rng.chance(50);
-        let chosen: Vec<usize> = (0..self.lanes.len())
-            .filter(|shard| !self.lanes[*shard].batch.is_empty() && (!some || rng.chance(70)))
-            .collect();
-        let batches: Vec<&Batch> = chosen.iter().map(|shard| &self.lanes[*shard].batch).collect();
-        let mut firsts = Vec::new();
-        if log.append(&batches, &mut firsts).is_err() {
+        let batches: Vec<&Batch> = self.taken.iter().map(|taken| &taken.batch).collect();
+        if log.append(&batches, &mut Vec::new()).is_err() {
             return false;
         }
-        for (shard, position) in chosen.into_iter().zip(firsts) {
-            let lane = &mut self.lanes[shard];
-            let Some(first) = lane.first.take() else { continue };
-            let count = u32::try_from(lane.batch.len()).unwrap_or(u32::MAX);
-            lane.batch.clear();
-            let report = Report { shard, first, count, position };
-            self.unsynced.push(report);
-            if self.plant == Some(Plant::StoredBeforeSync) {
+        let taken = std::mem::take(&mut self.taken);
+        let is_mixed = taken.iter().any(|taken| taken.durability == Durability::Written);
+        let is_early = self.plant == Some(Plant::StoredBeforeSync)
+            || (self.plant == Some(Plant::SyncedWithWritten) && is_mixed);
+        for Taken { report, durability, .. } in taken {
+            if durability == Durability::Written {
+                self.stored(report);
+            }
+            let is_reported = durability == Durability::Synced && is_early;
+            if is_reported {
                 self.reports.push_back(report);
             }
+            self.unsynced.push(Unsynced { report, durability, is_reported });
         }
         true
+    }
+
+    /// Takes what some shards handed in.
+    fn gather(&mut self, rng: &mut Rng) {
+        let some = rng.chance(50);
+        let chosen: Vec<usize> = (0..self.lanes.len())
+            .filter(|shard| !self.lanes[*shard].orders.is_empty() && (!some || rng.chance(70)))
+            .collect();
+        let Some(log) = &self.log else { return };
+        let mut position = log.next_position();
+        for shard in chosen {
+            for Order { first, batch, durability } in std::mem::take(&mut self.lanes[shard].orders)
+            {
+                let count = u32::try_from(batch.len()).unwrap_or(u32::MAX);
+                let report = Report { shard, first, count, position };
+                position.0 += u64::from(count);
+                if durability == Durability::Memory {
+                    self.stored(report);
+                }
+                self.taken.push(Taken { report, durability, batch });
+            }
+        }
     }
 
     fn sync(&mut self) -> bool {
@@ -167,13 +232,21 @@ impl LogStore {
         if log.sync().is_err() {
             return false;
         }
-        for report in self.unsynced.drain(..) {
-            self.lanes[report.shard].stored_below = report.first.0 + u64::from(report.count);
-            if self.plant != Some(Plant::StoredBeforeSync) {
-                self.reports.push_back(report);
+        for Unsynced { report, durability, is_reported } in self.unsynced.drain(..) {
+            if durability == Durability::Synced {
+                self.lanes[report.shard].stored.extend(report.tickets());
+                if !is_reported {
+                    self.reports.push_back(report);
+                }
             }
         }
         true
+    }
+
+    /// An order is stored as its level demands.
+    fn stored(&mut self, report: Report) {
+        self.lanes[report.shard].stored.extend(report.tickets());
+        self.reports.push_back(report);
     }
 
     /// The first report of some shard, or the front of it.
@@ -192,7 +265,7 @@ impl LogStore {
     }
 
     pub(crate) fn is_stored(&self, shard: usize, ticket: Ticket) -> bool {
-        ticket.0 < self.lanes[shard].stored_below
+        self.lanes[shard].stored.contains(&ticket)
     }
 
     /// Ends the process. Returns how it really went: the disk may fail a clean end.
@@ -210,6 +283,7 @@ impl LogStore {
             End::PowerLost => self.disk.crash(rng.next()),
         }
         self.log = None;
+        self.taken.clear();
         self.unsynced.clear();
         self.reports.clear();
         went

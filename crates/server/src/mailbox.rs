@@ -29,8 +29,9 @@ pub(crate) enum Letter {
         rest: Vec<u8>,
         hello: Box<Hello>,
     },
-    /// Records are stored; their batch comes back to be used again.
-    Stored { first: Ticket, count: u32, position: Position, batch: Batch },
+    /// Records are stored; their batch comes back to be used again, unless it is still to be
+    /// written.
+    Stored { first: Ticket, count: u32, position: Position, batch: Option<Batch> },
     /// The answer to a question about a user.
     Decided { connection: ConnectionId, verdict: Verdict },
     /// Other rules are in force.
