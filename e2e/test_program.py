@@ -108,6 +108,28 @@ def test_durabilities(tmp_path, durability):
         broker.stop()
 
 
+def test_durability_by_topic(tmp_path):
+    settings = tmp_path / "bellbird.toml"
+    settings.write_text(
+        'durability = "written"\n'
+        '[[topic_durability]]\nfilter = "t/#"\ndurability = "memory"\n'
+        '[[topic_durability]]\nfilter = "t/2"\ndurability = "synced"\n'
+    )
+    broker = Broker(tmp_path / "data")
+    broker.arguments = [f"--config={settings}"]
+    with broker, Client(broker.address) as subscriber, Client(broker.address) as publisher:
+        levels = "written; memory for messages to t/#; synced for messages to t/2"
+        assert f"durability: {levels}" in broker.log()
+        subscriber.connect("s", clean=False)
+        subscriber.subscribe(("#", 2))
+        publisher.connect("p", clean=False)
+        for number, topic in enumerate(["t/1", "u", "t/2", "u"]):
+            publisher.publish(topic, b"%d" % number, qos=1)
+        for number in range(4):
+            subscriber.expect_message(b"%d" % number)
+        broker.stop()
+
+
 def test_what_the_start_proposes_works(broker):
     """The commands under "try it", as they stand there."""
     lines = broker.log().splitlines()

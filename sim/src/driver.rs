@@ -1,6 +1,7 @@
 //! The connection driver, as the server has one: bytes in, packets to the shard, outboxes out.
 
 use bellbird_codec::{Decoded, Packet, QoS, decode};
+use bellbird_core::Durability;
 use bellbird_core::contract::{Change, Flow, Input, Output};
 use bellbird_core::identity::{ConnectionId, ShardId, Ticket};
 use bellbird_core::mail::Mail;
@@ -69,7 +70,9 @@ impl World {
             }
             Output::Mail { to, mail } => self.take_mail(shard, to, mail),
             Output::Change { ticket, changes } => self.take_changes(shard, ticket, changes),
-            Output::Store { ticket, record } => self.take_record(shard, ticket, record),
+            Output::Store { ticket, record, durability } => {
+                self.take_record(shard, ticket, record, durability);
+            }
             Output::Fetch { of, positions } => self.take_fetch(shard, of, positions),
             Output::Authenticate { connection, step } => {
                 self.line(format_args!("{shard}< authenticate {connection:?} {step:?}"));
@@ -139,14 +142,20 @@ impl World {
         self.node.changes[shard].push_back((ticket, changes));
     }
 
-    fn take_record(&mut self, shard: usize, ticket: Ticket, mut record: Record) {
+    fn take_record(
+        &mut self,
+        shard: usize,
+        ticket: Ticket,
+        mut record: Record,
+        durability: Durability,
+    ) {
         self.line(format_args!("{shard}< store {} {}", ticket.0, ShowRecord(&record)));
         self.note_record(shard, ticket, &record);
         if let Some(turn) = self.promised_by(&record) {
             self.promise(turn).tickets.push((shard, ticket));
         }
         self.spoil(&mut record);
-        self.store.put(shard, ticket, record);
+        self.store.put(shard, ticket, record, durability);
     }
 
     /// The acknowledgement that speaks for this record.

@@ -31,8 +31,10 @@ impl World {
             return false;
         }
         let index = self.rng.below(self.node.fetches.len());
+        let Some(mut messages) = self.store.fetch(&self.node.fetches[index].positions) else {
+            return false;
+        };
         let Fetch { shard, of, positions } = self.node.fetches.remove(index);
-        let mut messages = self.store.fetch(&positions);
         // A session that ended meanwhile may have taken its messages with it.
         self.stats.fetched += messages.len() as u64;
         self.spoil_fetched(&mut messages);

@@ -19,6 +19,8 @@ use crate::world::World;
 pub enum Plant {
     /// Records are reported stored before they are synced.
     StoredBeforeSync,
+    /// What waits for a sync is reported with what only waits for the write beside it.
+    SyncedWithWritten,
     /// A durable holder is left out of a message's record.
     HolderMissing,
     /// A subscription is reported applied before the view shows it.
@@ -128,6 +130,9 @@ pub enum Plant {
 }
 
 impl Plant {
+    /// Those that only a log in files can have, beside those of [`Rot`].
+    pub const OF_LOG: [Self; 1] = [Self::SyncedWithWritten];
+
     /// All but those of the store.
     pub const ALL: [Self; 53] = [
         Self::FetchedSwapped,

@@ -334,6 +334,7 @@ impl World {
         }
         let ends = [End::Clean, End::Killed, End::PowerLost, End::PowerLost];
         let end = *self.rng.pick(&ends);
+        let end = if self.shape.has_levels { End::Clean } else { end };
         let same = self.rng.chance(50);
         let shards = if same { self.shape.shards } else { self.rng.between(1, 4) };
         self.end(end, shards);

@@ -2,7 +2,7 @@
 
 use bellbird_codec::QoS;
 use bellbird_core::permit::{Action, Rule, Verdict, Who};
-use bellbird_core::{Config, GroupStrategy, Telling};
+use bellbird_core::{Config, Durability, GroupStrategy, Telling, TopicDurability};
 
 use crate::greeting::auto_subscriptions;
 use crate::rewrites::{BY_CLIENT, SAID_TOPICS, rewrites};
@@ -50,6 +50,9 @@ pub(crate) struct Shape {
     pub(crate) strategy: GroupStrategy,
     /// Some members of groups take QoS 0 only.
     pub(crate) has_careless_members: bool,
+    /// Messages wait for different things by their topics. Then the node ends in peace only: what
+    /// the others may lose, nobody here keeps account of.
+    pub(crate) has_levels: bool,
 }
 
 impl Shape {
@@ -87,7 +90,14 @@ impl Shape {
                 GroupStrategy::Hash,
             ]),
             has_careless_members: rng.chance(30),
+            has_levels: false,
         }
+    }
+
+    /// What was added later has its own chance, so that the others are what they were.
+    pub(crate) fn with_levels(self, seed: u64) -> Self {
+        let mut rng = Rng::new(seed ^ LEVELS);
+        Self { has_levels: rng.chance(15), ..self }
     }
 
     /// What differs between the two configurations.
@@ -129,6 +139,15 @@ impl Shape {
         }
         if self.has_greetings {
             config.auto_subscriptions = auto_subscriptions(settings);
+        }
+        if self.has_levels {
+            let rule =
+                |filter: &str, durability| TopicDurability { filter: filter.into(), durability };
+            config.topic_durability = vec![
+                rule("a/#", Durability::Memory),
+                rule("b/b", Durability::Written),
+                rule("+/c", Durability::Synced),
+            ];
         }
         config
     }
@@ -204,6 +223,7 @@ impl Shape {
     }
 }
 
+const LEVELS: u64 = 0x6C65_7665_6C73;
 /// Messages that may wait for their time, where there are limits.
 pub(crate) const DELAYED_MAX: usize = 6;
 /// Seconds that a message with an expiry may live: most do not, some do, all do.

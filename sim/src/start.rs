@@ -25,7 +25,7 @@ use crate::world::{Client, Node, Slots, World};
 impl World {
     pub(crate) fn new(seed: u64, setup: &Setup) -> Self {
         let mut rng = Rng::new(seed);
-        let shape = Shape::new(&mut rng, setup.shards);
+        let shape = Shape::new(&mut rng, setup.shards).with_levels(seed);
         let versions = [Version::V31, Version::V311, Version::V5, Version::V5];
         let clients = (0..shape.clients)
             .map(|index| Client::new(format!("c{index}"), *rng.pick(&versions)))
@@ -96,8 +96,9 @@ impl World {
         self.pass_to(self.now.max(recovery.last_time()));
         self.started_at = self.now;
         let store = &self.store;
-        let recovered =
-            recovery.finish(self.now, &node.config, &mut |positions| store.fetch(positions));
+        let recovered = recovery.finish(self.now, &node.config, &mut |positions| {
+            store.fetch(positions).unwrap_or_default()
+        });
         self.line(format_args!("start with {shards} shards: {:?}", recovered.found));
         node.view = OwnView::new(recovered.last_order);
         node.view.apply(&recovered.changes);
@@ -115,6 +116,9 @@ impl World {
             self.settle(shard);
         }
         self.check_ledgers();
+        if self.shape.has_levels {
+            self.store.calm();
+        }
     }
 
     /// The node ends in this way, and is started again.

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use bellbird_core::Message;
 use bellbird_core::identity::{Position, Ticket};
 use bellbird_core::record::Record;
+use bellbird_core::{Durability, Message};
 
 use crate::plant::Plant;
 use crate::power::Trace;
@@ -34,6 +34,12 @@ pub(crate) struct Report {
     pub(crate) first: Ticket,
     pub(crate) count: u32,
     pub(crate) position: Position,
+}
+
+impl Report {
+    pub(crate) fn tickets(self) -> impl Iterator<Item = Ticket> {
+        (self.first.0..).take(self.count as usize).map(Ticket)
+    }
 }
 
 /// How a step of the store went.
@@ -109,9 +115,15 @@ impl Store {
         }
     }
 
-    pub(crate) fn put(&mut self, shard: usize, ticket: Ticket, record: Record) {
+    pub(crate) fn put(
+        &mut self,
+        shard: usize,
+        ticket: Ticket,
+        record: Record,
+        durability: Durability,
+    ) {
         match self {
-            Self::Log(log) => log.put(shard, ticket, &record),
+            Self::Log(log) => log.put(shard, ticket, &record, durability),
             Self::Streams(streams) => streams.put(shard, ticket, record),
         }
     }
@@ -132,15 +144,16 @@ impl Store {
         }
     }
 
-    /// The messages at these positions; none for what is not to be found.
-    pub(crate) fn fetch(&self, positions: &[Position]) -> Vec<Option<Arc<Message>>> {
+    /// The messages at these positions, with none for what is not to be found; nothing if some
+    /// are not written yet.
+    pub(crate) fn fetch(&self, positions: &[Position]) -> Option<Vec<Option<Arc<Message>>>> {
         match self {
             Self::Log(log) => log.fetch(positions),
-            Self::Streams(streams) => streams.fetch(positions),
+            Self::Streams(streams) => Some(streams.fetch(positions)),
         }
     }
 
-    /// Whether the record of this ticket is on stable storage, reported or not.
+    /// Whether the record of this ticket is stored as its level demands, reported or not.
     pub(crate) fn is_stored(&self, shard: usize, ticket: Ticket) -> bool {
         match self {
             Self::Log(log) => log.is_stored(shard, ticket),

@@ -1,11 +1,11 @@
 //! The real log over the medium in memory, driven like the server's committer drives it.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use bellbird_core::Message;
 use bellbird_core::identity::{Position, Ticket};
 use bellbird_core::record::Record;
+use bellbird_core::{Durability, Message};
 use bellbird_store::{Batch, Fault, Faulty, Log, Options};
 
 use crate::plant::Plant;
@@ -21,7 +21,10 @@ pub(crate) struct LogStore {
     log: Option<Log<Rotten>>,
     lanes: Vec<Lane>,
     checkpoints: u64,
-    unsynced: Vec<Report>,
+    /// Being appended: what was taken once is not put together with anything else.
+    taken: Vec<Taken>,
+    /// In the log, in this order.
+    unsynced: Vec<Unsynced>,
     reports: VecDeque<Report>,
     /// The disk does not fail any more.
     is_calm: bool,
@@ -32,12 +35,35 @@ pub(crate) struct LogStore {
 /// What one shard handed in.
 #[derive(Default)]
 struct Lane {
+    orders: Vec<Order>,
+    /// Tickets that are stored as their level demands.
+    stored: BTreeSet<Ticket>,
+}
+
+/// An order whose position is known.
+struct Taken {
+    report: Report,
+    durability: Durability,
     batch: Batch,
     /// What is in the batch, if that is written down.
     records: Vec<Record>,
-    first: Option<Ticket>,
-    /// Every ticket below is on stable storage.
-    stored_below: u64,
+}
+
+/// What stands in the log, if the power holds.
+struct Unsynced {
+    report: Report,
+    durability: Durability,
+    /// A planted fault.
+    is_reported: bool,
+}
+
+/// Records that wait for the same.
+struct Order {
+    first: Ticket,
+    batch: Batch,
+    /// What is in the batch, if that is written down.
+    records: Vec<Record>,
+    durability: Durability,
 }
 
 impl LogStore {
@@ -48,6 +74,7 @@ impl LogStore {
             log: None,
             lanes: Vec::new(),
             checkpoints: 0,
+            taken: Vec::new(),
             unsynced: Vec::new(),
             reports: VecDeque::new(),
             is_calm: false,
@@ -116,12 +143,24 @@ impl LogStore {
         Ok(())
     }
 
-    pub(crate) fn put(&mut self, shard: usize, ticket: Ticket, record: &Record) {
-        let lane = &mut self.lanes[shard];
-        lane.first.get_or_insert(ticket);
-        lane.batch.push(record);
-        if self.marks.is_some() {
-            lane.records.push(record.clone());
+    pub(crate) fn put(
+        &mut self,
+        shard: usize,
+        ticket: Ticket,
+        record: &Record,
+        durability: Durability,
+    ) {
+        let is_written_down = self.marks.is_some();
+        let orders = &mut self.lanes[shard].orders;
+        if orders.last().is_none_or(|last| last.durability != durability) {
+            let (batch, records) = (Batch::new(), Vec::new());
+            orders.push(Order { first: ticket, batch, records, durability });
+        }
+        if let Some(order) = orders.last_mut() {
+            order.batch.push(record);
+            if is_written_down {
+                order.records.push(record.clone());
+            }
         }
     }
 
@@ -129,7 +168,8 @@ impl LogStore {
         if self.is_idle() {
             return Work::Idle;
         }
-        let has_batches = self.lanes.iter().any(|lane| !lane.batch.is_empty());
+        let has_batches =
+            !self.taken.is_empty() || self.lanes.iter().any(|lane| !lane.orders.is_empty());
         if !self.is_calm && rng.below(3_000) == 0 {
             let room = rng.below(300);
             let fault =
@@ -159,14 +199,11 @@ impl LogStore {
         }
     }
 
-    pub(crate) fn fetch(&self, positions: &[Position]) -> Vec<Option<Arc<Message>>> {
-        let Some(log) = &self.log else { return vec![None; positions.len()] };
-        // The reader would wait for what is not written yet.
+    /// None if some are not written yet: the reader would wait for them.
+    pub(crate) fn fetch(&self, positions: &[Position]) -> Option<Vec<Option<Arc<Message>>>> {
+        let log = self.log.as_ref()?;
         let is_written = positions.iter().all(|position| *position < log.next_position());
-        if !is_written {
-            return vec![None; positions.len()];
-        }
-        log.reader().read(positions).into_iter().map(Result::ok).collect()
+        is_written.then(|| log.reader().read(positions).into_iter().map(Result::ok).collect())
     }
 
     pub(crate) fn take_checkpoints(&mut self) -> u64 {
@@ -174,43 +211,68 @@ impl LogStore {
     }
 
     pub(crate) fn is_idle(&self) -> bool {
-        self.unsynced.is_empty() && self.lanes.iter().all(|lane| lane.batch.is_empty())
+        self.taken.is_empty()
+            && self.unsynced.is_empty()
+            && self.lanes.iter().all(|lane| lane.orders.is_empty())
     }
 
     pub(crate) fn has_reports(&self) -> bool {
         !self.reports.is_empty()
     }
 
-    /// One write with the batches of some shards.
+    /// One write with what some shards handed in. Each order is reported as soon as its level
+    /// allows.
     fn append(&mut self, rng: &mut Rng) -> bool {
-        let some = rng.chance(50);
-        let chosen: Vec<usize> = (0..self.lanes.len())
-            .filter(|shard| !self.lanes[*shard].batch.is_empty() && (!some || rng.chance(70)))
-            .collect();
-        let records = |lanes: &mut Vec<Lane>| {
-            chosen.iter().flat_map(|shard| std::mem::take(&mut lanes[*shard].records)).collect()
-        };
+        if self.taken.is_empty() {
+            self.gather(rng);
+        }
+        let taken = &mut self.taken;
+        let records = taken.iter_mut().flat_map(|taken| std::mem::take(&mut taken.records));
         if let Some(marks) = &mut self.marks {
-            marks.push(&self.disk, Mark::Appending { records: records(&mut self.lanes) });
+            marks.push(&self.disk, Mark::Appending { records: records.collect() });
         }
         let Some(log) = &mut self.log else { return false };
-        let batches: Vec<&Batch> = chosen.iter().map(|shard| &self.lanes[*shard].batch).collect();
-        let mut firsts = Vec::new();
-        if log.append(&batches, &mut firsts).is_err() {
+        let batches: Vec<&Batch> = self.taken.iter().map(|taken| &taken.batch).collect();
+        if log.append(&batches, &mut Vec::new()).is_err() {
             return false;
         }
-        for (shard, position) in chosen.into_iter().zip(firsts) {
-            let lane = &mut self.lanes[shard];
-            let Some(first) = lane.first.take() else { continue };
-            let count = u32::try_from(lane.batch.len()).unwrap_or(u32::MAX);
-            lane.batch.clear();
-            let report = Report { shard, first, count, position };
-            self.unsynced.push(report);
-            if self.plant == Some(Plant::StoredBeforeSync) {
+        let taken = std::mem::take(&mut self.taken);
+        let is_mixed = taken.iter().any(|taken| taken.durability == Durability::Written);
+        let is_early = self.plant == Some(Plant::StoredBeforeSync)
+            || (self.plant == Some(Plant::SyncedWithWritten) && is_mixed);
+        for Taken { report, durability, .. } in taken {
+            if durability == Durability::Written {
+                self.stored(report);
+            }
+            let is_reported = durability == Durability::Synced && is_early;
+            if is_reported {
                 self.reports.push_back(report);
             }
+            self.unsynced.push(Unsynced { report, durability, is_reported });
         }
         true
+    }
+
+    /// Takes what some shards handed in.
+    fn gather(&mut self, rng: &mut Rng) {
+        let some = rng.chance(50);
+        let chosen: Vec<usize> = (0..self.lanes.len())
+            .filter(|shard| !self.lanes[*shard].orders.is_empty() && (!some || rng.chance(70)))
+            .collect();
+        let Some(log) = &self.log else { return };
+        let mut position = log.next_position();
+        for shard in chosen {
+            let orders = std::mem::take(&mut self.lanes[shard].orders);
+            for Order { first, batch, records, durability } in orders {
+                let count = u32::try_from(batch.len()).unwrap_or(u32::MAX);
+                let report = Report { shard, first, count, position };
+                position.0 += u64::from(count);
+                if durability == Durability::Memory {
+                    self.stored(report);
+                }
+                self.taken.push(Taken { report, durability, batch, records });
+            }
+        }
     }
 
     fn sync(&mut self) -> bool {
@@ -220,13 +282,21 @@ impl LogStore {
         }
         let next = log.next_position();
         self.mark(|| Mark::Stored { next });
-        for report in self.unsynced.drain(..) {
-            self.lanes[report.shard].stored_below = report.first.0 + u64::from(report.count);
-            if self.plant != Some(Plant::StoredBeforeSync) {
-                self.reports.push_back(report);
+        for Unsynced { report, durability, is_reported } in self.unsynced.drain(..) {
+            if durability == Durability::Synced {
+                self.lanes[report.shard].stored.extend(report.tickets());
+                if !is_reported {
+                    self.reports.push_back(report);
+                }
             }
         }
         true
+    }
+
+    /// An order is stored as its level demands.
+    fn stored(&mut self, report: Report) {
+        self.lanes[report.shard].stored.extend(report.tickets());
+        self.reports.push_back(report);
     }
 
     /// The first report of some shard, or the front of it.
@@ -245,7 +315,7 @@ impl LogStore {
     }
 
     pub(crate) fn is_stored(&self, shard: usize, ticket: Ticket) -> bool {
-        ticket.0 < self.lanes[shard].stored_below
+        self.lanes[shard].stored.contains(&ticket)
     }
 
     /// Ends the process. Returns how it really went: the disk may fail a clean end.
@@ -263,6 +333,7 @@ impl LogStore {
             End::PowerLost => self.disk.crash(rng.next()),
         }
         self.log = None;
+        self.taken.clear();
         self.unsynced.clear();
         self.reports.clear();
         went

@@ -16,7 +16,7 @@ fn is_caught(plant: Plant, store: StoreKind) {
 
 #[test]
 fn caught_with_the_log() {
-    for plant in Plant::ALL {
+    for plant in Plant::ALL.into_iter().chain(Plant::OF_LOG) {
         is_caught(plant, StoreKind::Log);
     }
 }

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use crate::config::Sources;
 use crate::config::reference::reference;
-use crate::config::{Named, Sources};
 use crate::count::Count;
 use crate::prepared::{Prepared, prepare};
 
@@ -47,7 +47,7 @@ fn findings(Prepared { configuration, warnings, access }: &Prepared) -> String {
     if let Some(address) = configuration.admin_listen {
         lines.push(format!("health and metrics on http://{address}"));
     }
-    let (data, durability) = (configuration.data.display(), configuration.durability.name());
+    let (data, durability) = (configuration.data.display(), configuration.durability());
     let shards = Count(configuration.core().shards, "shard", "shards");
     lines.push(format!("data in {data}, {shards}, durability: {durability}"));
     if let Some(path) = &configuration.access_users {

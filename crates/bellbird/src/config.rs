@@ -23,13 +23,13 @@ use std::sync::Arc;
 
 use bellbird_core::limits::SHARDS_MAX;
 use bellbird_core::{Telling, Terms};
+use bellbird_server::Transport;
 use bellbird_server::websocket::Offer as WebSocketOffer;
-use bellbird_server::{Durability, Transport};
 use log::LevelFilter;
 
 pub(crate) use self::mistake::{ConfigError, Mistake, Origin};
 use self::reading::Reading;
-pub(crate) use self::setting::Named;
+use self::setting::Named;
 use self::tables::LISTENERS;
 
 /// What `bellbird start` runs with; `config/tables.rs` says what each value means.
@@ -38,7 +38,6 @@ pub(crate) struct Configuration {
     /// All of them: those of `listen`, then those of `[[listeners]]`.
     pub(crate) listeners: Vec<Listening>,
     pub(crate) data: PathBuf,
-    pub(crate) durability: Durability,
     pub(crate) segment_bytes: u64,
     pub(crate) log_level: LevelFilter,
     pub(crate) log_events: bool,
@@ -211,6 +210,20 @@ impl Configuration {
         self.segment_bytes.min(share)
     }
 
+    /// What acknowledgements wait for, in words.
+    pub(crate) fn durability(&self) -> String {
+        let of_listeners = self.listeners.iter().filter_map(|listener| {
+            let durability = listener.terms.durability?.name();
+            Some(format!("; {durability} through {}", listener.address))
+        });
+        let of_topics =
+            self.core.topic_durability.iter().map(|rule| {
+                format!("; {} for messages to {}", rule.durability.name(), rule.filter)
+            });
+        let others: String = of_listeners.chain(of_topics).collect();
+        format!("{}{others}", self.core.durability.name())
+    }
+
     /// The core's part.
     pub(crate) fn core(&self) -> bellbird_core::Config {
         bellbird_core::Config {
@@ -239,7 +252,6 @@ impl Default for Configuration {
         Self {
             listeners: Vec::new(),
             data: default_data(),
-            durability: Durability::default(),
             segment_bytes: bellbird_store::Options::default().segment_bytes,
             log_level: LevelFilter::Info,
             log_events: false,

@@ -13,7 +13,7 @@ use log::{error, info, warn};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
 
-use crate::config::{Configuration, Listening, Named, Sources};
+use crate::config::{Configuration, Listening, Sources};
 use crate::count::Count;
 use crate::hint::Hint;
 use crate::prepared::{Prepared, prepare};
@@ -77,7 +77,6 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let settings = Settings {
         data: configuration.data.clone(),
         segment_bytes: configuration.segment_bytes(),
-        durability: configuration.durability,
         test_mechanism: configuration.access_test_mechanism,
         core: configuration.core(),
         gate: access.gate(),
@@ -245,8 +244,8 @@ fn greet(
     if let Some(address) = admin.address() {
         writeln!(out, "health and metrics on http://{address}")?;
     }
-    let (shards, durability) = (configuration.core().shards, configuration.durability.name());
-    writeln!(out, "{}, durability: {durability}", Count(shards, "shard", "shards"))?;
+    let shards = Count(configuration.core().shards, "shard", "shards");
+    writeln!(out, "{shards}, durability: {}", configuration.durability())?;
     if let Some(hint) = Hint::of(node.listening(), configuration) {
         let program = std::env::args().next().unwrap_or_else(|| "bellbird".into());
         writeln!(out, "{hint}:")?;

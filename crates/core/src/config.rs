@@ -2,6 +2,7 @@
 
 use bellbird_codec::{QoS, SubscribeOptions};
 
+use crate::durability::{Durability, TopicDurability};
 use crate::event::Telling;
 use crate::limits;
 
@@ -39,6 +40,10 @@ pub struct Config {
     pub handshake_secs: u16,
     /// Bytes of parcels between two shards that wait at most.
     pub mailbox_bytes_max: usize,
+    /// What something durable waits for where neither listener nor topic says so.
+    pub durability: Durability,
+    /// What messages wait for by their topics.
+    pub topic_durability: Vec<TopicDurability>,
     /// Topics and filters that are taken for others; the first that fits counts.
     pub rewrites: Vec<Rewrite>,
     /// Subscriptions that every client has from CONNECT on.
@@ -85,6 +90,8 @@ pub struct Terms {
     pub filter_plus_max: usize,
     /// How exactly clients must keep to the letter.
     pub profile: Profile,
+    /// What something durable waits for that came through this listener, if it says so.
+    pub durability: Option<Durability>,
 }
 
 /// How exactly clients must keep to the letter.
@@ -158,6 +165,8 @@ impl Default for Config {
             group_strategy: GroupStrategy::default(),
             handshake_secs: limits::HANDSHAKE_SECS,
             mailbox_bytes_max: limits::MAILBOX_BYTES_MAX,
+            durability: Durability::default(),
+            topic_durability: Vec::new(),
             rewrites: Vec::new(),
             auto_subscriptions: Vec::new(),
             telling: Telling::Nothing,
@@ -185,6 +194,7 @@ impl Default for Terms {
             topic_levels_max: limits::TOPIC_LEVELS_MAX,
             filter_plus_max: limits::FILTER_PLUS_MAX,
             profile: Profile::default(),
+            durability: None,
         }
     }
 }

@@ -10,6 +10,7 @@ use crate::auth::{Exchange, Proof};
 use crate::config::{Profile, Terms};
 use crate::connection::{Cause, Opening, Parks, Phase};
 use crate::contract::{Change, Flow, Output};
+use crate::durability::Durability;
 use crate::event::{Event, Names, Telling};
 use crate::identity::{ConnectionId, Holder, Ticket, Time};
 use crate::joining::is_shared;
@@ -276,7 +277,8 @@ impl Shard {
         let operations = std::iter::once(operation).chain(will).collect();
         // The will of a session that is not durable is logged, but not waited for.
         let waits = if durable { StoredFor::Connack(id) } else { StoredFor::Nothing };
-        let ticket = self.commit(now, holder, epoch, operations, waits);
+        let level = self.durability_of(id);
+        let ticket = self.commit_at(level, now, holder, epoch, operations, waits);
         durable.then_some(ticket)
     }
 
@@ -469,6 +471,7 @@ impl Shard {
         Some((session, given_up))
     }
 
+    /// Tells the log what happened to a holder that came through no listener.
     pub(crate) fn commit(
         &mut self,
         now: Time,
@@ -477,9 +480,22 @@ impl Shard {
         operations: Vec<Operation>,
         waits: StoredFor,
     ) -> Ticket {
+        self.commit_at(self.clients.config.durability, now, holder, epoch, operations, waits)
+    }
+
+    /// The same with the durability of a connection.
+    pub(crate) fn commit_at(
+        &mut self,
+        durability: Durability,
+        now: Time,
+        holder: Holder,
+        epoch: u32,
+        operations: Vec<Operation>,
+        waits: StoredFor,
+    ) -> Ticket {
         let ticket = self.releases.ticket(waits);
         let record = Record::Commit(Commit { holder, epoch, at: now, operations });
-        self.clients.outputs.push_back(Output::Store { ticket, record });
+        self.clients.outputs.push_back(Output::Store { ticket, record, durability });
         ticket
     }
 

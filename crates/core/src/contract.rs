@@ -11,6 +11,7 @@ use bellbird_topics::Namespace;
 use crate::auth::{AuthOutcome, AuthStep};
 use crate::config::Config;
 use crate::connect::Hello;
+use crate::durability::Durability;
 pub use crate::event::Event;
 use crate::identity::{ConnectionId, Holder, Position, ShardId, Ticket, Time};
 use crate::mail::Mail;
@@ -79,7 +80,9 @@ pub enum Input<'a> {
         /// Grows with each batch applied anywhere in the node: the order of retained messages.
         order: u64,
     },
-    /// Consecutive durable outputs are stored as their level of durability demands.
+    /// Consecutive durable outputs are stored as their levels of durability demand. Those of one
+    /// level are reported in their order; what waits for less may be reported before others that
+    /// were handed out earlier.
     Stored {
         /// The first of them.
         first: Ticket,
@@ -187,6 +190,8 @@ pub enum Output {
         ticket: Ticket,
         /// One of the four durable outputs.
         record: Record,
+        /// What the report waits for.
+        durability: Durability,
     },
     /// Read messages that were reported stored, then report [`Input::Fetched`]. There is one
     /// question of a holder at a time.

@@ -103,6 +103,7 @@ impl Shard {
             .filter(|_| publisher.records(packet.qos))
             .map(|answer| Received { holder: publisher.origin, packet_id: answer.packet_id });
         let Some(place) = self.take_place(publisher.id) else { return Flow::Continue };
+        let durability = self.durability_of_message(publisher.id, delay.topic);
         let ticket = self.releases.ticket(StoredFor::Message(place));
         let record = Record::Append(Append {
             lane: publisher.lane,
@@ -117,7 +118,7 @@ impl Shard {
             received,
             retained: None,
         });
-        self.clients.outputs.push_back(Output::Store { ticket, record });
+        self.clients.outputs.push_back(Output::Store { ticket, record, durability });
         self.delayed.storing += 1;
         let stored = StoredDelivery {
             message,

@@ -84,7 +84,8 @@ impl Shard {
         };
         let Some(place) = self.take_place(id) else { return Flow::Continue };
         let operations = vec![Operation::Released { position }];
-        self.commit(now, holder, epoch, operations, StoredFor::Beside(place));
+        let level = self.durability_of(id);
+        self.commit_at(level, now, holder, epoch, operations, StoredFor::Beside(place));
         self.releases.fill(place, Release { answer, ..Release::waiting() });
         Flow::Continue
     }

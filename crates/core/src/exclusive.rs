@@ -147,6 +147,7 @@ impl Shard {
             // Or given it up, and the log knows that already.
             !is_exclusive(filter) || (!is_lost(filter) && session.has_subscription(filter))
         });
-        self.commit(now, holder, epoch, operations, StoredFor::Reply(reply));
+        let level = self.durability_of(reply.connection);
+        self.commit_at(level, now, holder, epoch, operations, StoredFor::Reply(reply));
     }
 }

@@ -138,6 +138,7 @@ impl Shard {
 
     /// Takes the connection from its session, and ends the session if nothing keeps it.
     fn detach(&mut self, now: Time, id: ConnectionId, cause: Cause, reason: Option<ReasonCode>) {
+        let level = self.durability_of(id);
         let Some(connection) = self.clients.connections.live(id) else { return };
         let publisher = std::mem::replace(&mut connection.publisher, NONE);
         let index = std::mem::replace(&mut connection.session, NONE);
@@ -171,7 +172,7 @@ impl Shard {
         }
         self.tell_groups_gone(index);
         let operations = vec![Operation::Leave { expiry_secs }];
-        self.commit(now, holder, epoch, operations, StoredFor::Nothing);
+        self.commit_at(level, now, holder, epoch, operations, StoredFor::Nothing);
         if cause == Cause::Stopped {
             return;
         }

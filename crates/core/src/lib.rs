@@ -20,6 +20,7 @@ mod connect;
 mod connection;
 pub mod contract;
 mod delaying;
+mod durability;
 mod ending;
 pub mod errand;
 mod event;
@@ -74,6 +75,7 @@ pub use config::{AutoSubscription, Config, GroupStrategy, Profile, Rewrite, Term
 pub use connect::Hello;
 pub use connection::Cause;
 pub use contract::{Change, Flow, Input, Output, Slot, Subscriber};
+pub use durability::{Durability, TopicDurability};
 pub use event::{Event, Objection, Telling};
 pub use identity::{ConnectionId, Holder, Lane, MessageId, Position, ShardId, Ticket, Time};
 pub use ledger::{DropReason, Ledger};

@@ -498,7 +498,8 @@ impl Shard {
             } else {
                 StoredFor::Nothing
             };
-            let ticket = self.commit(now, holder, epoch, operations, waits);
+            let level = self.durability_of_session(index);
+            let ticket = self.commit_at(level, now, holder, epoch, operations, waits);
             if is_waited_for {
                 self.clients.is_committed(index, ticket);
             }

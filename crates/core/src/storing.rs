@@ -8,6 +8,7 @@ use crate::clients::Addressing;
 use crate::connection::Parks;
 use crate::contract::{Flow, Output};
 use crate::delaying::Later;
+use crate::durability::Durability;
 use crate::identity::{ConnectionId, Position, ShardId, Time};
 use crate::mail::{Parcel, Share};
 use crate::message::Message;
@@ -90,10 +91,11 @@ impl Shard {
         let full = self.full_shard(route.as_deref());
         let mut waiting = 0;
         let order = retained.as_ref().map(|(_, order)| *order);
+        let durability = self.durability_of_message(publisher.id, out.parts.topic);
         if let Some((message, order)) = retained {
             // At QoS 0 nobody is told; it waits all the same, which bounds what is under way.
             waiting += 1;
-            self.store_retained(now, message, order, StoredFor::Beside(place));
+            self.store_retained(now, message, order, StoredFor::Beside(place), durability);
         }
         let stored = route.map(|route| {
             let message = out.share();
@@ -103,7 +105,7 @@ impl Shard {
                 append.retained = order;
                 let ticket = self.releases.ticket(StoredFor::Message(place));
                 let record = Record::Append(append);
-                self.clients.outputs.push_back(Output::Store { ticket, record });
+                self.clients.outputs.push_back(Output::Store { ticket, record, durability });
             }
             StoredDelivery {
                 message,
@@ -159,7 +161,14 @@ impl Shard {
         Append { lane, at: now, message, holders, received, retained: None }
     }
 
-    fn store_retained(&mut self, now: Time, message: Arc<Message>, order: u64, waits: StoredFor) {
+    fn store_retained(
+        &mut self,
+        now: Time,
+        message: Arc<Message>,
+        order: u64,
+        waits: StoredFor,
+        durability: Durability,
+    ) {
         let ticket = self.releases.ticket(waits);
         let record = Record::Retain(Retain {
             order,
@@ -168,7 +177,7 @@ impl Shard {
             topic: message.topic().as_str().into(),
             message: (!message.payload().is_empty()).then_some(message),
         });
-        self.clients.outputs.push_back(Output::Store { ticket, record });
+        self.clients.outputs.push_back(Output::Store { ticket, record, durability });
     }
 
     /// Delivers and acknowledges what nothing holds back any more, in the publisher's order.

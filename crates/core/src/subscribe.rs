@@ -307,7 +307,9 @@ impl Shard {
             self.change_group(change, epoch, credit, reply);
         }
         if let Some(operations) = operations {
-            let ticket = self.commit(now, holder, epoch, operations, StoredFor::Reply(reply));
+            let level = self.durability_of(id);
+            let waits = StoredFor::Reply(reply);
+            let ticket = self.commit_at(level, now, holder, epoch, operations, waits);
             self.give_up_after(ticket, outcome.given_up, Some(reply));
         }
         Flow::Park

@@ -6,30 +6,19 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender};
 use std::thread::{self, JoinHandle};
 
-use bellbird_core::{Position, ShardId, Ticket};
+use bellbird_core::{Durability, Position, ShardId, Ticket};
 use bellbird_store::{Batch, Log, Medium, StoreError};
 
 use crate::distillery::Distillery;
 use crate::guard::guard;
 use crate::mailbox::{Letter, Slit};
 
-/// What an acknowledgement of something durable waits for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Durability {
-    /// Stable storage: it survives the loss of power.
-    #[default]
-    Synced,
-    /// The operating system: it survives the end of the process.
-    Written,
-    /// Nothing: the log follows behind.
-    Memory,
-}
-
-/// Records of one shard's turn.
+/// Records of one shard's turn that wait for the same.
 pub(crate) struct Order {
     pub(crate) from: ShardId,
     pub(crate) first: Ticket,
     pub(crate) batch: Batch,
+    pub(crate) durability: Durability,
 }
 
 /// The committer's thread; it ends when every shard has dropped its sender.
@@ -99,7 +88,6 @@ impl Committer {
     /// reported stored any more.
     pub(crate) fn start<M>(
         log: Log<M>,
-        durability: Durability,
         orders: Receiver<Order>,
         slits: Vec<Slit>,
         on_failure: impl FnOnce() + Send + 'static,
@@ -111,7 +99,7 @@ impl Committer {
         let watch = Watch::default();
         let gauges = watch.clone();
         let run = move || {
-            let result = guard(|| commit_all(log, durability, &orders, &slits, &gauges));
+            let result = guard(|| commit_all(log, &orders, &slits, &gauges));
             if result.is_err() {
                 gauges.0.has_failed.store(true, Ordering::Release);
                 on_failure();
@@ -139,7 +127,6 @@ impl Committer {
 
 fn commit_all<M: Medium + Send + 'static>(
     mut log: Log<M>,
-    durability: Durability,
     orders: &Receiver<Order>,
     slits: &[Slit],
     watch: &Watch,
@@ -148,37 +135,9 @@ fn commit_all<M: Medium + Send + 'static>(
     watch.note(&log, first);
     let mut distillery = Distillery::default();
     distillery.tend(&mut log, watch);
-    let mut waiting: Vec<Order> = Vec::new();
-    let mut positions = Vec::new();
-    while let Ok(order) = orders.recv() {
-        let mut bytes = order.batch.bytes_len();
-        waiting.push(order);
-        while bytes < COMMIT_BYTES
-            && let Ok(order) = orders.try_recv()
-        {
-            bytes += order.batch.bytes_len();
-            waiting.push(order);
-        }
-        if durability == Durability::Memory {
-            let batches: Vec<Batch> = waiting.iter().map(|order| order.batch.clone()).collect();
-            let mut next = log.next_position();
-            positions.clear();
-            for batch in &batches {
-                positions.push(next);
-                next = Position(next.0 + batch.len() as u64);
-            }
-            report(&mut waiting, &positions, slits);
-            log.append(&batches.iter().collect::<Vec<_>>(), &mut positions)?;
-            distillery.tend(&mut log, watch);
-            watch.note(&log, first);
-            continue;
-        }
-        let batches: Vec<&Batch> = waiting.iter().map(|order| &order.batch).collect();
-        log.append(&batches, &mut positions)?;
-        if durability == Durability::Synced {
-            log.sync()?;
-        }
-        report(&mut waiting, &positions, slits);
+    let mut commit = Commit::default();
+    while commit.gather(orders) {
+        commit.write(&mut log, &mut |report| report.drop_in(slits))?;
         distillery.tend(&mut log, watch);
         watch.note(&log, first);
     }
@@ -186,14 +145,164 @@ fn commit_all<M: Medium + Send + 'static>(
     log.sync()
 }
 
-fn report(waiting: &mut Vec<Order>, positions: &[Position], slits: &[Slit]) {
-    for (order, position) in waiting.drain(..).zip(positions) {
-        let Order { from, first, mut batch } = order;
-        let count = u32::try_from(batch.len()).expect("a batch counts its records in 32 bits");
-        batch.clear();
-        slits[from.index()].drop_in(Letter::Stored { first, count, position: *position, batch });
+/// What is written at once: all that arrived during the last write and sync.
+#[derive(Default)]
+struct Commit {
+    orders: Vec<Order>,
+    /// Of the first record of each order.
+    firsts: Vec<Position>,
+}
+
+/// An order is stored as its level demands.
+struct Report {
+    from: ShardId,
+    first: Ticket,
+    count: u32,
+    position: Position,
+    /// To be used again.
+    batch: Option<Batch>,
+}
+
+impl Commit {
+    /// Waits for an order and takes all that are there. False if no other will come.
+    fn gather(&mut self, orders: &Receiver<Order>) -> bool {
+        let Ok(order) = orders.recv() else { return false };
+        let mut bytes = order.batch.bytes_len();
+        self.orders.push(order);
+        while bytes < COMMIT_BYTES
+            && let Ok(order) = orders.try_recv()
+        {
+            bytes += order.batch.bytes_len();
+            self.orders.push(order);
+        }
+        true
+    }
+
+    /// Writes all orders, in their order, and reports each as soon as its level allows: with one
+    /// write for all of them, and one sync if any waits for it.
+    fn write<M: Medium>(
+        &mut self,
+        log: &mut Log<M>,
+        report: &mut dyn FnMut(Report),
+    ) -> Result<(), StoreError> {
+        self.report_followed(log.next_position(), report);
+        let batches: Vec<&Batch> = self.orders.iter().map(|order| &order.batch).collect();
+        log.append(&batches, &mut self.firsts)?;
+        if self.orders.iter().all(|order| order.durability == Durability::Synced) {
+            log.sync()?;
+            self.report(Durability::Synced, report);
+        } else {
+            self.report(Durability::Written, report);
+            if self.orders.iter().any(|order| order.durability == Durability::Synced) {
+                log.sync()?;
+                self.report(Durability::Synced, report);
+            }
+        }
+        self.orders.clear();
+        Ok(())
+    }
+
+    /// Reports those that the log only follows: their batches are still needed.
+    fn report_followed(&self, next: Position, report: &mut dyn FnMut(Report)) {
+        let mut position = next;
+        for order in &self.orders {
+            let count = order.count();
+            if order.durability == Durability::Memory {
+                let Order { from, first, .. } = *order;
+                report(Report { from, first, count, position, batch: None });
+            }
+            position.0 += u64::from(count);
+        }
+    }
+
+    fn report(&mut self, durability: Durability, report: &mut dyn FnMut(Report)) {
+        for (order, position) in self.orders.iter_mut().zip(&self.firsts) {
+            if order.durability == durability {
+                let count = order.count();
+                let mut batch = std::mem::take(&mut order.batch);
+                batch.clear();
+                let Order { from, first, .. } = *order;
+                report(Report { from, first, count, position: *position, batch: Some(batch) });
+            }
+        }
+    }
+}
+
+impl Order {
+    fn count(&self) -> u32 {
+        u32::try_from(self.batch.len()).expect("a batch counts its records in 32 bits")
+    }
+}
+
+impl Report {
+    fn drop_in(self, slits: &[Slit]) {
+        let Self { from, first, count, position, batch } = self;
+        slits[from.index()].drop_in(Letter::Stored { first, count, position, batch });
     }
 }
 
 /// Bytes of one commit, or one order if that is larger: what one write puts together.
 const COMMIT_BYTES: usize = 16 << 20;
+
+#[cfg(test)]
+mod tests {
+    use bellbird_core::record::{Record, Settings};
+    use bellbird_store::{Fault, Faulty, Options};
+
+    use super::Durability::{Memory, Synced, Written};
+    use super::*;
+
+    fn log(medium: &Faulty) -> Log<Faulty> {
+        Log::open(medium.clone(), Options::default(), &mut |_, _| {}).unwrap().0
+    }
+
+    /// Orders of so many records each, with tickets that go on.
+    fn commit(levels: &[(Durability, usize)]) -> Commit {
+        let mut commit = Commit::default();
+        let mut next = 1;
+        for (durability, records) in levels {
+            let mut batch = Batch::new();
+            for _ in 0..*records {
+                let (key, value) = ("k".into(), vec![0; 40].into());
+                batch.push(&Record::Settings(Settings { key, value }));
+            }
+            let (from, first) = (ShardId(0), Ticket(next));
+            commit.orders.push(Order { from, first, batch, durability: *durability });
+            next += *records as u64;
+        }
+        commit
+    }
+
+    #[test]
+    fn each_level_is_reported_as_soon_as_it_may_be() {
+        let check = |levels: &[(Durability, usize)], fault: Option<Fault>, expected: &[u64]| {
+            let mut medium = Faulty::new(1);
+            let mut log = log(&medium);
+            medium.inject(fault.unwrap_or(Fault::Space(1 << 30)));
+            let mut reported = Vec::new();
+            let written = commit(levels).write(&mut log, &mut |report| {
+                // One record after the other, in the order of the tickets.
+                assert_eq!(report.position.0, report.first.0);
+                reported.push(report.first.0);
+            });
+            assert_eq!(written.is_err(), fault.is_some(), "{levels:?} {fault:?}");
+            assert_eq!(reported, expected, "{levels:?} {fault:?}");
+        };
+        let mixed = [(Synced, 2), (Memory, 1), (Written, 3), (Synced, 1), (Memory, 1)];
+        check(&mixed, None, &[3, 8, 4, 1, 7]);
+        check(&mixed, Some(Fault::Sync), &[3, 8, 4]);
+        check(&mixed, Some(Fault::ShortAppend(1)), &[3, 8]);
+        check(&[(Synced, 1), (Synced, 1)], Some(Fault::Sync), &[]);
+        check(&[(Synced, 1), (Synced, 1)], None, &[1, 2]);
+    }
+
+    #[test]
+    fn nothing_is_synced_that_nobody_waits_for() {
+        let mut medium = Faulty::new(1);
+        let mut log = log(&medium);
+        // The next sync would fail.
+        medium.inject(Fault::Sync);
+        commit(&[(Written, 2), (Memory, 1)]).write(&mut log, &mut |_| {}).unwrap();
+        commit(&[(Synced, 1)]).write(&mut log, &mut |_| {}).unwrap_err();
+    }
+}

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bellbird_codec::DecodeError;
-use bellbird_core::{ConnectionId, Input, Output, Shard, ShardId, Ticket, Time};
+use bellbird_core::{ConnectionId, Durability, Input, Output, Shard, ShardId, Ticket, Time};
 use bellbird_store::Batch;
 use mio::event::Event as Readiness;
 use mio::net::TcpStream;
@@ -65,8 +65,10 @@ pub(crate) struct Desk {
     /// Connections to close once they are flushed.
     closing: Vec<ConnectionId>,
     lingering: Lingering,
+    /// Records of one level of durability, in the order of their tickets.
     batch: Batch,
     batch_first: Option<Ticket>,
+    batch_durability: Durability,
     spare: Vec<Batch>,
     budget: Budget,
     must_accept: bool,
@@ -168,7 +170,11 @@ impl EventLoop {
     fn carry_out(&mut self, now: Time, output: Output) {
         match output {
             Output::Send(id) => self.desk.touched.push(id),
-            Output::Store { ticket, record } => {
+            Output::Store { ticket, record, durability } => {
+                if durability != self.desk.batch_durability {
+                    self.hand_in_batch();
+                    self.desk.batch_durability = durability;
+                }
                 self.desk.batch.push(&record);
                 self.desk.batch_first.get_or_insert(ticket);
                 if self.desk.batch.bytes_len() >= BATCH_BYTES {
@@ -446,7 +452,7 @@ impl EventLoop {
                 }
                 Letter::Stored { first, count, position, batch } => {
                     if self.desk.spare.len() < SPARE_BATCHES {
-                        self.desk.spare.push(batch);
+                        self.desk.spare.extend(batch);
                     }
                     self.input(now, Input::Stored { first, count, position });
                 }
@@ -472,7 +478,8 @@ impl EventLoop {
         let next = self.desk.spare.pop().unwrap_or_default();
         let batch = std::mem::replace(&mut self.desk.batch, next);
         // The committer ends only after its shards, or when the node has failed and says so.
-        let _handed_in = self.orders.send(Order { from: self.id, first, batch });
+        let durability = self.desk.batch_durability;
+        let _handed_in = self.orders.send(Order { from: self.id, first, batch, durability });
     }
 
     pub(crate) fn input(&mut self, now: Time, input: Input<'_>) {

@@ -32,7 +32,7 @@ pub mod websocket;
 
 pub use authenticator::Authenticator;
 pub use census::Counts;
-pub use committer::{Durability, LogReport};
+pub use committer::LogReport;
 pub use control::{Bookmark, Control, Status, Trouble};
 pub use doors::{ControlError, ControlPath, ControlSocket, bind_metrics};
 pub use governor::{Governor, MemoryReport};

@@ -29,8 +29,9 @@ pub(crate) enum Letter {
         rest: Vec<u8>,
         hello: Box<Hello>,
     },
-    /// Records are stored; their batch comes back to be used again.
-    Stored { first: Ticket, count: u32, position: Position, batch: Batch },
+    /// Records are stored; their batch comes back to be used again, unless it is still to be
+    /// written.
+    Stored { first: Ticket, count: u32, position: Position, batch: Option<Batch> },
     /// Messages that were in the log only.
     Fetched { of: Subscriber, messages: Vec<Option<Arc<Message>>> },
     /// The answer to a question about a user.

@@ -17,7 +17,7 @@ use mio::{Poll, Waker};
 use crate::authenticator::{Authenticator, Pool};
 use crate::census::Census;
 use crate::clock::Clock;
-use crate::committer::{Committer, Durability};
+use crate::committer::Committer;
 use crate::control::Control;
 use crate::event_loop::{Desk, EventLoop, waker_token};
 use crate::fetcher::{Fetcher, fetch};
@@ -39,8 +39,6 @@ pub struct Settings {
     pub data: PathBuf,
     /// How long a segment of the log becomes, in bytes.
     pub segment_bytes: u64,
-    /// See [`Durability`].
-    pub durability: Durability,
     /// Whether clients may use the authentication method `BELLBIRD-TEST`, which proves nothing.
     pub test_mechanism: bool,
     /// The core's own settings; `core.shards` is the number of event loops.
@@ -130,8 +128,7 @@ impl Node {
             slits.push(slit);
         }
         let (orders, order_queue) = mpsc::channel();
-        let committer =
-            Committer::start(log, settings.durability, order_queue, slits.clone(), on_failure)?;
+        let committer = Committer::start(log, order_queue, slits.clone(), on_failure)?;
         let (fetcher, fetcher_desk) = Fetcher::start(reader, slits.clone())?;
         let census = Arc::new(Census::default());
         let losses = Arc::new(Losses::default());

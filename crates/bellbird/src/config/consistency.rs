@@ -8,7 +8,7 @@ use bellbird_topics::{Filter, SubscriptionFilter};
 
 use super::mistake::{Mistake, Origin};
 use super::reading::Reading;
-use super::tables::{AUTO_SUBSCRIPTIONS, LIMITS, LISTENERS, REWRITES};
+use super::tables::{AUTO_SUBSCRIPTIONS, LIMITS, LISTENERS, REWRITES, TOPIC_DURABILITY};
 use super::{Carrier, Configuration, Listening, Offer};
 
 /// Adds what is wrong to the mistakes, and what deserves a look to the warnings.
@@ -19,6 +19,7 @@ pub(crate) fn check(configuration: &Configuration, reading: &mut Reading) {
     auto_subscriptions(configuration, reading);
     memory(configuration, reading);
     home(configuration, reading);
+    topic_durability(configuration, reading);
 }
 
 fn listeners(configuration: &Configuration, reading: &mut Reading) {
@@ -266,6 +267,17 @@ fn home(configuration: &Configuration, reading: &mut Reading) {
              so write the path out",
             here.display()
         ));
+    }
+}
+
+fn topic_durability(configuration: &Configuration, reading: &mut Reading) {
+    for (index, rule) in configuration.core.topic_durability.iter().enumerate() {
+        let key = format!("{}[{index}].filter", TOPIC_DURABILITY.name);
+        let text = &rule.filter;
+        // An empty one is missing, or a mistake already.
+        if let Some(error) = Filter::parse(text).err().filter(|_| !text.is_empty()) {
+            mistake(reading, &key, format!("{key} = \"{text}\" is no filter: {error}"));
+        }
     }
 }
 

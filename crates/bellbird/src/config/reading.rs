@@ -15,7 +15,8 @@ use super::mistake::{Mistake, Origin};
 use super::nearest::nearest;
 use super::setting::{DefaultShown, Setting, Table};
 use super::tables::{
-    AUTO_SUBSCRIPTIONS, LIMITS, LISTENERS, LISTS, NODE, REWRITES, TERMS, keys, tables,
+    AUTO_SUBSCRIPTIONS, LIMITS, LISTENERS, LISTS, NODE, REWRITES, TERMS, TOPIC_DURABILITY, keys,
+    tables,
 };
 use super::unquoted::remedy;
 
@@ -222,6 +223,10 @@ impl Reading {
                 let mut rewrite = (REWRITES.default)();
                 self.item(&place, &REWRITES, table, &mut rewrite);
                 node.core.rewrites.push(rewrite);
+            } else if name == TOPIC_DURABILITY.name {
+                let mut rule = (TOPIC_DURABILITY.default)();
+                self.item(&place, &TOPIC_DURABILITY, table, &mut rule);
+                node.core.topic_durability.push(rule);
             } else {
                 let mut subscription = (AUTO_SUBSCRIPTIONS.default)();
                 self.item(&place, &AUTO_SUBSCRIPTIONS, table, &mut subscription);

@@ -7,7 +7,9 @@ use bellbird_core::Terms;
 use super::Configuration;
 use super::reading::environment_name;
 use super::setting::{DefaultShown, Reload, Setting, Table};
-use super::tables::{AUTO_SUBSCRIPTIONS, LIMITS, LISTENERS, NODE, REWRITES, TERMS, tables};
+use super::tables::{
+    AUTO_SUBSCRIPTIONS, LIMITS, LISTENERS, NODE, REWRITES, TERMS, TOPIC_DURABILITY, tables,
+};
 use super::value::Value;
 
 /// The reference in Markdown.
@@ -36,6 +38,7 @@ pub(crate) fn reference() -> String {
     );
     list(&mut out, &REWRITES);
     list(&mut out, &AUTO_SUBSCRIPTIONS);
+    list(&mut out, &TOPIC_DURABILITY);
     out
 }
 

@@ -3,7 +3,9 @@
 use bellbird_core::Terms;
 
 use super::setting::{Reload, Setting};
-use super::tables::{AUTO_SUBSCRIPTIONS, LIMITS, LISTENERS, NODE, REWRITES, TERMS};
+use super::tables::{
+    AUTO_SUBSCRIPTIONS, LIMITS, LISTENERS, NODE, REWRITES, TERMS, TOPIC_DURABILITY,
+};
 use super::{Configuration, Listening};
 
 /// Keys whose values changed.
@@ -30,6 +32,10 @@ impl Configuration {
         if self.core.auto_subscriptions != newer.core.auto_subscriptions {
             self.core.auto_subscriptions.clone_from(&newer.core.auto_subscriptions);
             changes.live.push(AUTO_SUBSCRIPTIONS.name.into());
+        }
+        if self.core.topic_durability != newer.core.topic_durability {
+            self.core.topic_durability.clone_from(&newer.core.topic_durability);
+            changes.live.push(TOPIC_DURABILITY.name.into());
         }
         changes
     }
@@ -88,6 +94,9 @@ fn take_listeners(running: &mut [Listening], configuration: &Configuration, chan
         if let Some(place) = place {
             if listener.terms.anonymous != found.terms.anonymous {
                 changes.live.push(format!("{place}anonymous"));
+            }
+            if listener.terms.durability != found.terms.durability {
+                changes.live.push(format!("{place}durability"));
             }
             take(TERMS, &place, &mut listener.terms, &found.terms, changes);
         }

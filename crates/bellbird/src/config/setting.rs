@@ -4,8 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use bellbird_codec::{QoS, RetainHandling};
-use bellbird_core::{GroupStrategy, Profile, Terms};
-use bellbird_server::Durability;
+use bellbird_core::{Durability, GroupStrategy, Profile, Terms};
 use log::LevelFilter;
 
 use super::Carrier;

@@ -2,8 +2,9 @@
 
 use bellbird_codec::{QoS, RetainHandling, SubscribeOptions};
 use bellbird_core::limits::SHARDS_MAX;
-use bellbird_core::{AutoSubscription, GroupStrategy, Profile, Rewrite, Terms};
-use bellbird_server::Durability;
+use bellbird_core::{
+    AutoSubscription, Durability, GroupStrategy, Profile, Rewrite, Terms, TopicDurability,
+};
 use log::LevelFilter;
 
 use super::setting::{DefaultShown, Field, Reload, Setting, Table, names, setting};
@@ -20,8 +21,8 @@ pub(crate) const NODE: &[Setting<Configuration>] = &[
         "The directory of sessions and messages. It is created if need be, and locked while the broker runs. A relative path counts from the directory in which the broker is started.", DefaultShown::Words("`$XDG_DATA_HOME/bellbird`, else `~/.local/share/bellbird`; where `HOME` is not set either, `bellbird` in the directory in which the broker is started")),
     setting!("shards" => core.shards, number(1, SHARDS_MAX as u64), "", Restart,
         "Event loops, a thread each. The number may change from one start to the next. More than cores only cost time.", DefaultShown::Words("one per core, at most 64")),
-    setting!("durability" => durability, names::<Durability>(), "", Restart,
-        "What an acknowledgement of something durable waits for, see [Durability](#durability)."),
+    setting!("durability" => core.durability, names::<Durability>(), "", Live,
+        "What an acknowledgement of something durable waits for, where neither its listener nor `[[topic_durability]]` says so, see [Durability](#durability)."),
     setting!("store.segment_bytes" => segment_bytes, number(64 << 10, 1 << 30), "bytes", Restart,
         "How long a segment of the log becomes. What is over leaves the disk when so much has come, see [store.md](store.md). One at a time is read into memory, so it is never more than a 32nd of `limits.memory_bytes_max`."),
     setting!("log.level" => log_level, names::<LevelFilter>(), "", Live,
@@ -118,6 +119,8 @@ pub(crate) const LISTENERS: Table<Offer> = Table {
             "The web pages that may connect, by scheme, host and port as browsers name them, such as `[\"https://app.example.com\"]`. With none or with `\"*\"`, pages from anywhere may: whoever opens such a page lets it reach this listener from its own machine and network. Clients that are no browsers name no origin and may always connect."),
         setting!("anonymous" => anonymous, Kind::Flag, "", Live,
             "Whether clients without a user name are let in.", DefaultShown::Words("`true` on a loopback address, `false` on others")),
+        setting!("durability" => terms.durability, names::<Durability>(), "", Live,
+            "What an acknowledgement of something durable waits for that came through this listener. Where `[[topic_durability]]` speaks of the message too, the stricter counts.", DefaultShown::Words("`durability` of the node")),
     ],
     default: || Offer {
         address: None,
@@ -174,8 +177,22 @@ pub(crate) const AUTO_SUBSCRIPTIONS: Table<AutoSubscription> = Table {
     terms: |_| None,
 };
 
+/// What the acknowledgement of a message waits for, by its topic.
+pub(crate) const TOPIC_DURABILITY: Table<TopicDurability> = Table {
+    name: "topic_durability",
+    settings: &[
+        setting!("filter" => filter, Kind::Text, "", Live,
+            "The topics, after rewrites. Where several filters match, the strictest counts.", DefaultShown::Required),
+        setting!("durability" => durability, names::<Durability>(), "", Live,
+            "What for. It says nothing of sessions and subscriptions.", DefaultShown::Required),
+    ],
+    default: || TopicDurability { filter: "".into(), durability: Durability::Synced },
+    terms: |_| None,
+};
+
 /// The lists of tables in a file.
-pub(crate) const LISTS: [&str; 3] = [LISTENERS.name, REWRITES.name, AUTO_SUBSCRIPTIONS.name];
+pub(crate) const LISTS: [&str; 4] =
+    [LISTENERS.name, REWRITES.name, AUTO_SUBSCRIPTIONS.name, TOPIC_DURABILITY.name];
 
 /// The table whose terms are those of all listeners.
 pub(crate) const LIMITS: &str = "limits";

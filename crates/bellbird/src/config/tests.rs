@@ -114,6 +114,10 @@ fn mistakes_are_named() {
     check("[[rewrites]]\nfrom = \"a#\"\nto = \"b\"", "2 rewrites[0].from = \"a#\" is no filter");
     check("[[rewrites]]\nfrom = \"a/+\"\nto = \"b/$2\"", "3 rewrites[0].to = \"b/$2\" names $2");
     check("[[rewrites]]\nfrom = \"a\"", "1 this [[rewrites]] has no to");
+    let by_topic = "[[topic_durability]]\nfilter = \"a\"";
+    check(by_topic, "1 this [[topic_durability]] has no durability: give one of");
+    let by_topic = "[[topic_durability]]\nfilter = \"a#\"\ndurability = \"memory\"";
+    check(by_topic, "2 topic_durability[0].filter = \"a#\" is no filter");
     check("[[rewrites]]\nfrom = \"a/+\"\nto = \"b/+\"", "3 rewrites[0].to = \"b/+\" is no topic");
     check("[[auto_subscriptions]]\nfilter = \"a#\"", "2 auto_subscriptions[0].filter");
     check("[[auto_subscriptions]]\nfilter = \"$share/g/a\"\nno_local = true", "leave no_local out");
@@ -333,6 +337,11 @@ fn reloads_take_what_may_change() {
     check("", "[[rewrites]]\nfrom = \"a\"\nto = \"b\"", &["rewrites"], &[]);
     let auto = "[[auto_subscriptions]]\nfilter = \"a\"";
     check("", auto, &["auto_subscriptions"], &[]);
+    check("", "durability = \"memory\"", &["durability"], &[]);
+    let durability = "durability = \"written\"\n";
+    check(one, &format!("{one}{durability}"), &["listeners[0].durability"], &[]);
+    let by_topic = format!("[[topic_durability]]\nfilter = \"a\"\n{durability}");
+    check("", &by_topic, &["topic_durability"], &[]);
 }
 
 /// Users are required from the reload on, also where a listener waits for the next start to go.

@@ -471,7 +471,7 @@ impl Node {
                     self.report_applied();
                 }
             }
-            Output::Store { ticket, record } => {
+            Output::Store { ticket, record, durability: _ } => {
                 self.unstored.push_back((shard, ticket, record));
                 if !self.hold_log {
                     self.store(1);
