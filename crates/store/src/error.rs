@@ -83,6 +83,16 @@ pub enum StoreError {
         /// What the system said.
         source: io::Error,
     },
+    /// The volume has no room for it. Nothing is lost by that: what was to be written may be
+    /// written again, the same, once there is room.
+    Full {
+        /// What was tried, as a verb.
+        operation: &'static str,
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// Nobody waits for it any more.
     Interrupted,
     /// An earlier write or sync failed: what the files hold is uncertain, so nothing is written
@@ -155,6 +165,9 @@ impl fmt::Display for StoreError {
             Self::Io { operation, path, source } => {
                 write!(f, "cannot {operation} {} ({source}); {}", path.display(), remedy(source))
             }
+            Self::Full { operation, path, source } => {
+                write!(f, "cannot {operation} {} ({source}); free space there", path.display())
+            }
             Self::Interrupted => write!(f, "it was interrupted because the broker ends"),
             Self::Poisoned => write!(
                 f,
@@ -170,6 +183,7 @@ impl Error for StoreError {
         match self {
             Self::NotCreatable { source, .. }
             | Self::NotWritable { source, .. }
+            | Self::Full { source, .. }
             | Self::Io { source, .. } => Some(source),
             Self::NotADirectory { .. }
             | Self::InUse { .. }
@@ -186,10 +200,26 @@ impl Error for StoreError {
     }
 }
 
-fn remedy(source: &io::Error) -> &'static str {
-    use io::ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+impl StoreError {
+    /// What the system refused: for want of room, which may come, or for another reason.
+    pub(crate) fn of(operation: &'static str, path: PathBuf, source: io::Error) -> Self {
+        if is_full(&source) {
+            Self::Full { operation, path, source }
+        } else {
+            Self::Io { operation, path, source }
+        }
+    }
+}
 
-    if matches!(source.kind(), StorageFull | QuotaExceeded) {
+/// Whether there is only no room.
+pub(crate) fn is_full(source: &io::Error) -> bool {
+    matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+fn remedy(source: &io::Error) -> &'static str {
+    use io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
+
+    if is_full(source) {
         "free space on its volume and restart the broker"
     } else if matches!(source.kind(), PermissionDenied | ReadOnlyFilesystem) {
         "make it readable and writable for the user that runs the broker, then restart"

@@ -7,7 +7,7 @@ use bellbird_core::record::Record;
 
 use crate::batch::Batch;
 use crate::distillation::{self, Distillation, Distilled};
-use crate::error::StoreError;
+use crate::error::{StoreError, is_full};
 use crate::format::{self, BatchHeader, SEGMENT_HEADER, SegmentHeader, UNFINISHED_NAME};
 use crate::index::Index;
 use crate::limits::{
@@ -21,7 +21,8 @@ use crate::recovery::{self, FileOf, Layout, Reading, Recovery};
 ///
 /// What was appended is stored once [`Log::sync`] has returned, not before. The first failure
 /// poisons the log: it does not know any more what the files hold, and a second sync of the same
-/// file may succeed without having written what the first one lost.
+/// file may succeed without having written what the first one lost. But a volume that is full
+/// ([`StoreError::Full`]) poisons nothing: the append is repeated, with the same batches.
 #[derive(Debug)]
 pub struct Log<M: Medium> {
     medium: M,
@@ -42,6 +43,9 @@ pub struct Log<M: Medium> {
     bytes_written: u64,
     poisoned: bool,
     index: OwnIndex,
+    /// The checksum of what an append had no room for: it stands there in part, and is written
+    /// over with the same.
+    unfinished: Option<u32>,
     /// What one append writes, put together; used again.
     buffer: Vec<u8>,
 }
@@ -130,6 +134,7 @@ impl<M: Medium> Log<M> {
             bytes_written: buffer.len() as u64,
             poisoned: false,
             index: OwnIndex(index),
+            unfinished: None,
             buffer: Vec::new(),
         };
         Ok((log, recovered.recovery))
@@ -139,7 +144,11 @@ impl<M: Medium> Log<M> {
     /// position of the first record of each batch into `firsts`, in order. (An empty batch has
     /// the position that its first record would have had.)
     ///
-    /// The records are written but not synced when it returns.
+    /// The records are written but not synced when it returns. If the volume is full, nothing has
+    /// happened, and nothing else may be appended before these batches.
+    ///
+    /// # Panics
+    /// If other batches are appended after a volume was full.
     pub fn append(
         &mut self,
         batches: &[&Batch],
@@ -170,8 +179,19 @@ impl<M: Medium> Log<M> {
             self.buffer.extend_from_slice(batch.bytes());
         }
         format::finish_records(self.seed, &mut self.buffer[records_at..], self.next);
+        if let Some(unfinished) = self.unfinished {
+            let records = crc32c::crc32c(&self.buffer[records_at..]);
+            assert_eq!(unfinished, records, "what had no room comes first");
+        }
         let written = self.write_buffer();
+        if let Err(error) = &written
+            && is_full(error)
+        {
+            self.unfinished = Some(crc32c::crc32c(&self.buffer[records_at..]));
+            return written.map_err(|source| self.error("append to", source));
+        }
         self.poison_on_error("append to", written)?;
+        self.unfinished = None;
         let header = self.segment_bytes - self.buffer.len() as u64;
         self.index.0.append(self.next, records, header, &self.buffer[records_at..]);
         self.next = next;
@@ -226,6 +246,16 @@ impl<M: Medium> Log<M> {
         Distillation { key: self.key, layout, bound: self.segment_first, index }
     }
 
+    /// The same for whoever needs room, whether it is worth it or not: the segment in use is
+    /// ended for it, unless something had no room there. None if there is nothing to gain.
+    pub fn distillation_for_room(&mut self) -> Result<Option<Distillation>, StoreError> {
+        self.refuse_if_poisoned()?;
+        if self.unfinished.is_none() && self.has_records() {
+            self.roll()?;
+        }
+        Ok((!self.layout.segments.is_empty()).then(|| self.distillation_of_all()))
+    }
+
     /// Reads what was reported stored.
     pub fn reader(&self) -> Reader<M> {
         Reader { medium: self.medium.clone(), index: self.index.0.clone(), key: self.key }
@@ -255,7 +285,7 @@ impl<M: Medium> Log<M> {
         match begin_segment(&mut self.medium, &name, &self.buffer) {
             Ok(segment) => self.segment = segment,
             Err(error) => {
-                self.poisoned = true;
+                self.poisoned = !matches!(error, StoreError::Full { .. });
                 return Err(error);
             }
         }
@@ -280,8 +310,12 @@ impl<M: Medium> Log<M> {
         if end > self.reserved_bytes && self.buffer.len() <= RESERVE_FOR_BYTES_MAX {
             let wanted = (end + RESERVE_BYTES).min(self.segment_bytes_max.max(end));
             let missing = wanted - self.reserved_bytes;
-            self.segment.reserve(usize::try_from(missing).map_err(io::Error::other)?)?;
-            self.reserved_bytes = wanted;
+            match self.segment.reserve(usize::try_from(missing).map_err(io::Error::other)?) {
+                Ok(()) => self.reserved_bytes = wanted,
+                // It may fit without.
+                Err(error) if is_full(&error) => {}
+                Err(error) => return Err(error),
+            }
         }
         self.segment.append(&self.buffer)?;
         self.segment_bytes = end;
@@ -296,12 +330,14 @@ impl<M: Medium> Log<M> {
     ) -> Result<(), StoreError> {
         result.map_err(|source| {
             self.poisoned = true;
-            StoreError::Io {
-                operation,
-                path: self.medium.path(&format::segment_name(self.segment_first)),
-                source,
-            }
+            let path = self.medium.path(&format::segment_name(self.segment_first));
+            StoreError::Io { operation, path, source }
         })
+    }
+
+    fn error(&self, operation: &'static str, source: io::Error) -> StoreError {
+        let path = self.medium.path(&format::segment_name(self.segment_first));
+        StoreError::of(operation, path, source)
     }
 
     fn refuse_if_poisoned(&self) -> Result<(), StoreError> {
@@ -320,26 +356,51 @@ impl Default for Options {
 }
 
 /// Makes a segment of this name that begins with these bytes. Name and bytes are on stable
-/// storage when it returns; until then there is no segment of this name, or the old one.
+/// storage when it returns; until then there is no segment of this name, or the old one. If the
+/// volume is full, nothing of it is left.
 fn begin_segment<M: Medium>(
     medium: &mut M,
     name: &str,
     bytes: &[u8],
 ) -> Result<M::File, StoreError> {
-    let failed = |medium: &M, operation, name: &str, source| StoreError::Io {
-        operation,
-        path: medium.path(name),
-        source,
-    };
-    let mut file = medium
-        .create(UNFINISHED_NAME)
-        .map_err(|source| failed(medium, "create", UNFINISHED_NAME, source))?;
-    file.append(bytes).map_err(|source| failed(medium, "append to", UNFINISHED_NAME, source))?;
-    file.sync().map_err(|source| failed(medium, "sync", UNFINISHED_NAME, source))?;
+    match write_segment(medium, name, bytes) {
+        Err(StoreError::Full { operation, path, source }) => {
+            match medium.remove(UNFINISHED_NAME) {
+                Ok(()) => {}
+                // There was no room for its name either.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(source) => {
+                    let path = medium.path(UNFINISHED_NAME);
+                    return Err(StoreError::Io { operation: "remove", path, source });
+                }
+            }
+            Err(StoreError::Full { operation, path, source })
+        }
+        Err(error) => Err(error),
+        Ok(file) => {
+            medium.sync_directory().map_err(|source| {
+                let (operation, path) = ("sync", medium.path(""));
+                StoreError::Io { operation, path, source }
+            })?;
+            Ok(file)
+        }
+    }
+}
+
+fn write_segment<M: Medium>(
+    medium: &mut M,
+    name: &str,
+    bytes: &[u8],
+) -> Result<M::File, StoreError> {
+    let path = medium.path(UNFINISHED_NAME);
+    let failed = |operation| move |source| StoreError::of(operation, path, source);
+    let mut file = medium.create(UNFINISHED_NAME).map_err(failed.clone()("create"))?;
+    file.append(bytes).map_err(failed.clone()("append to"))?;
+    file.sync().map_err(failed("sync"))?;
+    let path = medium.path(name);
     medium
         .rename(UNFINISHED_NAME, name)
-        .map_err(|source| failed(medium, "rename a new segment to", name, source))?;
-    medium.sync_directory().map_err(|source| failed(medium, "sync", "", source))?;
+        .map_err(|source| StoreError::of("rename a new segment to", path, source))?;
     Ok(file)
 }
 

@@ -36,6 +36,8 @@ pub trait Medium: Clone {
     fn remove(&mut self, name: &str) -> io::Result<()>;
     /// All names are on stable storage when it returns.
     fn sync_directory(&mut self) -> io::Result<()>;
+    /// Bytes that files may still take here.
+    fn free_bytes(&self) -> io::Result<u64>;
     /// A number that nobody outside can guess.
     fn nonce(&mut self) -> u64;
     /// How messages call this file; the empty name is the place itself.
@@ -45,7 +47,7 @@ pub trait Medium: Clone {
 /// A file that grows at its end.
 pub trait MediumFile {
     /// Writes all of the bytes behind those appended before, or fails; then part of them may be
-    /// written.
+    /// written, and the next append writes over them.
     fn append(&mut self, bytes: &[u8]) -> io::Result<()>;
     /// Makes the file longer by so many zeros, which later appends overwrite: a sync is cheaper
     /// if the file's length has not changed.

@@ -140,6 +140,10 @@ impl Medium for Busy {
         self.inner.sync_directory()
     }
 
+    fn free_bytes(&self) -> io::Result<u64> {
+        self.inner.free_bytes()
+    }
+
     fn nonce(&mut self) -> u64 {
         self.inner.nonce()
     }

@@ -6,7 +6,7 @@
 mod support;
 
 use bellbird_core::record::Record;
-use bellbird_store::{Batch, Fault, Faulty, StoreError};
+use bellbird_store::{Batch, Fault, Faulty, Medium, StoreError};
 
 use support::{Opened, Random, append, every_kind, message, numbered, open, segments};
 
@@ -77,6 +77,10 @@ fn live(opened: &mut Opened, medium: &mut Faulty, model: &mut Model, random: &mu
         model.records.extend(records.iter().cloned());
         let first = match append(&mut opened.log, &records) {
             Ok(first) => first,
+            // There is room by the next time; or the power fails before.
+            Err(StoreError::Full { .. }) if random.below(2) == 0 => {
+                append(&mut opened.log, &records).unwrap()
+            }
             Err(_) => break,
         };
         assert_eq!(first as usize + records.len(), model.records.len() + 1);
@@ -169,29 +173,110 @@ fn what_a_failed_sync_left_in_the_cache_is_not_trusted() {
 }
 
 #[test]
-fn a_full_volume_poisons_and_says_so() {
-    for space in 0..200 {
+fn a_full_volume_poisons_nothing() {
+    for space in (0..70_500).step_by(97) {
         let mut medium = Faulty::new(1);
         let mut opened = open(&medium, SEGMENT_BYTES).unwrap();
         append(&mut opened.log, &[numbered(0)]).unwrap();
         opened.log.sync().unwrap();
+        // Beyond what is reserved by now.
+        let large = message(1, &[7; 330_000]);
         medium.inject(Fault::Space(space));
-        let error = append(&mut opened.log, &[message(1, &[7; 70_000])]).unwrap_err();
+        let error = append(&mut opened.log, std::slice::from_ref(&large)).unwrap_err();
+        assert!(matches!(error, StoreError::Full { .. }), "{error}");
         let text = error.to_string();
         assert!(text.contains("00000000000000000001.log"), "{text}");
         assert!(text.contains("free space"), "{text}");
-        assert!(matches!(opened.log.sync(), Err(StoreError::Poisoned)));
-        medium.kill();
+        let mut crashed = medium.fork();
+        // The same goes as soon as there is room, and then everything else.
+        assert_eq!(append(&mut opened.log, std::slice::from_ref(&large)).unwrap(), 2);
+        append(&mut opened.log, &[numbered(2)]).unwrap();
+        opened.log.sync().unwrap();
+        medium.crash(space as u64);
+        let expected = [(1, numbered(0)), (2, large.clone()), (3, numbered(2))];
         let opened = open(&medium, SEGMENT_BYTES).unwrap();
-        assert_eq!(opened.replayed, [(1, numbered(0))]);
-        // What was reserved took the bytes that had no room otherwise.
-        assert!(opened.recovery.torn_bytes > 1000);
+        assert_eq!((opened.replayed, opened.recovery.damaged_places), (expected.into(), 0));
+        // If the power fails before, nothing of it was there.
+        crashed.crash(space as u64);
+        let opened = open(&crashed, SEGMENT_BYTES).unwrap();
+        assert_eq!(opened.replayed, [(1, numbered(0))], "{space}");
+        assert_eq!(opened.recovery.damaged_places, 0);
+    }
+}
+
+#[test]
+fn the_power_fails_after_what_had_no_room_was_repeated() {
+    for seed in 0..300 {
+        let mut medium = Faulty::new(1);
+        let mut opened = open(&medium, SEGMENT_BYTES).unwrap();
+        append(&mut opened.log, &[numbered(0)]).unwrap();
+        opened.log.sync().unwrap();
+        let batch = [message(1, &[7; 5_000]), numbered(1), message(2, &[8; 300_000])];
+        for _ in 0..3 {
+            medium.inject(Fault::Space(usize::try_from(seed).unwrap() * 7));
+            append(&mut opened.log, &batch).unwrap_err();
+        }
+        append(&mut opened.log, &batch).unwrap();
+        medium.crash(seed);
+        let opened = open(&medium, SEGMENT_BYTES).unwrap();
+        assert_eq!(opened.recovery.damaged_places, 0, "{seed}");
+        let replayed: Vec<Record> = opened.replayed.into_iter().map(|(_, it)| it).collect();
+        let all = [&[numbered(0)], &batch[..]].concat();
+        assert_eq!(replayed, all[..replayed.len()], "{seed}");
+    }
+}
+
+#[test]
+#[should_panic(expected = "what had no room comes first")]
+fn nothing_else_takes_the_place_of_what_had_no_room() {
+    let mut medium = Faulty::new(1);
+    let mut opened = open(&medium, SEGMENT_BYTES).unwrap();
+    medium.bound(Some(0));
+    append(&mut opened.log, &[numbered(1), numbered(2)]).unwrap_err();
+    medium.bound(None);
+    let _appended = append(&mut opened.log, &[numbered(3)]);
+}
+
+#[test]
+fn what_fits_is_written_where_nothing_can_be_reserved() {
+    let mut medium = Faulty::new(1);
+    let mut opened = open(&medium, SEGMENT_BYTES).unwrap();
+    let used = medium.read(&segments(&medium)[0]).unwrap().len();
+    medium.bound(Some(used + 1000));
+    append(&mut opened.log, &[message(1, &[7; 700])]).unwrap();
+    append(&mut opened.log, &[message(2, &[7; 700])]).unwrap_err();
+    medium.bound(None);
+    append(&mut opened.log, &[message(2, &[7; 700])]).unwrap();
+    opened.log.sync().unwrap();
+    medium.crash(1);
+    let opened = open(&medium, SEGMENT_BYTES).unwrap();
+    assert_eq!(opened.replayed, [(1, message(1, &[7; 700])), (2, message(2, &[7; 700]))]);
+}
+
+#[test]
+fn a_segment_without_room_is_begun_later() {
+    for room in 0..SEGMENT_HEADER {
+        let mut medium = Faulty::new(1);
+        let mut opened = open(&medium, 1).unwrap();
+        append(&mut opened.log, &[numbered(0)]).unwrap();
+        let names = medium.list().unwrap();
+        medium.inject(Fault::Space(room));
+        let error = append(&mut opened.log, &[numbered(1)]).unwrap_err();
+        assert!(matches!(error, StoreError::Full { .. }), "{error}");
+        assert_eq!(medium.list().unwrap(), names, "nothing is left of it");
+        if room % 2 == 0 {
+            append(&mut opened.log, &[numbered(1)]).unwrap();
+            opened.log.sync().unwrap();
+        }
+        medium.crash(room as u64);
+        let all = [(1, numbered(0)), (2, numbered(1))];
+        assert_eq!(open(&medium, 1).unwrap().replayed, all[..2 - room % 2]);
     }
 }
 
 #[test]
 fn a_failed_roll_poisons() {
-    for fault in [Fault::Sync, Fault::SyncDirectory, Fault::Space(3), Fault::ShortAppend(9)] {
+    for fault in [Fault::Sync, Fault::SyncDirectory, Fault::ShortAppend(9)] {
         let mut medium = Faulty::new(1);
         let mut opened = open(&medium, 1).unwrap();
         append(&mut opened.log, &[numbered(0)]).unwrap();
@@ -224,3 +309,6 @@ fn batches_get_their_positions_in_order() {
     opened.log.append(&[&batches[0]], &mut firsts).unwrap();
     assert_eq!((firsts[0].0, opened.log.bytes_written()), (4, written));
 }
+
+/// Bytes at the front of a segment.
+const SEGMENT_HEADER: usize = 40;

@@ -122,6 +122,10 @@ impl Medium for Rotten {
         }
     }
 
+    fn free_bytes(&self) -> io::Result<u64> {
+        self.inner.free_bytes()
+    }
+
     fn nonce(&mut self) -> u64 {
         self.inner.nonce()
     }

@@ -116,6 +116,12 @@ impl Faulty {
         !self.lock().faults.is_empty()
     }
 
+    /// From now on all files together have room for so many bytes at most (ENOSPC beyond), or for
+    /// as many as there are.
+    pub fn bound(&mut self, bytes_max: Option<usize>) {
+        self.lock().bytes_max = bytes_max;
+    }
+
     /// Inverts one bit of a file, on stable storage as well. Does nothing beyond its end.
     pub fn flip(&mut self, name: &str, bit: usize) {
         self.edit(name, |bytes| {
@@ -213,6 +219,11 @@ impl Medium for Faulty {
         Ok(())
     }
 
+    fn free_bytes(&self) -> io::Result<u64> {
+        let state = self.lock();
+        Ok(state.free_bytes().map_or(u64::MAX, |bytes| bytes as u64))
+    }
+
     fn nonce(&mut self) -> u64 {
         self.lock().random.next()
     }
@@ -229,8 +240,9 @@ impl MediumFile for FaultyFile {
         let (written, result) = state.admit(file, at, bytes.len())?;
         state.change(Event::Written { file, at, bytes: bytes[..written].to_vec() });
         drop(state);
-        self.end += written;
-        result
+        result?;
+        self.end += bytes.len();
+        Ok(())
     }
 
     fn reserve(&mut self, bytes: usize) -> io::Result<()> {

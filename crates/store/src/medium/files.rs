@@ -148,6 +148,11 @@ impl Medium for Files {
         sync_directory(&self.directory)
     }
 
+    fn free_bytes(&self) -> io::Result<u64> {
+        let volume = rustix::fs::statvfs(&self.directory)?;
+        Ok(volume.f_bavail.saturating_mul(volume.f_frsize))
+    }
+
     fn nonce(&mut self) -> u64 {
         // The standard library seeds each of these states from the system's randomness.
         RandomState::new().hash_one(&self.directory)

@@ -17,6 +17,8 @@ pub(super) struct State {
     /// What makes the names of the durable ones.
     pub(super) unsynced_names: Vec<Event>,
     pub(super) faults: Vec<Fault>,
+    /// What all files may have together.
+    pub(super) bytes_max: Option<usize>,
     /// Counts crashes and kills; files of an earlier life are dead.
     pub(super) life: u64,
     pub(super) random: Random,
@@ -135,6 +137,7 @@ impl State {
             durable_names: self.durable_names.clone(),
             unsynced_names: self.unsynced_names.clone(),
             faults: self.faults.clone(),
+            bytes_max: self.bytes_max,
             life: self.life,
             random: self.random.clone(),
             journal: None,
@@ -214,7 +217,19 @@ impl State {
             }
             self.faults.push(Fault::Space(left - growth));
         }
+        if let Some(left) = self.free_bytes()
+            && len.saturating_sub(room) > left
+        {
+            return Ok((room + left, Err(io::Error::from_raw_os_error(ENOSPC))));
+        }
         Ok((len, Ok(())))
+    }
+
+    /// Beside what the files have that have names.
+    pub(super) fn free_bytes(&self) -> Option<usize> {
+        let inodes = self.names.values().filter_map(|id| self.inodes.get(id));
+        let used: usize = inodes.map(|inode| inode.content.len()).sum();
+        Some(self.bytes_max?.saturating_sub(used))
     }
 }
 
