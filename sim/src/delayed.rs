@@ -65,7 +65,8 @@ impl World {
         let waits = |later: &&Later| later.due.is_some() && later.done.is_none();
         let waiting = self.later.iter().filter(waits).count();
         let max = DELAYED_MAX.div_ceil(self.node.shards.len());
-        let finds_no_room = self.shape.has_small_limits && waiting > max;
+        let finds_no_room =
+            (self.shape.has_small_limits && waiting > max) || self.messages[number].lacked_room;
         self.later[later].finds_no_room = finds_no_room;
         self.messages[number].is_doubtful |= finds_no_room;
         self.note_what_is_due();

@@ -258,8 +258,9 @@ impl World {
         is_first: bool,
     ) {
         let message = &self.messages[number];
-        // What is said later stands in no order with what the client publishes.
-        if (message.retain && publish.retain) || message.is_unasked() {
+        // What is said later stands in no order with what the client publishes, and so does what
+        // was refused before.
+        if (message.retain && publish.retain) || message.is_unasked() || message.is_late {
             return;
         }
         let (key, place) = ((message.link, message.qos > 0), message.place);

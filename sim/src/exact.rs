@@ -2,11 +2,11 @@
 
 use bellbird_codec::ReasonCode;
 use bellbird_core::identity::{DeliveryId, Holder, Ticket};
-use bellbird_core::record::{Operation, Record};
+use bellbird_core::record::{Append, Operation, Record};
 
 use crate::delayed::makes_wait;
 use crate::link::Kind;
-use crate::world::World;
+use crate::world::{Client, World};
 
 /// A stored delivery of QoS 2, as the records tell of it.
 pub(crate) struct Sending {
@@ -49,7 +49,9 @@ impl World {
                 let number = self.number_in(append.message.payload());
                 self.note_matched(number, append);
                 self.appends.extend(number.map(|number| ((shard, ticket), number)));
-                let number = number.or_else(|| self.turn.and_then(|turn| turn.message));
+                let number = number
+                    .or_else(|| self.turn.and_then(|turn| turn.message))
+                    .or_else(|| self.received_as(append));
                 let Some(message) = number.and_then(|number| self.messages.get_mut(number)) else {
                     return;
                 };
@@ -74,6 +76,14 @@ impl World {
             }
             Record::Settings(_) => {}
         }
+    }
+
+    /// The message that was received under the packet id of a record, which says nothing else of it.
+    fn received_as(&self, append: &Append) -> Option<usize> {
+        let received = append.received?;
+        let of_holder = |client: &&Client| client.holder == Some(received.holder);
+        let life = self.clients.iter().find(of_holder)?.life?;
+        self.lives[life].published.get(&received.packet_id.value()).copied()
     }
 
     fn note_operation(&mut self, holder: Holder, operation: &Operation, written: Written) {

@@ -97,7 +97,8 @@ impl World {
     pub(crate) fn note_rest(&mut self) {
         let is_shown = self.node.changes.iter().all(|changes| changes.is_empty())
             && self.node.applied.iter().all(|applied| applied.is_empty());
-        if is_shown && self.store.is_at_rest() {
+        // What is withheld is on its way.
+        if is_shown && self.store.is_at_rest() && !self.node.room.is_short() {
             self.rested = self.next_tick();
         }
     }

@@ -213,6 +213,7 @@ impl World {
         match (message.qos, message.matched) {
             // Nobody knows when it was said, or whether.
             (0, Some(u64::MAX)) => false,
+            (0, _) if message.lacked_room => false,
             (0, Some(taken)) => !self.node_ends.iter().any(|end| !end.clean && end.tick > taken),
             (_, _) => message.acknowledged.is_some() && self.must_have_come(number),
         }

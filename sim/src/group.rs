@@ -222,7 +222,8 @@ impl World {
         let message = &self.messages[number];
         let key = (group, message.link, message.qos == 0, qos);
         let (place, is_retained) = (message.place, message.retain);
-        let is_unasked = message.is_unasked();
+        // What was refused before came late.
+        let is_unasked = message.is_unasked() || message.is_late;
         let is_quiet = !is_unasked && message.matched > Some(self.groups[group].disturbed);
         let before = self.links[link].watch.shared_order.insert(key, place);
         if before.is_some_and(|before| before > place) && is_quiet && !is_retained {

@@ -25,6 +25,7 @@ pub mod power;
 mod reload;
 mod rewrites;
 mod rng;
+mod room;
 mod rot;
 mod run;
 mod shape;

@@ -125,16 +125,20 @@ pub enum Plant {
     FetchedSwapped,
     /// A message that comes back from the store is taken for lost.
     FetchedLost,
+    /// What had no room is reported stored all the same.
+    FullForgotten,
+    /// No shard hears that there is room again.
+    RoomUnheard,
     /// A fault of the store, which only a log in files can have.
     Store(Rot),
 }
 
 impl Plant {
     /// Those that only a log in files can have, beside those of [`Rot`].
-    pub const OF_LOG: [Self; 1] = [Self::SyncedWithWritten];
+    pub const OF_LOG: [Self; 2] = [Self::SyncedWithWritten, Self::FullForgotten];
 
     /// All but those of the store.
-    pub const ALL: [Self; 53] = [
+    pub const ALL: [Self; 54] = [
         Self::FetchedSwapped,
         Self::FetchedLost,
         Self::StoredBeforeSync,
@@ -188,6 +192,7 @@ impl Plant {
         Self::DelayedDoneLost,
         Self::RetainedWillLost,
         Self::RefusedWillSaid,
+        Self::RoomUnheard,
     ];
 }
 

@@ -1,5 +1,6 @@
 //! The scheduler: which of the many things that could happen happens next.
 
+use bellbird_core::Storage;
 use bellbird_core::contract::Input;
 use bellbird_core::identity::ShardId;
 use bellbird_core::permit::{Action, Verdict};
@@ -34,6 +35,8 @@ pub(crate) enum Step {
     Cut,
     Reload,
     News,
+    Room,
+    Storage,
     End,
 }
 
@@ -70,6 +73,7 @@ impl World {
     /// Lets everything under way come to its end: no faults, no new wishes.
     pub(crate) fn calm(&mut self) {
         for _ in 0..ROUNDS_MAX {
+            self.storage_is(Storage::Ready);
             if self.failure.is_some() {
                 return;
             }
@@ -130,6 +134,8 @@ impl World {
             Step::Cut => self.step_cut(),
             Step::Reload => self.step_reload(),
             Step::News => self.step_news(),
+            Step::Room => self.step_room(),
+            Step::Storage => self.step_storage(),
             Step::End => self.step_end(),
         }
     }
@@ -253,6 +259,11 @@ impl World {
         match self.store.work(&mut self.rng) {
             Work::Idle => false,
             Work::Done => true,
+            Work::Full => {
+                self.storage_is(Storage::Full);
+                self.stats.full += 1;
+                true
+            }
             Work::Failed => {
                 // A poisoned store ends the node; the disk works again afterwards.
                 self.stats.poisoned += 1;
@@ -348,7 +359,7 @@ impl World {
     }
 }
 
-const WEIGHTS: [(Step, usize); 23] = [
+const WEIGHTS: [(Step, usize); 25] = [
     (Step::Act, 40),
     (Step::Acknowledge, 12),
     (Step::Up, 20),
@@ -371,11 +382,13 @@ const WEIGHTS: [(Step, usize); 23] = [
     (Step::Cut, 6),
     (Step::Reload, 4),
     (Step::News, 4),
+    (Step::Room, 4),
+    (Step::Storage, 4),
     (Step::End, 12),
 ];
 
 /// What goes on when nobody wants anything new.
-const CALM: [Step; 18] = [
+const CALM: [Step; 19] = [
     Step::Acknowledge,
     Step::Up,
     Step::Read,
@@ -393,6 +406,7 @@ const CALM: [Step; 18] = [
     Step::Fetched,
     Step::Prove,
     Step::News,
+    Step::Storage,
     Step::Timeout,
 ];
 

@@ -53,6 +53,10 @@ pub(crate) struct Shape {
     /// Messages wait for different things by their topics. Then the node ends in peace only: what
     /// the others may lose, nobody here keeps account of.
     pub(crate) has_levels: bool,
+    /// How often of a hundred looks the disk is full.
+    pub(crate) full: usize,
+    /// Whether nobody waits for the log for ever.
+    pub(crate) holds: bool,
 }
 
 impl Shape {
@@ -91,13 +95,16 @@ impl Shape {
             ]),
             has_careless_members: rng.chance(30),
             has_levels: false,
+            full: 0,
+            holds: false,
         }
     }
 
     /// What was added later has its own chance, so that the others are what they were.
     pub(crate) fn with_levels(self, seed: u64) -> Self {
         let mut rng = Rng::new(seed ^ LEVELS);
-        Self { has_levels: rng.chance(15), ..self }
+        let (has_levels, full) = (rng.chance(15), *rng.pick(&[0, 0, 5]));
+        Self { has_levels, full, holds: rng.chance(30), ..self }
     }
 
     /// What differs between the two configurations.
@@ -140,6 +147,7 @@ impl Shape {
         if self.has_greetings {
             config.auto_subscriptions = auto_subscriptions(settings);
         }
+        config.hold_secs = if self.holds { 30 } else { u32::MAX };
         if self.has_levels {
             let rule =
                 |filter: &str, durability| TopicDurability { filter: filter.into(), durability };

@@ -16,6 +16,7 @@ use crate::group::Group;
 use crate::plant::Plant;
 use crate::reload::{Files, InForce};
 use crate::rng::Rng;
+use crate::room::Room;
 use crate::shape::{SHARED, Shape};
 use crate::stats::Stats;
 use crate::store::{End, Store};
@@ -141,7 +142,9 @@ impl World {
             End::Clean => self.stats.restarts += 1,
             End::Killed | End::PowerLost => self.stats.crashes += 1,
         }
-        self.node_ended(went == End::Clean || was_idle);
+        // What was withheld went with its shard.
+        let was_withheld = self.node.room.is_short();
+        self.node_ended((went == End::Clean || was_idle) && !was_withheld);
         self.start(shards);
     }
 }
@@ -151,6 +154,7 @@ impl Node {
         Self {
             config: Arc::new(shape.config(shards, files.settings)),
             in_force: InForce::new(files, shards),
+            room: Room::new(shards),
             shards: Vec::new(),
             view: OwnView::new(0),
             mail: vec![VecDeque::new(); shards * shards],

@@ -49,6 +49,8 @@ pub(crate) enum Work {
     Idle,
     /// Something came closer to being stored.
     Done,
+    /// The disk has no room; the same is tried again.
+    Full,
     /// The disk failed; the process has to end.
     Failed,
 }

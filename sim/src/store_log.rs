@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bellbird_core::identity::{Position, Ticket};
 use bellbird_core::record::Record;
 use bellbird_core::{Durability, Message};
-use bellbird_store::{Batch, Fault, Faulty, Log, Options};
+use bellbird_store::{Batch, Fault, Faulty, Log, Options, StoreError};
 
 use crate::plant::Plant;
 use crate::power::{Mark, Marks, Trace};
@@ -179,7 +179,7 @@ impl LogStore {
         let appends = has_batches && (self.unsynced.is_empty() || rng.chance(50));
         let worked = if appends { self.append(rng) } else { self.sync() };
         self.distil(rng);
-        if worked { Work::Done } else { Work::Failed }
+        worked
     }
 
     /// Now and then what is complete becomes a checkpoint. If that fails, all is as before.
@@ -222,19 +222,29 @@ impl LogStore {
 
     /// One write with what some shards handed in. Each order is reported as soon as its level
     /// allows.
-    fn append(&mut self, rng: &mut Rng) -> bool {
+    fn append(&mut self, rng: &mut Rng) -> Work {
         if self.taken.is_empty() {
             self.gather(rng);
         }
         let taken = &mut self.taken;
         let records = taken.iter_mut().flat_map(|taken| std::mem::take(&mut taken.records));
-        if let Some(marks) = &mut self.marks {
-            marks.push(&self.disk, Mark::Appending { records: records.collect() });
+        let records: Vec<_> = records.collect();
+        // Nothing is new of what had no room before.
+        if let Some(marks) = &mut self.marks
+            && !records.is_empty()
+        {
+            marks.push(&self.disk, Mark::Appending { records });
         }
-        let Some(log) = &mut self.log else { return false };
+        let Some(log) = &mut self.log else { return Work::Failed };
         let batches: Vec<&Batch> = self.taken.iter().map(|taken| &taken.batch).collect();
-        if log.append(&batches, &mut Vec::new()).is_err() {
-            return false;
+        match log.append(&batches, &mut Vec::new()) {
+            Ok(()) => {}
+            Err(StoreError::Full { .. }) if self.plant != Some(Plant::FullForgotten) => {
+                return Work::Full;
+            }
+            // A planted fault: it is reported all the same.
+            Err(StoreError::Full { .. }) => {}
+            Err(_) => return Work::Failed,
         }
         let taken = std::mem::take(&mut self.taken);
         let is_mixed = taken.iter().any(|taken| taken.durability == Durability::Written);
@@ -250,7 +260,7 @@ impl LogStore {
             }
             self.unsynced.push(Unsynced { report, durability, is_reported });
         }
-        true
+        Work::Done
     }
 
     /// Takes what some shards handed in.
@@ -275,10 +285,10 @@ impl LogStore {
         }
     }
 
-    fn sync(&mut self) -> bool {
-        let Some(log) = &mut self.log else { return false };
+    fn sync(&mut self) -> Work {
+        let Some(log) = &mut self.log else { return Work::Failed };
         if log.sync().is_err() {
-            return false;
+            return Work::Failed;
         }
         let next = log.next_position();
         self.mark(|| Mark::Stored { next });
@@ -290,7 +300,7 @@ impl LogStore {
                 }
             }
         }
-        true
+        Work::Done
     }
 
     /// An order is stored as its level demands.
@@ -323,7 +333,8 @@ impl LogStore {
         let mut went = end;
         while went == End::Clean {
             match self.work(rng) {
-                Work::Done => {}
+                // There is room the next time.
+                Work::Done | Work::Full => {}
                 Work::Idle => break,
                 Work::Failed => went = End::Killed,
             }

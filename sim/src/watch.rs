@@ -1,6 +1,6 @@
 //! What goes into a connection and what the broker writes to it, packet by packet.
 
-use bellbird_codec::{Decoded, Packet, QoS, ReasonCode, decode_from_server};
+use bellbird_codec::{Decoded, Packet, QoS, ReasonCode, Version, decode_from_server};
 
 use bellbird_core::permit::Verdict;
 
@@ -70,12 +70,16 @@ impl World {
         let (client, said) = (self.messages[number].client, self.messages[number].said);
         let (rules, settings) = (self.rules_at(link), self.links[link].settings);
         let topic = self.topic_meant(settings, client, said);
+        let lacks_room = self.lacks_room(link);
+        let is_v5 = self.clients[client].version == Version::V5;
         let message = &mut self.messages[number];
         let is_known = message.taken == Some(node) && !is_forgetful && !message.is_doubtful;
         if message.acknowledged.is_some() || is_known {
             return;
         }
         message.is_vague |= message.taken.is_some();
+        message.is_late |= message.lacked_room && is_v5;
+        message.lacked_room = lacks_room;
         message.life = life;
         message.at = self.now;
         (message.rules, message.topic) = (rules, topic);
@@ -87,7 +91,8 @@ impl World {
             Verdict::Ask => message.is_denied,
         };
         message.refused = is_forbidden && is_new;
-        message.is_doubtful = is_forbidden && !is_new;
+        // Who is not told in words is held instead, and the broker has it.
+        message.is_doubtful = (is_forbidden && !is_new) || (lacks_room && is_v5);
         if message.later.is_some() {
             return;
         }
@@ -95,7 +100,8 @@ impl World {
             message.link = link;
         }
         message.handed.get_or_insert(tick);
-        if !message.retain {
+        // Where there is no room it is retained at no QoS, or held.
+        if !message.retain || (lacks_room && message.qos == 0) {
             message.matched = Some(tick);
         }
     }
@@ -282,8 +288,11 @@ impl World {
         let message = &mut self.messages[number];
         let may = self.shape.may_publish(message.rules, message.client, message.topic);
         message.refused = true;
+        let lacked_room = message.lacked_room;
         let is_right = (reason == ReasonCode::NotAuthorized && may != Verdict::Yes)
-            || (reason == ReasonCode::QuotaExceeded && self.is_quota_reached(number));
+            || (reason == ReasonCode::QuotaExceeded
+                && (lacked_room || self.is_quota_reached(number)));
+        self.stats.refused_for_room += u64::from(lacked_room);
         if !is_right {
             self.fail(format!("message {number} is refused with {reason:?}"));
         }
@@ -340,12 +349,19 @@ impl World {
             }
             return;
         }
+        let held = if self.lacks_room(link) {
+            ReasonCode::QuotaExceeded
+        } else {
+            ReasonCode::ImplementationSpecificError
+        };
+        self.stats.held += u64::from(reason == held);
         let life = self.links[link].watch.life;
         let has_forgotten = life.is_some_and(|life| self.lives[life].forgot);
         let is_protocol = matches!(reason, ReasonCode::ProtocolError | ReasonCode::MalformedPacket);
         let is_due =
             matches!(reason, ReasonCode::SessionTakenOver | ReasonCode::ServerShuttingDown)
                 || self.is_refused_for(link, reason)
+                || (self.shape.holds && reason == held)
                 || (is_protocol && self.links[link].watch.is_garbled)
                 || (reason == ReasonCode::ReceiveMaximumExceeded && has_forgotten);
         if !is_due {

@@ -22,6 +22,7 @@ use crate::link::Link;
 use crate::plant::Plant;
 use crate::reload::{Files, InForce};
 use crate::rng::Rng;
+use crate::room::Room;
 use crate::shape::Shape;
 use crate::stats::Stats;
 use crate::store::Store;
@@ -81,6 +82,7 @@ pub(crate) struct World {
 pub(crate) struct Node {
     pub(crate) config: Arc<Config>,
     pub(crate) in_force: InForce,
+    pub(crate) room: Room,
     pub(crate) shards: Vec<Shard>,
     pub(crate) view: OwnView,
     /// By sender, then recipient.
@@ -160,6 +162,10 @@ pub(crate) struct Message {
     /// PUBACK said success.
     pub(crate) acknowledged: Option<u64>,
     pub(crate) refused: bool,
+    /// It was refused for want of room, and handed in again later.
+    pub(crate) is_late: bool,
+    /// There was no room when it was handed in last.
+    pub(crate) lacked_room: bool,
     pub(crate) packet_id: u16,
     /// The life of the node that took it last.
     pub(crate) taken: Option<usize>,
@@ -282,6 +288,8 @@ impl Message {
             matched: None,
             acknowledged: None,
             refused: false,
+            is_late: false,
+            lacked_room: false,
             packet_id: 0,
             taken: None,
             will: None,

@@ -8,6 +8,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::{StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get};
+use bellbird_core::Storage;
 use bellbird_server::{Control, Depth, Trouble};
 use serde::{Deserialize, Serialize};
 
@@ -54,7 +55,10 @@ async fn health(State(control): State<Control>) -> Result<&'static str, Failure>
 /// Listeners accept before this thread starts, so whoever serves is ready.
 async fn ready(State(control): State<Control>) -> Result<&'static str, Failure> {
     control.check()?;
-    Ok("ready\n")
+    Ok(match control.storage() {
+        Storage::Full => "ready, but the disk is full: messages that must be stored are refused\n",
+        Storage::Ready | Storage::Failed => "ready\n",
+    })
 }
 
 async fn scrape(State(control): State<Control>) -> Result<Response, Failure> {

@@ -1,6 +1,6 @@
 //! The node as a page for Prometheus; `docs/metrics.md` says what each metric means.
 
-use bellbird_core::{Cause, DropReason, Memory, Quirk};
+use bellbird_core::{Cause, DropReason, Memory, Quirk, Storage};
 use bellbird_server::{LogReport, Status};
 
 use crate::page::{Kind, Page};
@@ -45,8 +45,16 @@ fn node(page: &mut Page, status: &Status, is_healthy: bool) {
     let stage = ("bellbird_memory_stage", "1 for the stage that the memory in use stands for.");
     let stages = Memory::ALL.map(|stage| (stage.name(), u8::from(stage == memory.memory)));
     page.numbers(Kind::Gauge, stage, "stage", stages);
-    let LogReport { bytes, bytes_written, records, checkpoints } = status.log;
-    page.number(Kind::Gauge, "bellbird_log_bytes", "What the log takes on its volume.", bytes);
+    let LogReport { bytes, bytes_written, records, checkpoints, storage, free_bytes } = status.log;
+    let state = ("bellbird_storage", "1 for how the log takes what must be stored.");
+    let states = Storage::ALL.map(|state| (state.name(), u8::from(state == storage)));
+    page.numbers(Kind::Gauge, state, "state", states);
+    for (name, help, value) in [
+        ("bellbird_log_bytes", "What the log takes on its volume.", bytes),
+        ("bellbird_log_free_bytes", "What its volume had free at the last look.", free_bytes),
+    ] {
+        page.number(Kind::Gauge, name, help, value);
+    }
     for (name, help, value) in [
         ("bellbird_log_written_bytes_total", "Bytes written to the log.", bytes_written),
         ("bellbird_log_records_total", "Records written to the log.", records),
@@ -127,6 +135,16 @@ fn messages(page: &mut Page, status: &Status) {
             "bellbird_publishes_refused_total",
             "Publications and wills refused: by the rules, for their topic, or for want of room.",
             traffic.publishes_refused,
+        ),
+        (
+            "bellbird_storage_refused_total",
+            "Of them those that must be stored when the log did not take messages.",
+            traffic.storage_refused,
+        ),
+        (
+            "bellbird_storage_omitted_total",
+            "Messages of QoS 0 that were not retained or delayed for the same reason.",
+            traffic.unstored,
         ),
         ("bellbird_packets_received_total", "Packets from clients.", traffic.packets_received()),
         ("bellbird_packets_sent_total", "Packets to clients.", traffic.packets_sent()),

@@ -35,6 +35,10 @@ pub struct StatusReport {
     pub memory_bytes_max: usize,
     /// `ample`, `tight`, `short` or `exhausted`.
     pub memory: String,
+    /// `ready`, `full` or `failed`: whether the log takes what must be stored.
+    pub storage: String,
+    /// What the log's volume had free at the last look.
+    pub storage_free_bytes: u64,
     /// What became of all deliveries.
     pub deliveries: Deliveries,
     /// What was refused.
@@ -105,6 +109,8 @@ impl StatusReport {
             memory_bytes: status.memory.bytes,
             memory_bytes_max: status.memory.bytes_max,
             memory: status.memory.memory.name().into(),
+            storage: status.log.storage.name().into(),
+            storage_free_bytes: status.log.free_bytes,
             deliveries: Deliveries {
                 routed: ledger.routed,
                 done: ledger.done,

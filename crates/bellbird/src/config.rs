@@ -39,6 +39,8 @@ pub(crate) struct Configuration {
     pub(crate) listeners: Vec<Listening>,
     pub(crate) data: PathBuf,
     pub(crate) segment_bytes: u64,
+    pub(crate) free_bytes_min: u64,
+    pub(crate) on_failure: OnFailure,
     pub(crate) log_level: LevelFilter,
     pub(crate) log_events: bool,
     /// The core's part, but for listeners and events, which [`Configuration::core`] adds.
@@ -75,6 +77,13 @@ pub(crate) struct Listening {
 pub(crate) enum Carrier {
     Tcp,
     WebSocket,
+}
+
+/// What the broker does when the log has failed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum OnFailure {
+    Refuse,
+    End,
 }
 
 /// One of `[[listeners]]` as it is written.
@@ -253,6 +262,8 @@ impl Default for Configuration {
             listeners: Vec::new(),
             data: default_data(),
             segment_bytes: bellbird_store::Options::default().segment_bytes,
+            free_bytes_min: FREE_BYTES_MIN,
+            on_failure: OnFailure::Refuse,
             log_level: LevelFilter::Info,
             log_events: false,
             core: bellbird_core::Config {
@@ -293,6 +304,9 @@ fn default_data() -> PathBuf {
 
 /// Where most brokers have it, and most clients look for it.
 const WEBSOCKET_PATH: &str = "/mqtt";
+
+/// Two segments: a checkpoint of what fills one, and what comes while it is made.
+const FREE_BYTES_MIN: u64 = 32 << 20;
 
 /// Often enough to look at, and less work than one client.
 const SYS_INTERVAL_SECS: u16 = 10;

@@ -144,6 +144,8 @@ fn show_status(out: &mut dyn Write, report: &StatusReport) -> io::Result<()> {
     writeln!(out, "retained      {}, and {} of $SYS", report.retained, report.retained_system)?;
     let (mib, mib_max) = (report.memory_bytes >> 20, report.memory_bytes_max >> 20);
     writeln!(out, "memory        {}, {mib} of {mib_max} MiB in use", report.memory)?;
+    let mib = report.storage_free_bytes >> 20;
+    writeln!(out, "storage       {}, {mib} MiB free", report.storage)?;
     let deliveries = &report.deliveries;
     let (messages, unmatched) = (deliveries.messages, deliveries.unmatched);
     writeln!(out, "messages      {messages} received, {unmatched} without subscriber")?;

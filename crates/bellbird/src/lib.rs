@@ -58,7 +58,10 @@ pub fn run() -> ExitCode {
     let program =
         Program::try_parse().unwrap_or_else(|error| tip::with_tip(error, named.as_deref()).exit());
     let outcome = match program.command {
-        Command::Start(arguments) => start::run(&arguments),
+        Command::Start(arguments) => match start::run(&arguments) {
+            Ok(status) => return status,
+            Err(failure) => Err(failure),
+        },
         Command::Passwd(arguments) => passwd::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Pub(arguments) => return client::publish::run(&arguments),

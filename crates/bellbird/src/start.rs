@@ -5,15 +5,18 @@ use std::ffi::OsString;
 use std::fmt::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use bellbird_admin::Admin;
-use bellbird_server::{Authenticator, Governor, ListenError, Listener, Node, Settings, Transport};
+use bellbird_server::{
+    Authenticator, Governor, ListenError, Listener, Node, NodeError, Settings, Transport,
+};
 use clap::Args;
 use log::{error, info, warn};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGXFSZ};
 use signal_hook::iterator::Signals;
 
-use crate::config::{Configuration, Listening, Sources};
+use crate::config::{Configuration, Listening, OnFailure, Sources};
 use crate::count::Count;
 use crate::hint::Hint;
 use crate::prepared::{Prepared, prepare};
@@ -59,13 +62,14 @@ fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| "give an address and a port in numbers, such as 127.0.0.1:1883".into())
 }
 
-/// Runs until SIGTERM, SIGINT or SIGQUIT, which is a success, or until the log fails. SIGHUP reads the
-/// configuration again.
-pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
+/// Runs until SIGTERM, SIGINT or SIGQUIT, which is a success unless the log has failed, or until it
+/// fails if the operator wants that. SIGHUP reads the configuration again.
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Box<dyn Error>> {
     let Prepared { mut configuration, warnings, access } = prepare(&sources(arguments))?;
     logging::start(configuration.log_level);
     // Before anything is bound or locked: a signal from here on ends it cleanly.
-    let mut signals = Signals::new([SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2])?;
+    // A file that may not grow is an error of the write and no reason to die.
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2, SIGXFSZ])?;
     warnings.iter().for_each(|warning| warn!("{warning}"));
     let admin_settings = bellbird_admin::Settings {
         data: configuration.data.clone(),
@@ -77,6 +81,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let settings = Settings {
         data: configuration.data.clone(),
         segment_bytes: configuration.segment_bytes(),
+        free_bytes_min: configuration.free_bytes_min,
         test_mechanism: configuration.access_test_mechanism,
         core: configuration.core(),
         gate: access.gate(),
@@ -98,13 +103,25 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
             SIGUSR2 if !node.has_failed() => {
                 info!("SIGUSR2 does nothing: ask with bellbird status, or bellbird clients");
             }
+            SIGUSR2 | SIGXFSZ => {}
             _ => break,
+        }
+        if node.has_failed() && configuration.on_failure == OnFailure::End {
+            break;
         }
     }
     admin.stop();
-    let summary = node.stop()?;
-    print(&format!("ended: {summary}\n"));
-    Ok(())
+    match node.stop() {
+        Ok(summary) => {
+            print(&format!("ended: {summary}\n"));
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(NodeError::Store(failure)) => {
+            error!("ended without having stored everything: {failure}");
+            Ok(ExitCode::from(LOG_FAILED))
+        }
+        Err(failure) => Err(failure.into()),
+    }
 }
 
 fn bind(listening: &Listening) -> Result<Listener, ListenError> {
@@ -126,7 +143,8 @@ fn reload(arguments: &Arguments, configuration: &mut Configuration, node: &Node)
     let before = configuration.clone();
     let changes = configuration.reload(&newer);
     logging::set_level(configuration.log_level);
-    node.reload(configuration.core(), configuration.memory_bytes_max);
+    let free_bytes_min = configuration.free_bytes_min;
+    node.reload(configuration.core(), configuration.memory_bytes_max, free_bytes_min);
     if !changes.waiting.is_empty() {
         warn!("reload: these wait for the next start: {}", changes.waiting.join(", "));
     }
@@ -254,3 +272,6 @@ fn greet(
     }
     writeln!(out, "ready")
 }
+
+/// EX_IOERR of sysexits.h: the status of a broker whose log has failed.
+const LOG_FAILED: u8 = 74;

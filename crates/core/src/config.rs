@@ -42,6 +42,8 @@ pub struct Config {
     pub mailbox_bytes_max: usize,
     /// What something durable waits for where neither listener nor topic says so.
     pub durability: Durability,
+    /// See [`limits::HOLD_SECS`].
+    pub hold_secs: u32,
     /// What messages wait for by their topics.
     pub topic_durability: Vec<TopicDurability>,
     /// Topics and filters that are taken for others; the first that fits counts.
@@ -166,6 +168,7 @@ impl Default for Config {
             handshake_secs: limits::HANDSHAKE_SECS,
             mailbox_bytes_max: limits::MAILBOX_BYTES_MAX,
             durability: Durability::default(),
+            hold_secs: limits::HOLD_SECS,
             topic_durability: Vec::new(),
             rewrites: Vec::new(),
             auto_subscriptions: Vec::new(),

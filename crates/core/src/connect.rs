@@ -23,6 +23,7 @@ use crate::rewriting::{Subject, rewritten};
 use crate::session::{NONE, Session};
 use crate::sessions::home_of;
 use crate::shard::Shard;
+use crate::storage::Storage;
 use crate::strict::CLIENT_ID_MAX_31;
 use crate::system::is_open;
 use crate::view::View;
@@ -155,6 +156,11 @@ impl Shard {
             connection.version = hello.version;
         }
         let found = self.clients.sessions.find(hello.namespace, hello.name.client_id());
+        if self.storage == Storage::Failed && self.needs_log(hello, found) {
+            let names = Names::of(&hello.name);
+            let _closing = self.refuse(now, id, names, ReasonCode::ServerUnavailable);
+            return;
+        }
         if let Some(owner) =
             found.and_then(|index| self.clients.sessions.at(index)).map(|s| s.owner)
             && let Some(old) = self.clients.connections.id_at(owner)
@@ -204,6 +210,14 @@ impl Shard {
         if !must_wait {
             self.welcome_now(now, id);
         }
+    }
+
+    /// Whether CONNACK would have to wait for the log.
+    fn needs_log(&mut self, hello: &Hello, found: Option<u32>) -> bool {
+        let session = found.and_then(|index| self.clients.sessions.at(index));
+        hello.expiry_secs > 0
+            || session.is_some_and(|session| session.durable)
+            || self.endings.has(hello.namespace, hello.name.client_id())
     }
 
     fn begin_session(&mut self, holder: Holder, hello: &Hello) -> Option<u32> {
@@ -493,10 +507,11 @@ impl Shard {
         operations: Vec<Operation>,
         waits: StoredFor,
     ) -> Ticket {
-        let ticket = self.releases.ticket(waits);
+        if self.storage == Storage::Failed && waits == StoredFor::Nothing {
+            return NO_TICKET;
+        }
         let record = Record::Commit(Commit { holder, epoch, at: now, operations });
-        self.clients.outputs.push_back(Output::Store { ticket, record, durability });
-        ticket
+        self.hand_out(waits, record, durability)
     }
 
     /// The will of a CONNECT, with the topic that stands for its own; or why there is none like it.
@@ -615,3 +630,6 @@ fn return_code(reason: ReasonCode) -> Option<u8> {
         _ => Some(3),
     }
 }
+
+/// Of what nobody waits for and the log does not hear of.
+const NO_TICKET: Ticket = Ticket(u64::MAX);

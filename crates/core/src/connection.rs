@@ -37,11 +37,13 @@ pub enum Cause {
     Kicked,
     /// The node's memory was exhausted, and most of it was kept for this connection.
     Memory,
+    /// Something it waited for was not stored in time, or cannot be any more.
+    Storage,
 }
 
 impl Cause {
     /// All of them, in the order of [`field@crate::Traffic::closed`].
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Client,
         Self::Lost,
         Self::KeepAlive,
@@ -50,6 +52,7 @@ impl Cause {
         Self::Protocol,
         Self::Kicked,
         Self::Memory,
+        Self::Storage,
     ];
 
     /// Its name in metrics.
@@ -63,6 +66,7 @@ impl Cause {
             Self::Protocol => "protocol",
             Self::Kicked => "kicked",
             Self::Memory => "memory",
+            Self::Storage => "storage",
         }
     }
 }
@@ -123,6 +127,8 @@ impl Parks {
     pub(crate) const MAIL: Self = Self(16);
     /// The client does not read what it is sent.
     pub(crate) const OUTBOX: Self = Self(32);
+    /// The disk is full, and so much is withheld that no more is taken.
+    pub(crate) const ROOM: Self = Self(64);
 
     pub(crate) fn add(&mut self, park: Self) {
         self.0 |= park.0;
@@ -134,6 +140,11 @@ impl Parks {
 
     pub(crate) fn contains(self, park: Self) -> bool {
         self.0 & park.0 != 0
+    }
+
+    /// Whether it waits for the log, and would read an answer.
+    pub(crate) fn is_held(self) -> bool {
+        self.0 & (Self::STORE.0 | Self::ROOM.0) != 0 && self.0 & Self::OUTBOX.0 == 0
     }
 
     /// Whether it is parked for another reason than that it does not read.

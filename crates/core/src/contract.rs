@@ -19,6 +19,7 @@ use crate::memory::Memory;
 use crate::message::Message;
 use crate::permit::{Gate, Question, Verdict};
 use crate::record::Record;
+use crate::storage::Storage;
 use crate::subscription::Granted;
 
 /// Something happened that the shard must know.
@@ -131,6 +132,9 @@ pub enum Input<'a> {
     },
     /// The node's memory is as short as this from here on.
     Memory(Memory),
+    /// The log takes what must be stored, or not, from here on. After [`Storage::Failed`] nothing
+    /// is reported stored any more.
+    Storage(Storage),
     /// The node's memory is exhausted, and this connection is to end for it.
     Shed {
         /// Which.

@@ -10,7 +10,7 @@ use bellbird_codec::{PropertyBuffer, Publish};
 use bellbird_topics::TopicName;
 
 use crate::agenda::Agenda;
-use crate::contract::{Flow, Output};
+use crate::contract::Flow;
 use crate::identity::{DeliveryId, Holder, Lane, Position, Time};
 use crate::joining::GROUP_EPOCH;
 use crate::limits::EXPIRIES_PER_TURN;
@@ -20,6 +20,7 @@ use crate::publish::Publisher;
 use crate::record::{Append, Delivery, Operation, Received, Record};
 use crate::release::{Release, StoredDelivery, StoredFor, StoredTo};
 use crate::shard::Shard;
+use crate::storage::Told;
 use crate::subscription::SubscriptionIds;
 use crate::timer::Timer;
 use crate::will::{AfterWill, DueWill, Will};
@@ -104,7 +105,6 @@ impl Shard {
             .map(|answer| Received { holder: publisher.origin, packet_id: answer.packet_id });
         let Some(place) = self.take_place(publisher.id) else { return Flow::Continue };
         let durability = self.durability_of_message(publisher.id, delay.topic);
-        let ticket = self.releases.ticket(StoredFor::Message(place));
         let record = Record::Append(Append {
             lane: publisher.lane,
             at: now,
@@ -118,7 +118,12 @@ impl Shard {
             received,
             retained: None,
         });
-        self.clients.outputs.push_back(Output::Store { ticket, record, durability });
+        let told = if answer.is_some() { Told::Somebody } else { Told::Nobody };
+        if !self.store_message(StoredFor::Message(place), record, durability, told) {
+            self.releases.fill(place, Release::of(None));
+            self.release(now, place.queue);
+            return Flow::Continue;
+        }
         self.delayed.storing += 1;
         let stored = StoredDelivery {
             message,

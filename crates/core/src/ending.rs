@@ -52,6 +52,12 @@ impl Endings {
         !self.last.is_empty() && self.last.contains_key(&(namespace, Box::from(client_id)))
     }
 
+    /// The connection that waits for this end.
+    pub(crate) fn waiting(&self, number: u64) -> Option<ConnectionId> {
+        let (last, waiting) = self.last.get(self.clients.get(&number)?)?;
+        waiting.filter(|_| *last == number)
+    }
+
     /// An end is stored. Returns the connection that waited for it.
     pub(crate) fn stored(&mut self, number: u64) -> Option<ConnectionId> {
         let client = self.clients.remove(&number)?;

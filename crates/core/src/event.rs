@@ -166,6 +166,10 @@ pub enum Objection {
     NoRoom,
     /// Its topic is none, be it after a rewrite or behind `$delayed`.
     NoTopic,
+    /// It must be stored, and the disk is full.
+    DiskFull,
+    /// It must be stored, and the log has failed.
+    LogFailed,
 }
 
 impl Objection {
@@ -173,8 +177,9 @@ impl Objection {
     pub(crate) fn reason(self) -> ReasonCode {
         match self {
             Self::Rules | Self::Reserved => ReasonCode::NotAuthorized,
-            Self::NoRoom => ReasonCode::QuotaExceeded,
+            Self::NoRoom | Self::DiskFull => ReasonCode::QuotaExceeded,
             Self::NoTopic => ReasonCode::TopicNameInvalid,
+            Self::LogFailed => ReasonCode::ImplementationSpecificError,
         }
     }
 }

@@ -182,7 +182,8 @@ impl Shard {
         }
     }
 
-    /// Tells that a client is gone. Who broke the protocol is told of like a refusal.
+    /// Tells that a client is gone. Who broke the protocol is told of like a refusal, and so is
+    /// whoever had to wait for the log too long.
     fn tell_gone(
         &mut self,
         index: u32,
@@ -190,7 +191,8 @@ impl Shard {
         cause: Cause,
         reason: Option<ReasonCode>,
     ) {
-        if cause == Cause::Protocol || self.clients.config.telling == Telling::Everything {
+        let is_refused = matches!(cause, Cause::Protocol | Cause::Storage);
+        if is_refused || self.clients.config.telling == Telling::Everything {
             self.clients.tell_refusal(index, |client_id, user_name| Event::Disconnected {
                 connection: id,
                 client_id,

@@ -21,11 +21,14 @@ pub enum DropReason {
     NotPermitted,
     /// The log cannot read the message any more: it is damaged.
     Unreadable,
+    /// It was to be stored for a durable session, nobody waited for that, and the log did not take
+    /// it.
+    NotStored,
 }
 
 impl DropReason {
     /// All of them, in the order of [`Ledger::dropped`].
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::OutboxFull,
         Self::QueueFull,
         Self::Offline,
@@ -35,6 +38,7 @@ impl DropReason {
         Self::MailboxFull,
         Self::NotPermitted,
         Self::Unreadable,
+        Self::NotStored,
     ];
 
     /// Whether a limit made it so, which the operator may want to raise, and not the way of the
@@ -46,7 +50,8 @@ impl DropReason {
             | Self::ConnectionLost
             | Self::SessionEnded
             | Self::NotPermitted
-            | Self::Unreadable => false,
+            | Self::Unreadable
+            | Self::NotStored => false,
         }
     }
 
@@ -62,6 +67,7 @@ impl DropReason {
             Self::MailboxFull => "mailbox_full",
             Self::NotPermitted => "not_permitted",
             Self::Unreadable => "unreadable",
+            Self::NotStored => "not_stored",
         }
     }
 }

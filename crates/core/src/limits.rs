@@ -35,6 +35,14 @@ pub const INFLIGHT_MAX: u16 = 100;
 /// not see the PUBRELs behind.
 pub const RECEIVE_MAX: u16 = 100;
 
+/// Bytes of messages that one shard withholds while the disk is full: what a few thousand devices
+/// have under way.
+pub const WITHHELD_BYTES_MAX: usize = 16 << 20;
+
+/// Seconds that somebody waits for the log: longer than disks stall, and about what devices wait
+/// for an acknowledgement.
+pub const HOLD_SECS: u32 = 60;
+
 /// Sessions of the node, with and without connection: a few hundred bytes each, besides what waits
 /// in them. Each shard takes its part of them.
 pub const SESSIONS_MAX: usize = 1_000_000;

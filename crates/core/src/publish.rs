@@ -22,6 +22,7 @@ use crate::release::{Answer, AnswerKind, Place};
 use crate::rewriting::Subject;
 use crate::route::Route;
 use crate::shard::Shard;
+use crate::storage::Storage;
 use crate::storing::Storing;
 use crate::system::is_open;
 use crate::view::View;
@@ -59,7 +60,7 @@ impl Publisher {
 /// How a refused PUBLISH ends for clients of 3.1.1, whose acknowledgement has no reason code
 /// [MQTT-3.3.5-2].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum OldClients {
+pub(crate) enum OldClients {
     /// An acknowledgement would lie to them.
     AreClosed,
     /// The message is dropped and acknowledged, as Mosquitto does.
@@ -67,10 +68,11 @@ enum OldClients {
 }
 
 /// A PUBLISH that is not taken.
-struct Refused<'a> {
-    packet: &'a Publish<'a>,
-    topic: TopicName<'a>,
-    objection: Objection,
+#[derive(Clone, Copy)]
+pub(crate) struct Refused<'a> {
+    pub(crate) packet: &'a Publish<'a>,
+    pub(crate) topic: TopicName<'a>,
+    pub(crate) objection: Objection,
 }
 
 /// A retained message whose change of the view is under way.
@@ -156,6 +158,15 @@ impl Shard {
             let refused = refused(Objection::NoRoom);
             return self.refuse_publish(now, id, &refused, OldClients::AreClosed);
         }
+        let mut is_retained = packet.retain;
+        if self.storage != Storage::Ready {
+            let refused = refused(Objection::DiskFull);
+            let flow = self.without_disk(now, publisher, &refused, delay.is_some(), view);
+            if let Some(flow) = flow {
+                return flow;
+            }
+            is_retained &= packet.qos != QoS::AtMostOnce;
+        }
         if packet.qos != QoS::AtMostOnce && !self.receive(id, packet) {
             return self.break_off(now, id, ReasonCode::ReceiveMaximumExceeded);
         }
@@ -168,14 +179,15 @@ impl Shard {
         if let Some(delay) = delay {
             return self.delay(now, publisher, Delay { topic, ..delay }, packet);
         }
-        if packet.retain {
+        if is_retained {
             return self.publish_retained(now, publisher, topic, packet);
         }
         let mut scratch = PropertyBuffer::new();
         let mut frames = std::mem::take(&mut self.frames);
         let parts = self.parts(now, publisher, topic, packet, &mut scratch);
-        // An alias means something on this connection only.
+        // An alias means something on this connection only, and RETAIN to few of the others.
         let is_as_sent = packet.qos == QoS::AtMostOnce
+            && !packet.retain
             && parts.expires_at.is_none()
             && other.is_none()
             && parts.properties.len() == packet.properties.raw().len();
@@ -297,7 +309,7 @@ impl Shard {
         self.store(now, publisher, out, place, storing)
     }
 
-    fn refuse_publish(
+    pub(crate) fn refuse_publish(
         &mut self,
         now: Time,
         id: ConnectionId,

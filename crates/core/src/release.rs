@@ -218,6 +218,23 @@ impl Releases {
         Ticket(self.first_ticket + self.tickets.len() as u64 - 1)
     }
 
+    /// The number of the next ticket.
+    pub(crate) fn next_ticket(&self) -> u64 {
+        self.first_ticket + self.tickets.len() as u64
+    }
+
+    /// Whether all tickets before this one are reported.
+    pub(crate) fn are_stored_before(&self, ticket: u64) -> bool {
+        self.tickets.is_empty() || self.first_ticket >= ticket
+    }
+
+    /// What waits for the tickets from one number on, up to another, that are not reported.
+    pub(crate) fn waiting(&self, from: u64, to: u64) -> impl Iterator<Item = StoredFor> {
+        let place = |ticket: u64| usize::try_from(ticket.saturating_sub(self.first_ticket));
+        let (skipped, end) = (place(from).unwrap_or(0), place(to).unwrap_or(0));
+        self.tickets.iter().take(end).skip(skipped).filter_map(|waits| *waits)
+    }
+
     /// A durable output is stored at this position. Returns who waited for it.
     pub(crate) fn stored(&mut self, ticket: Ticket, position: Position) -> StoredFor {
         let index = usize::try_from(ticket.0 - self.first_ticket).expect("tickets in memory");

@@ -17,6 +17,7 @@ use crate::errand::Errand;
 use crate::event::{Names, Telling};
 use crate::exclusive::GivenUp;
 use crate::group::Groups;
+use crate::holding::Holding;
 use crate::identity::{ConnectionId, Holder, MessageId, Position, ShardId, Ticket, Time};
 use crate::joining::GROUP_EPOCH;
 use crate::ledger::Ledger;
@@ -32,6 +33,7 @@ use crate::release::{Releases, StoredFor};
 use crate::route::Routes;
 use crate::session::NONE;
 use crate::sessions::Sessions;
+use crate::storage::{Storage, Withheld};
 use crate::strangers::Strangers;
 use crate::strict::quirk;
 use crate::timer::{Timer, Wheel};
@@ -66,6 +68,10 @@ pub struct Shard {
     /// Retained messages that leave the view when they are over.
     pub(crate) expiring: Agenda<(Namespace, Box<str>), ()>,
     due: VecDeque<Timer>,
+    /// Whether the log takes what must be stored.
+    pub(crate) storage: Storage,
+    pub(crate) withheld: Withheld,
+    pub(crate) holding: Holding,
 }
 
 impl Shard {
@@ -98,6 +104,9 @@ impl Shard {
             given_up: BTreeMap::new(),
             expiring: Agenda::default(),
             due: VecDeque::new(),
+            storage: Storage::default(),
+            withheld: Withheld::default(),
+            holding: Holding::default(),
         };
         shard.restore(state.now, state.sessions, state.groups, state.over);
         for (due, position, later) in state.delayed {
@@ -158,6 +167,7 @@ impl Shard {
                 self.end_session_of(now, namespace, client_id);
             }
             Input::Memory(memory) => self.memory_is(memory),
+            Input::Storage(storage) => self.storage_is(storage),
             Input::Shed { connection } => self.shed(now, connection),
             Input::Config(config) => self.clients.reconfigure(config),
             Input::Stop => self.stop(now),
@@ -176,6 +186,7 @@ impl Shard {
                 Timer::Strangers => self.watch_strangers(now),
                 Timer::Delayed => self.check_delayed(now),
                 Timer::Retained => self.check_retained(now),
+                Timer::Held => self.check_held(now),
             }
         }
         for _ in 0..self.clients.walking.len() {
@@ -214,6 +225,7 @@ impl Shard {
             self.commit_group_operations(now);
             self.record_handing(now);
             self.post.flush(&mut self.clients.outputs);
+            self.watch_held(now);
         }
         self.clients.outputs.pop_front()
     }
@@ -229,6 +241,13 @@ impl Shard {
             .connections
             .live(connection)
             .is_none_or(|found| !found.parks.is_empty() || found.phase == Phase::Closing)
+    }
+
+    /// Whether packets of this connection wait for the log. A PINGREQ among them may be handed in
+    /// before the others: keep alive is served while acknowledgements are held.
+    pub fn is_held(&mut self, connection: ConnectionId) -> bool {
+        let found = self.clients.connections.live(connection);
+        found.is_some_and(|found| found.phase == Phase::Open && found.parks.is_held())
     }
 
     /// The version this connection's packets are read by; none before CONNECT.

@@ -6,10 +6,10 @@ use bellbird_codec::{Version, encode_puback, encode_pubcomp, encode_pubrec};
 
 use crate::clients::Addressing;
 use crate::connection::Parks;
-use crate::contract::{Flow, Output};
+use crate::contract::Flow;
 use crate::delaying::Later;
-use crate::durability::Durability;
-use crate::identity::{ConnectionId, Position, ShardId, Time};
+use crate::identity::{ConnectionId, Holder, Position, ShardId, Time};
+use crate::ledger::DropReason;
 use crate::mail::{Parcel, Share};
 use crate::message::Message;
 use crate::outgoing::Outgoing;
@@ -19,6 +19,7 @@ use crate::release::{Answer, AnswerKind, Place, Release, StoredDelivery, StoredF
 use crate::route::Route;
 use crate::session::NONE;
 use crate::shard::Shard;
+use crate::storage::Told;
 
 /// What of a message must be stored, and what waits for it.
 pub(crate) struct Storing {
@@ -92,27 +93,31 @@ impl Shard {
         let mut waiting = 0;
         let order = retained.as_ref().map(|(_, order)| *order);
         let durability = self.durability_of_message(publisher.id, out.parts.topic);
+        let told = if answer.is_some() { Told::Somebody } else { Told::Nobody };
         if let Some((message, order)) = retained {
             // At QoS 0 nobody is told; it waits all the same, which bounds what is under way.
-            waiting += 1;
-            self.store_retained(now, message, order, StoredFor::Beside(place), durability);
+            let record = retain(now, message, order);
+            let is_kept = self.store_message(StoredFor::Beside(place), record, durability, told);
+            waiting += u8::from(is_kept);
         }
-        let stored = route.map(|route| {
+        let stored = route.and_then(|route| {
             let message = out.share();
             if route.is_stored || publisher.records(message.qos) {
-                waiting += 1;
                 let mut append = self.append(now, publisher, &message, &route, answer);
                 append.retained = order;
-                let ticket = self.releases.ticket(StoredFor::Message(place));
                 let record = Record::Append(append);
-                self.clients.outputs.push_back(Output::Store { ticket, record, durability });
+                if !self.store_message(StoredFor::Message(place), record, durability, told) {
+                    self.go_without(publisher.origin, &route);
+                    return None;
+                }
+                waiting += 1;
             }
-            StoredDelivery {
+            Some(StoredDelivery {
                 message,
                 origin: publisher.origin,
                 position: None,
                 to: StoredTo::Holders(route),
-            }
+            })
         });
         self.releases.fill(place, Release { waiting, answer, stored, after: None });
         self.release(now, place.queue);
@@ -161,23 +166,15 @@ impl Shard {
         Append { lane, at: now, message, holders, received, retained: None }
     }
 
-    fn store_retained(
-        &mut self,
-        now: Time,
-        message: Arc<Message>,
-        order: u64,
-        waits: StoredFor,
-        durability: Durability,
-    ) {
-        let ticket = self.releases.ticket(waits);
-        let record = Record::Retain(Retain {
-            order,
-            at: now,
-            namespace: message.namespace,
-            topic: message.topic().as_str().into(),
-            message: (!message.payload().is_empty()).then_some(message),
+    /// The durable holders of a message do not get it, since it cannot be stored.
+    fn go_without(&mut self, origin: Holder, route: &Route) {
+        let durable = route.targets().filter(|target| {
+            let is_own = target.subscriber.holder == origin;
+            Share::Stored.takes(target.grant) && !(is_own && target.grant.no_local)
         });
-        self.clients.outputs.push_back(Output::Store { ticket, record, durability });
+        let deliveries = durable.count() as u64;
+        self.clients.ledger.routed += deliveries;
+        self.clients.ledger.drop(DropReason::NotStored, deliveries);
     }
 
     /// Delivers and acknowledges what nothing holds back any more, in the publisher's order.
@@ -253,4 +250,15 @@ impl Shard {
         }
         if connection.parks.is_empty() { Flow::Continue } else { Flow::Park }
     }
+}
+
+/// The record of a topic's retained message.
+fn retain(now: Time, message: Arc<Message>, order: u64) -> Record {
+    Record::Retain(Retain {
+        order,
+        at: now,
+        namespace: message.namespace,
+        topic: message.topic().as_str().into(),
+        message: (!message.payload().is_empty()).then_some(message),
+    })
 }

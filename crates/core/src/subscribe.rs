@@ -10,7 +10,7 @@ use bellbird_codec::{
 use bellbird_topics::SubscriptionFilter;
 
 use crate::config::Terms;
-use crate::connection::{AppliedFor, Parks, Reply, ReplyKind, ReplyRef};
+use crate::connection::{AppliedFor, Cause, Parks, Reply, ReplyKind, ReplyRef};
 use crate::contract::{Change, Flow, Output, Subscriber};
 use crate::errand::{Errand, GroupName};
 use crate::event::Event;
@@ -23,6 +23,7 @@ use crate::record::Operation;
 use crate::release::StoredFor;
 use crate::rewriting::Subject;
 use crate::shard::Shard;
+use crate::storage::Storage;
 use crate::subscription::{Granted, Subscription, SubscriptionId};
 use crate::view::View;
 use crate::walk::Walk;
@@ -107,8 +108,19 @@ impl Shard {
         packet: &Unsubscribe<'_>,
         view: &dyn View,
     ) -> Flow {
-        let Some((index, _)) = self.session_of(id) else { return Flow::Continue };
+        let Some((index, version)) = self.session_of(id) else { return Flow::Continue };
         let mut outcome = Outcome::default();
+        let is_durable = self.clients.sessions.at(index).is_some_and(|session| session.durable);
+        if self.storage == Storage::Failed && is_durable {
+            let reason = self.storage.reason();
+            if version != Version::V5 {
+                // Its UNSUBACK could not say no.
+                self.disconnect(now, id, reason, Cause::Storage);
+                return Flow::Park;
+            }
+            outcome.codes = packet.filters.iter().map(|_| reason.value()).collect();
+            return self.answer(now, id, ReplyKind::Unsuback(packet.packet_id), outcome, view);
+        }
         let mut stopped = Vec::new();
         let texts = packet.filters.iter().map(|(text, _)| text);
         let texts: Vec<Cow<'_, str>> = texts
@@ -192,10 +204,11 @@ impl Shard {
         }
         let subscriptions_max = self.clients.config.subscriptions_max;
         let has_memory = self.clients.memory < Memory::Short;
+        let has_log = self.storage != Storage::Failed;
         let Some((session, subscriber)) = self.session_and_subscriber(index) else {
             return Err(ReasonCode::UnspecifiedError);
         };
-        if session.has_counterpart(item.text) {
+        if session.has_counterpart(item.text) || (session.durable && !has_log) {
             return Err(ReasonCode::ImplementationSpecificError);
         }
         let is_known = session.has_subscription(item.text);

@@ -18,6 +18,8 @@ pub(crate) enum Timer {
     Delayed,
     /// Retained messages that are over some time.
     Retained,
+    /// Those that wait for the log.
+    Held,
 }
 
 /// Deadlines by the tick.

@@ -27,6 +27,11 @@ pub struct Traffic {
     pub bytes_sent: u64,
     /// PUBLISH packets and wills that the gate did not let in.
     pub publishes_refused: u64,
+    /// Of them those that must have been stored when the log did not take messages.
+    pub storage_refused: u64,
+    /// Messages of QoS 0 to be retained or delayed that were not, since the log did not take
+    /// messages.
+    pub unstored: u64,
     /// Packets with a quirk that were let pass, by [`Quirk`].
     pub quirks: [u64; Quirk::ALL.len()],
     /// Bytes that were no packet; each ended its connection.
@@ -87,6 +92,8 @@ impl Traffic {
         self.payload_bytes_sent += other.payload_bytes_sent;
         self.bytes_sent += other.bytes_sent;
         self.publishes_refused += other.publishes_refused;
+        self.storage_refused += other.storage_refused;
+        self.unstored += other.unstored;
         self.malformed += other.malformed;
         self.opened += other.opened;
         self.welcomed += other.welcomed;

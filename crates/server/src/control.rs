@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
-use bellbird_core::{RetainedSize, ShardId, home_of};
+use bellbird_core::{RetainedSize, ShardId, Storage, home_of};
 use bellbird_topics::Namespace;
 
 use crate::census::Counts;
@@ -66,10 +66,15 @@ impl Control {
 
     /// Why the node does not serve, if it does not: the log failed, or a shard does not answer.
     pub fn check(&self) -> Result<(), Trouble> {
-        if self.log.has_failed() {
+        if self.log.storage() == Storage::Failed {
             return Err(Trouble::LogFailed);
         }
         self.status(Depth::Counters).map(drop)
+    }
+
+    /// Whether the log takes what must be stored.
+    pub fn storage(&self) -> Storage {
+        self.log.storage()
     }
 
     /// What all shards have counted.
@@ -181,7 +186,9 @@ pub enum Trouble {
 impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::LogFailed => "the log has failed: nothing durable is acknowledged any more",
+            Self::LogFailed => {
+                "the log has failed: what must be stored is refused until the broker is started anew"
+            }
             Self::NotStored => {
                 "the session has ended, but the disk does not confirm it: after a crash it may be \
                  there again"

@@ -34,6 +34,13 @@ impl Distillery {
         if self.failed.as_ref() == Some(&distillation) {
             return;
         }
+        self.begin(distillation, log);
+    }
+
+    fn begin<M>(&mut self, distillation: Distillation, log: &Log<M>)
+    where
+        M: Medium + Send + 'static,
+    {
         self.failed = Some(distillation.clone());
         let (medium, is_over) = (log.medium().clone(), self.is_over.clone());
         let run = move || distillation.run(&medium, &|| !is_over.load(Ordering::Acquire));
@@ -41,6 +48,21 @@ impl Distillery {
             Ok(thread) => self.running = Some(thread),
             Err(error) => log::warn!("no checkpoint of the log: {error}; the log grows on"),
         }
+    }
+
+    /// Begins a checkpoint of all there is, for the room it may bring, whether an earlier one
+    /// failed or not.
+    pub(crate) fn make_room<M>(&mut self, log: &mut Log<M>, watch: &Watch) -> Result<(), StoreError>
+    where
+        M: Medium + Send + 'static,
+    {
+        self.tend(log, watch);
+        if self.running.is_none()
+            && let Some(distillation) = log.distillation_for_room()?
+        {
+            self.begin(distillation, log);
+        }
+        Ok(())
     }
 
     /// What is not made by now is not made: the next start makes it.

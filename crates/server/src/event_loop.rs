@@ -15,10 +15,11 @@ use mio::{Events, Interest, Poll, Token};
 use crate::authenticator;
 use crate::census::Census;
 use crate::clock::Clock;
-use crate::committer::{Order, Orders};
+use crate::committer::{Order, Orders, Task};
 use crate::connection::{Budget, Got, Put, feed, read, send, unframe};
 use crate::fetcher::{self, Wanted};
 use crate::governor::{Governor, Restraint};
+use crate::held::Held;
 use crate::lingering::Lingering;
 use crate::listen;
 use crate::losses;
@@ -57,14 +58,15 @@ pub(crate) struct EventLoop {
 /// What a turn gathers, kept for its allocations.
 #[derive(Default)]
 pub(crate) struct Desk {
-    scratch: Vec<u8>,
+    pub(crate) scratch: Vec<u8>,
     /// Connections that have more to read or to take than their share of a turn.
     again: Vec<ConnectionId>,
     /// Connections with something to send.
-    touched: Vec<ConnectionId>,
+    pub(crate) touched: Vec<ConnectionId>,
     /// Connections to close once they are flushed.
     closing: Vec<ConnectionId>,
     lingering: Lingering,
+    pub(crate) held: Held,
     /// Records of one level of durability, in the order of their tickets.
     batch: Batch,
     batch_first: Option<Ticket>,
@@ -138,6 +140,7 @@ impl EventLoop {
         self.core.handle_timeout(now, &self.view);
         self.govern(now);
         self.desk.lingering.end(now);
+        self.hear_held(now);
         self.settle(now);
         self.answer_endings();
         self.teller.end_second(now);
@@ -246,8 +249,11 @@ impl EventLoop {
         let Some(socket) = self.sockets.get(id) else { return };
         let has_ended =
             socket.websocket.as_ref().is_some_and(|websocket| websocket.ending().is_some());
-        if !socket.is_readable || has_ended || self.core.is_parked(id) {
+        if !socket.is_readable || has_ended {
             return;
+        }
+        if self.core.is_parked(id) {
+            return self.note_held(now, id);
         }
         if is_over {
             return self.list_again(id);
@@ -290,6 +296,9 @@ impl EventLoop {
         let Some(socket) = self.sockets.get(id) else { return };
         socket.keep(&bytes[fed.taken..]);
         socket.advance(0, fed.needed);
+        if fed.taken < bytes.len() && fed.needed == 0 {
+            self.note_held(now, id);
+        }
         if fed.is_over_budget {
             self.list_again(id);
         }
@@ -307,6 +316,9 @@ impl EventLoop {
             }
         }
         let must_wait = self.core.is_parked(id) || self.is_held(id);
+        if must_wait {
+            self.note_held(now, id);
+        }
         if let Some(socket) = self.sockets.get(id)
             && socket.is_readable
             && !must_wait
@@ -376,7 +388,7 @@ impl EventLoop {
         }
     }
 
-    fn lose(&mut self, now: Time, id: ConnectionId) {
+    pub(crate) fn lose(&mut self, now: Time, id: ConnectionId) {
         drop(self.let_go(now, id));
     }
 
@@ -462,6 +474,7 @@ impl EventLoop {
                 Letter::Decided { connection, verdict } => {
                     self.input(now, Input::Decided { connection, verdict });
                 }
+                Letter::Storage(storage) => self.input(now, Input::Storage(storage)),
                 Letter::Gate(gate) => self.input(now, Input::Gate(gate)),
                 Letter::Query(query) => self.answer(now, query),
                 Letter::Config(config) => self.input(now, Input::Config(config)),
@@ -479,7 +492,8 @@ impl EventLoop {
         let batch = std::mem::replace(&mut self.desk.batch, next);
         // The committer ends only after its shards, or when the node has failed and says so.
         let durability = self.desk.batch_durability;
-        let _handed_in = self.orders.send(Order { from: self.id, first, batch, durability });
+        let order = Order { from: self.id, first, batch, durability };
+        let _handed_in = self.orders.send(Task::Commit(order));
     }
 
     pub(crate) fn input(&mut self, now: Time, input: Input<'_>) {
@@ -514,7 +528,8 @@ impl EventLoop {
         let look = self.next_look().map(until);
         let told = self.teller.next().map(until);
         let lost = self.losses.next().map(until);
-        let millis = [due, retry, linger, look, told, lost].into_iter().flatten().min()?;
+        let held = self.desk.held.next().map(until);
+        let millis = [due, retry, linger, look, told, lost, held].into_iter().flatten().min()?;
         Some(Duration::from_millis(millis))
     }
 }

@@ -10,7 +10,9 @@ use std::sync::mpsc::{self, Receiver, Sender};
 
 use bellbird_core::mail::Mail;
 use bellbird_core::permit::{Gate, Verdict};
-use bellbird_core::{Config, ConnectionId, Hello, Message, Position, ShardId, Subscriber, Ticket};
+use bellbird_core::{
+    Config, ConnectionId, Hello, Message, Position, ShardId, Storage, Subscriber, Ticket,
+};
 use bellbird_store::Batch;
 use mio::Waker;
 use mio::net::TcpStream;
@@ -34,6 +36,8 @@ pub(crate) enum Letter {
     Stored { first: Ticket, count: u32, position: Position, batch: Option<Batch> },
     /// Messages that were in the log only.
     Fetched { of: Subscriber, messages: Vec<Option<Arc<Message>>> },
+    /// The log takes what must be stored, or not.
+    Storage(Storage),
     /// The answer to a question about a user.
     Decided { connection: ConnectionId, verdict: Verdict },
     /// Other rules are in force.

@@ -17,7 +17,7 @@ use mio::{Poll, Waker};
 use crate::authenticator::{Authenticator, Pool};
 use crate::census::Census;
 use crate::clock::Clock;
-use crate::committer::Committer;
+use crate::committer::{Committer, Orders, Task};
 use crate::control::Control;
 use crate::event_loop::{Desk, EventLoop, waker_token};
 use crate::fetcher::{Fetcher, fetch};
@@ -39,6 +39,8 @@ pub struct Settings {
     pub data: PathBuf,
     /// How long a segment of the log becomes, in bytes.
     pub segment_bytes: u64,
+    /// Bytes that stay free on the log's volume; 0 for none.
+    pub free_bytes_min: u64,
     /// Whether clients may use the authentication method `BELLBIRD-TEST`, which proves nothing.
     pub test_mechanism: bool,
     /// The core's own settings; `core.shards` is the number of event loops.
@@ -55,6 +57,7 @@ pub struct Settings {
 pub struct Node {
     threads: Vec<JoinHandle<()>>,
     slits: Vec<Slit>,
+    orders: Orders,
     committer: Committer,
     fetcher: Fetcher,
     authenticators: Pool,
@@ -128,7 +131,8 @@ impl Node {
             slits.push(slit);
         }
         let (orders, order_queue) = mpsc::channel();
-        let committer = Committer::start(log, order_queue, slits.clone(), on_failure)?;
+        let committer =
+            Committer::start(log, order_queue, slits.clone(), settings.free_bytes_min, on_failure)?;
         let (fetcher, fetcher_desk) = Fetcher::start(reader, slits.clone())?;
         let census = Arc::new(Census::default());
         let losses = Arc::new(Losses::default());
@@ -171,6 +175,7 @@ impl Node {
         Ok(Self {
             threads,
             slits,
+            orders,
             committer,
             fetcher,
             authenticators,
@@ -204,6 +209,7 @@ impl Node {
                 std::panic::resume_unwind(panic);
             }
         }
+        drop(self.orders);
         let refused_busy = self.authenticators.refused();
         self.authenticators.join();
         self.committer.join()?;
@@ -222,8 +228,11 @@ impl Node {
 
     /// Gives every shard other settings, for what it decides from then on. Shards, mailboxes and
     /// the number of listeners must be those of the start.
-    pub fn reload(&self, core: Config, memory_bytes_max: usize) {
+    pub fn reload(&self, core: Config, memory_bytes_max: usize, free_bytes_min: u64) {
         self.governor.set_bytes_max(memory_bytes_max);
+        self.committer.watch().set_free_bytes_min(free_bytes_min);
+        // It has ended if the log has failed.
+        let _told = self.orders.send(Task::Look);
         let core = Arc::new(core);
         for slit in &self.slits {
             slit.drop_in(Letter::Config(core.clone()));

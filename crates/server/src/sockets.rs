@@ -1,5 +1,6 @@
 //! A shard's sockets, in slots that are used again only in a later turn.
 
+use bellbird_codec::PINGREQ;
 use bellbird_core::{ConnectionId, Slots};
 use mio::net::TcpStream;
 
@@ -21,6 +22,8 @@ pub(crate) struct Socket {
     pub(crate) is_blocked: bool,
     /// Stands on the list of those to go on with in the next turn.
     pub(crate) is_listed: bool,
+    /// Stands on the list of those that wait for the log.
+    pub(crate) is_held: bool,
 }
 
 /// Bytes read and not yet taken as packets: part of one, or packets that are parked.
@@ -31,6 +34,8 @@ struct Rest {
     taken: usize,
     /// Bytes that are needed before they can be more than part of a packet.
     needed: usize,
+    /// Up to here there is no PINGREQ.
+    searched: usize,
 }
 
 /// A token has 31 bits for the generation.
@@ -56,6 +61,7 @@ impl Socket {
         let rest = self.rest.get_or_insert_default();
         if rest.taken > 0 {
             rest.bytes.drain(..rest.taken);
+            rest.searched = rest.searched.saturating_sub(rest.taken);
             rest.taken = 0;
         }
         rest.bytes.extend_from_slice(bytes);
@@ -71,6 +77,48 @@ impl Socket {
             self.rest = None;
         }
     }
+}
+
+impl Socket {
+    /// Takes so many PINGREQs at most out of the whole packets among the bytes that wait. Returns
+    /// how many there were.
+    pub(crate) fn take_pings(&mut self, pings_max: usize) -> usize {
+        let pings = self.rest.as_deref_mut().map_or(0, |rest| rest.take_pings(pings_max));
+        self.advance(0, 0);
+        pings
+    }
+}
+
+impl Rest {
+    fn take_pings(&mut self, pings_max: usize) -> usize {
+        self.searched = self.searched.max(self.taken);
+        let mut pings = 0;
+        while pings < pings_max
+            && let Some(len) = packet_len(&self.bytes[self.searched..])
+        {
+            let packet = self.searched..self.searched + len;
+            if self.bytes[packet.clone()] == PINGREQ {
+                self.bytes.drain(packet);
+                pings += 1;
+            } else {
+                self.searched = packet.end;
+            }
+        }
+        pings
+    }
+}
+
+/// How long the packet at the front of these bytes is, if all of it is there.
+fn packet_len(bytes: &[u8]) -> Option<usize> {
+    let mut len = 0;
+    for (index, byte) in bytes.get(1..)?.iter().take(4).enumerate() {
+        len |= usize::from(byte & 0x7F) << (7 * index);
+        if byte & 0x80 == 0 {
+            let whole = 2 + index + len;
+            return (whole <= bytes.len()).then_some(whole);
+        }
+    }
+    None
 }
 
 /// Slots of sockets. A freed slot rests until the turn ends: events of the same turn must not
@@ -100,11 +148,12 @@ impl Sockets {
             stream,
             id,
             websocket,
-            rest: (!rest.is_empty()).then(|| Box::new(Rest { bytes: rest, taken: 0, needed: 0 })),
+            rest: (!rest.is_empty()).then(|| Box::new(Rest { bytes: rest, ..Rest::default() })),
             is_readable: false,
             is_hung_up: false,
             is_blocked: false,
             is_listed: false,
+            is_held: false,
         };
         self.slots.put(index, socket);
         id
@@ -135,5 +184,41 @@ impl Sockets {
 
     pub(crate) fn end_turn(&mut self) {
         self.free.append(&mut self.freed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pings_are_found_among_other_packets() {
+        let publish = |len: usize| [vec![0x32, u8::try_from(len).unwrap()], vec![0; len]].concat();
+        let check = |parts: &[&[u8]], taken: usize, pings: usize, left: &[&[u8]]| {
+            let mut rest = Rest { bytes: parts.concat(), taken, ..Rest::default() };
+            assert_eq!(rest.take_pings(3), pings, "{parts:?}");
+            assert_eq!(rest.bytes[rest.taken..], left.concat(), "{parts:?}");
+        };
+        let (small, large) = (publish(3), [vec![0x30, 0x80, 0x01], vec![0xC0; 128]].concat());
+        check(&[&PINGREQ], 0, 1, &[]);
+        check(&[&small, &PINGREQ, &large, &PINGREQ, &small], 0, 2, &[&small, &large, &small]);
+        check(&[&small, &PINGREQ], small.len(), 1, &[]);
+        check(&[&large[..100], &PINGREQ], 0, 0, &[&large[..100], &PINGREQ]);
+        check(&[&small, &PINGREQ[..1]], 0, 0, &[&small, &PINGREQ[..1]]);
+        check(&[&PINGREQ, &PINGREQ, &PINGREQ, &PINGREQ], 0, 3, &[&PINGREQ]);
+        // No packet at all: nothing behind it can be found.
+        let broken: &[u8] = &[0x30, 0xFF, 0xFF, 0xFF, 0xFF, 1];
+        check(&[broken, &PINGREQ], 0, 0, &[broken, &PINGREQ]);
+    }
+
+    #[test]
+    fn what_was_searched_is_not_searched_again() {
+        let mut rest = Rest { bytes: [[0x32, 0], PINGREQ].concat(), ..Rest::default() };
+        assert_eq!((rest.take_pings(3), rest.searched), (1, 2));
+        rest.bytes.extend(PINGREQ);
+        assert_eq!((rest.take_pings(3), rest.searched), (1, 2));
+        // What is taken meanwhile has been searched too.
+        rest.taken = 2;
+        assert_eq!((rest.take_pings(3), rest.searched), (0, 2));
     }
 }

@@ -106,7 +106,9 @@ impl Kind {
         match event {
             Event::ConnectRefused { client_id: Some(_), .. } => Self::Login,
             Event::ConnectRefused { client_id: None, .. }
-            | Event::Disconnected { cause: Cause::Protocol, .. } => Self::Connection,
+            | Event::Disconnected { cause: Cause::Protocol | Cause::Storage, .. } => {
+                Self::Connection
+            }
             Event::SubscribeRefused { .. } | Event::PublishRefused { .. } => Self::Refusal,
             Event::Connected { .. }
             | Event::Disconnected { .. }
@@ -309,6 +311,7 @@ fn why_not_in(reason: ReasonCode, user_name: Option<&str>) -> &'static str {
         (ReasonCode::NotAuthorized, Some(_)) => BY_RULES,
         (ReasonCode::ServerBusy, _) => "too many others wait to be let in, or memory is short",
         (ReasonCode::QuotaExceeded, _) => "there are as many sessions as sessions_max allows",
+        (ReasonCode::ServerUnavailable, _) => "the log has failed, and its session would be stored",
         (ReasonCode::ClientIdentifierNotValid, _) => {
             "its version does not allow this client identifier"
         }
@@ -347,6 +350,8 @@ fn why_not_taken(objection: Objection, topic: &str) -> &'static str {
             Some(rest) => why_no_delay(rest),
             None => "this is no topic after rewrites",
         },
+        Objection::DiskFull => "it must be stored, and the disk is full",
+        Objection::LogFailed => "it must be stored, and the log has failed",
     }
 }
 
@@ -378,6 +383,9 @@ fn write_cause(
         Cause::Stopped => "the broker ends",
         Cause::Kicked => "the operator ended the connection",
         Cause::Memory => "the broker ended the connection for the memory it took",
+        Cause::Storage => {
+            "the broker ended the connection, since what it waited for was not stored"
+        }
         Cause::Protocol => {
             let reason = reason.map_or("protocol error", why_broken);
             return write!(f, "the broker ended the connection ({reason})");

@@ -125,10 +125,13 @@ fn an_operation_fails() {
 fn the_volume_is_full() {
     let refused = each_operation(Fault::Full, "free space ");
     assert!(refused.contains(&"append to".to_owned()) && refused.contains(&"create".to_owned()));
-    for room in (0..60_000).step_by(1_237) {
+    for room in (0..).step_by(1_237) {
         let (mut medium, mut progress) = used(3);
         medium.inject(Fault::Space(room));
-        let error = run(&medium, &mut progress).unwrap_err();
+        let Err(error) = run(&medium, &mut progress) else {
+            assert!(room > 0, "some is needed");
+            break;
+        };
         assert!(error.to_string().contains("free space "), "{error}");
         medium.kill();
         check_after(&format!("room for {room}"), &medium, &progress);

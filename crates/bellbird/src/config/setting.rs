@@ -7,8 +7,8 @@ use bellbird_codec::{QoS, RetainHandling};
 use bellbird_core::{Durability, GroupStrategy, Profile, Terms};
 use log::LevelFilter;
 
-use super::Carrier;
 use super::value::{Kind, Value};
+use super::{Carrier, OnFailure};
 
 /// One key, and its place in what is configured.
 pub(crate) struct Setting<T: 'static> {
@@ -181,6 +181,7 @@ macro_rules! named_field {
 }
 named_field! {
     Durability = "synced" Synced, "written" Written, "memory" Memory;
+    OnFailure = "refuse" Refuse, "end" End;
     Carrier = "tcp" Tcp, "websocket" WebSocket;
     Profile = "strict" Strict, "tolerant" Tolerant;
     GroupStrategy = "round_robin" RoundRobin, "sticky" Sticky, "hash" Hash;

@@ -9,7 +9,7 @@ use log::LevelFilter;
 
 use super::setting::{DefaultShown, Field, Reload, Setting, Table, names, setting};
 use super::value::Kind;
-use super::{Carrier, Configuration, Offer, WEBSOCKET_PATH};
+use super::{Carrier, Configuration, Offer, OnFailure, WEBSOCKET_PATH};
 
 /// What a node has once, by its full key.
 pub(crate) const NODE: &[Setting<Configuration>] = &[
@@ -25,6 +25,12 @@ pub(crate) const NODE: &[Setting<Configuration>] = &[
         "What an acknowledgement of something durable waits for, where neither its listener nor `[[topic_durability]]` says so, see [Durability](#durability)."),
     setting!("store.segment_bytes" => segment_bytes, number(64 << 10, 1 << 30), "bytes", Restart,
         "How long a segment of the log becomes. What is over leaves the disk when so much has come, see [store.md](store.md). One at a time is read into memory, so it is never more than a 32nd of `limits.memory_bytes_max`."),
+    setting!("store.free_bytes_min" => free_bytes_min, number(0, 1 << 50), "bytes", Live,
+        "What stays free on the volume of `data`, for checkpoints, which bring space back, and for sessions. Below it, messages that must be stored are refused until there is a quarter more, see [store.md](store.md). 0 refuses them only when the system does."),
+    setting!("store.hold_secs" => core.hold_secs, number(1, 86_400), "seconds", Live,
+        "How long a client may wait for an acknowledgement of something that is not stored, because the disk is full or stuck. Then its connection ends; its session stays."),
+    setting!("store.on_failure" => on_failure, names::<OnFailure>(), "", Live,
+        "What the broker does when the log has failed, after which nothing can be stored before the next start: `refuse` what must be stored and go on with what needs no disk, or `end` with status 74."),
     setting!("log.level" => log_level, names::<LevelFilter>(), "", Live,
         "What is written to standard error: `error` what ends the broker, `warn` also what deserves a look, such as each refused login, each connection that breaks the protocol, and what limits drop, `info` also starts and reloads of settings, and each publication and subscription that is refused, `debug` also bytes that are no packets, and the events of `log.events`. Refusals are at most ten lines of each kind in a second, and then their number."),
     setting!("log.events" => log_events, Kind::Flag, "", Live,

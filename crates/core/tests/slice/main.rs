@@ -13,6 +13,7 @@ mod groups;
 mod memory;
 mod reload;
 mod retained;
+mod storage;
 mod support;
 mod system;
 mod wills;

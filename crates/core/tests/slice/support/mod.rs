@@ -15,8 +15,8 @@ use bellbird_core::record::Record;
 use bellbird_core::recovery::Recovery;
 use bellbird_core::{
     AuthOutcome, ClientReport, Config, ConnectionId, Event, Flow, Holdings, Input, Ledger, Memory,
-    Message, Output, OwnView, Position, RetainedSize, Shard, ShardId, Ticket, Time, Traffic,
-    home_of,
+    Message, Output, OwnView, Position, RetainedSize, Shard, ShardId, Storage, Ticket, Time,
+    Traffic, home_of,
 };
 use bellbird_topics::Namespace;
 
@@ -338,6 +338,14 @@ impl Node {
     pub(crate) fn memory_is(&mut self, memory: Memory) {
         for index in 0..self.shards.len() {
             self.input(ShardId(u8::try_from(index).unwrap()), Input::Memory(memory));
+        }
+        self.settle();
+    }
+
+    /// The log takes what must be stored, or not.
+    pub(crate) fn storage_is(&mut self, storage: Storage) {
+        for index in 0..self.shards.len() {
+            self.input(ShardId(u8::try_from(index).unwrap()), Input::Storage(storage));
         }
         self.settle();
     }
