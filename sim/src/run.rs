@@ -261,7 +261,7 @@ impl World {
             Work::Done => true,
             Work::Full => {
                 self.storage_is(Storage::Full);
-                self.stats.full += 1;
+                self.stats.without_room += 1;
                 true
             }
             Work::Failed => {

@@ -119,6 +119,8 @@ impl World {
         self.check_ledgers();
         if self.shape.has_levels {
             self.store.calm();
+        } else if self.shape.full > 0 {
+            self.store.make_scarce();
         }
     }
 

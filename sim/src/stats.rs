@@ -51,6 +51,7 @@ stats! {
     proofs "Steps of enhanced authentication.",
     reloads "Changes of configuration and rules.",
     full "Times that the disk was full.",
+    without_room "Writes that had no room.",
     refused_for_room "Messages refused for it.",
     held "Connections of 5.0 that waited for the log too long.",
     greeted "Automatic subscriptions.",

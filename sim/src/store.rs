@@ -188,6 +188,14 @@ impl Store {
         }
     }
 
+    /// The disk is full now and then.
+    pub(crate) fn make_scarce(&mut self) {
+        match self {
+            Self::Log(log) => log.make_scarce(),
+            Self::Streams(_) => {}
+        }
+    }
+
     /// No faults from now on but crashes.
     pub(crate) fn calm(&mut self) {
         match self {

@@ -30,6 +30,8 @@ pub(crate) struct LogStore {
     is_calm: bool,
     /// What was promised, if it is written down.
     marks: Option<Marks>,
+    /// Now and then nothing may grow on it.
+    is_scarce: bool,
 }
 
 /// What one shard handed in.
@@ -78,6 +80,7 @@ impl LogStore {
             unsynced: Vec::new(),
             reports: VecDeque::new(),
             is_calm: false,
+            is_scarce: false,
             marks: None,
         }
     }
@@ -108,6 +111,11 @@ impl LogStore {
 
     pub(crate) fn calm(&mut self) {
         self.is_calm = true;
+        self.disk.bound(None);
+    }
+
+    pub(crate) fn make_scarce(&mut self) {
+        self.is_scarce = true;
     }
 
     pub(crate) fn open(
@@ -116,6 +124,8 @@ impl LogStore {
         shards: usize,
         replay: &mut dyn FnMut(Position, Record),
     ) -> Result<(), String> {
+        // Whoever starts it has made room before.
+        self.disk.bound(None);
         let medium = Rotten::new(self.disk.clone(), self.rot());
         let segment_bytes = *rng.pick(&[600, 4_000, 1 << 20]);
         let opened = Log::open(medium, Options { segment_bytes }, replay);
@@ -176,9 +186,15 @@ impl LogStore {
                 [Fault::Sync, Fault::SyncDirectory, Fault::Space(room), Fault::ShortAppend(room)];
             self.disk.inject(*rng.pick(&fault));
         }
+        if self.is_scarce && !self.is_calm && rng.below(200) == 0 {
+            self.disk.bound(Some(0));
+        }
         let appends = has_batches && (self.unsynced.is_empty() || rng.chance(50));
         let worked = if appends { self.append(rng) } else { self.sync() };
         self.distil(rng);
+        if worked == Work::Full && rng.chance(30) {
+            self.disk.bound(None);
+        }
         worked
     }
 
@@ -331,6 +347,7 @@ impl LogStore {
     /// Ends the process. Returns how it really went: the disk may fail a clean end.
     pub(crate) fn end(&mut self, rng: &mut Rng, end: End) -> End {
         let mut went = end;
+        self.disk.bound(None);
         while went == End::Clean {
             match self.work(rng) {
                 // There is room the next time.

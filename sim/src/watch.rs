@@ -78,6 +78,10 @@ impl World {
             return;
         }
         message.is_vague |= message.taken.is_some();
+        if message.is_doubtful {
+            // Refused it is nobody's, until it is taken again and not only handed in.
+            message.taken = message.taken.map(|_| NOBODY);
+        }
         message.is_late |= message.lacked_room && is_v5;
         message.lacked_room = lacks_room;
         message.life = life;
@@ -392,3 +396,6 @@ impl World {
         }
     }
 }
+
+/// No life of the node.
+const NOBODY: usize = usize::MAX;

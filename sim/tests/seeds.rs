@@ -38,6 +38,10 @@ fn two_shards_on_the_log() {
         (stats.refused_claims, 50),
         (stats.proofs, 300),
         (stats.reloads, 500),
+        (stats.full, 50),
+        (stats.without_room, 10),
+        (stats.refused_for_room, 50),
+        (stats.held, 3),
         (stats.greeted, 1_000),
         (stats.wills, 300),
         (stats.wills_owed, 100),
@@ -90,7 +94,7 @@ fn seeds_that_found_something() {
     }
 }
 
-const FOUND: [(u64, usize, StoreKind); 65] = [
+const FOUND: [(u64, usize, StoreKind); 68] = [
     (759, 2, StoreKind::Log),
     (1260, 2, StoreKind::Log),
     (34, 2, StoreKind::Streams),
@@ -156,6 +160,9 @@ const FOUND: [(u64, usize, StoreKind); 65] = [
     (46810, 2, StoreKind::Log),
     (43698, 3, StoreKind::Log),
     (53181, 3, StoreKind::Log),
+    (702, 2, StoreKind::Streams),
+    (462, 3, StoreKind::Log),
+    (1960, 3, StoreKind::Log),
 ];
 
 #[test]
