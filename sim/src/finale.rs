@@ -171,10 +171,12 @@ impl World {
             let candidates: Vec<usize> = (0..self.messages.len())
                 .filter(|number| {
                     let message = &self.messages[*number];
+                    // One that was taken by an earlier life of the node, and refused when it came
+                    // again, may have left this much behind.
                     message.retain
                         && message.topic == topic
                         && message.handed.is_some()
-                        && !message.refused
+                        && (!message.refused || message.is_vague)
                 })
                 .collect();
             let sure: Vec<u64> = candidates
