@@ -54,7 +54,6 @@ def play(options: argparse.Namespace, seed: int, fault: Fault | None = None) -> 
     directory = Path(tempfile.mkdtemp(dir=SCRATCH, prefix=f"kill-load-{seed}-"))
     broker = KINDS[fault.broker if fault else options.broker](directory / "data", 1)
     run = Run(broker, directory, seed, fault)
-    run.sends_stale_pubacks = options.stale_pubacks
     runs = fault.runs if fault else options.runs
     number, is_well, started = 0, False, time.monotonic()
     try:
@@ -98,11 +97,6 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=None, help="of all that is left to chance")
     parser.add_argument("--wrong", action="store_true", help="plant faults that must be found")
     parser.add_argument("--only", default="", help="with --wrong: faults with this in their name")
-    parser.add_argument(
-        "--stale-pubacks",
-        action="store_true",
-        help="after a kill, acknowledge by packet ids of QoS 1 from before it, which are not kept",
-    )
     options = parser.parse_args()
     seed = options.seed if options.seed is not None else time.time_ns() % 1_000_000
     print(f"seed {seed}", flush=True)

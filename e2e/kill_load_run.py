@@ -91,7 +91,6 @@ class Run:
         self.owed: Counter[str] = Counter()
         """Of each session or group: deliveries since the last rest."""
         self.is_publishing = True
-        self.sends_stale_pubacks = False
         self.output = ""
         """What the broker said in its last life."""
         self.checkpoints: set[Path] = set()
@@ -323,9 +322,6 @@ class Run:
             self.lose(name)
         for member in list(self.swarm.members):
             self.swarm.remove(member)
-        if not self.sends_stale_pubacks:
-            for subscriber in self.subscribers:
-                subscriber.forget_pubacks()
         self.judge_groups()
         self.output, self.broker.past_output = self.broker.past_output, ""
         for line in self.output.splitlines():

@@ -43,11 +43,6 @@ class Subscriber(Client):
         self.held.clear()
         return connection
 
-    def forget_pubacks(self) -> None:
-        """Packet ids of QoS 1 end with the broker, and so do acknowledgements that use them."""
-        whole = [bytes(self.held[at : at + 4]) for at in range(0, len(self.held), 4)]
-        self.held = bytearray().join(one for one in whole if one[0] != Kind.PUBACK << 4)
-
     def resume(self) -> None:
         if not self.kept.subscribed:
             self.say(packets.subscribe(1, list(self.subscription.filters), self.level))

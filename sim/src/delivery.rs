@@ -77,6 +77,10 @@ impl World {
         publish: &Publish<'_>,
     ) -> bool {
         let Some(id) = publish.packet_id.map(|id| id.value()) else { return false };
+        let stale = self.lives[life].stale.get(&id).filter(|stale| **stale != (number, group));
+        if let Some(stale) = stale {
+            self.fail(format!("link {link}: packet id {id} may be acknowledged yet for {stale:?}"));
+        }
         let place = self.next_tick();
         // What may not be sent again on another connection gives its packet id back.
         let is_given_up = |known: &Outstanding| {

@@ -198,6 +198,7 @@ impl World {
                     | Operation::Sending { .. }
                     | Operation::Holding { .. }
                     | Operation::Freed { .. }
+                    | Operation::Reserved { .. }
                     | Operation::Had { .. }
                     | Operation::Will { .. }
                     | Operation::WillOver

@@ -115,6 +115,7 @@ impl World {
             Operation::Holding { packet_id } => {
                 self.begin_sending(holder, None, packet_id.value(), written);
             }
+            Operation::Reserved { .. } => {}
             Operation::Freed { packet_id } => {
                 let id = packet_id.value();
                 let is_it = |found: &&mut Sending| {
@@ -334,6 +335,8 @@ impl World {
         }
         for life in &mut self.lives {
             let durable = life.durable && !life.is_vague;
+            let stale = life.outstanding.iter().filter(|(_, known)| durable && !known.is_exact);
+            life.stale.extend(stale.map(|(id, known)| (*id, (known.message, known.group))));
             life.outstanding.retain(|_, known| durable && known.is_exact);
             for known in life.outstanding.values_mut() {
                 if known.progress == Progress::Had && !clean {

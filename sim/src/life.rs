@@ -28,6 +28,9 @@ pub(crate) struct Life {
     pub(crate) got: BTreeMap<Delivery, Got>,
     /// Deliveries not over, by packet id: in this life of the node, or stored with QoS 2.
     pub(crate) outstanding: BTreeMap<u16, Outstanding>,
+    /// Packet ids of QoS 1 that were under way when a node ended, and for which message: the
+    /// client may acknowledge them yet. Message and group.
+    pub(crate) stale: BTreeMap<u16, (Option<usize>, Option<usize>)>,
     /// The highest place per publisher's connection and class that was ever sent.
     pub(crate) order: BTreeMap<(usize, bool), usize>,
     /// What the client published last with QoS 2 under each packet id.
@@ -140,6 +143,7 @@ impl Life {
             periods: Vec::new(),
             got: BTreeMap::new(),
             outstanding: BTreeMap::new(),
+            stale: BTreeMap::new(),
             order: BTreeMap::new(),
             published: BTreeMap::new(),
             is_vague: false,
@@ -164,6 +168,7 @@ impl Life {
         self.is_vague = true;
         self.over = None;
         self.outstanding.clear();
+        self.stale.clear();
         for period in &mut self.periods {
             period.acknowledged = None;
             period.ended = None;

@@ -121,6 +121,8 @@ pub enum Plant {
     RetainedWillLost,
     /// The gate lets pass what somebody has to be asked about, so that such wills are said.
     RefusedWillSaid,
+    /// The log does not hear which packet ids may be given.
+    ReservedLost,
     /// Two messages that come back from the store change places.
     FetchedSwapped,
     /// A message that comes back from the store is taken for lost.
@@ -138,7 +140,8 @@ impl Plant {
     pub const OF_LOG: [Self; 2] = [Self::SyncedWithWritten, Self::FullForgotten];
 
     /// All but those of the store.
-    pub const ALL: [Self; 54] = [
+    pub const ALL: [Self; 55] = [
+        Self::ReservedLost,
         Self::FetchedSwapped,
         Self::FetchedLost,
         Self::StoredBeforeSync,
@@ -250,7 +253,7 @@ impl World {
             operations.retain(|operation| !matches!(operation, Operation::Done { .. }));
         }
         // What rarely matters is there each time.
-        let rare = [Plant::HoldingLost, Plant::WillLost, Plant::WillOverLost];
+        let rare = [Plant::HoldingLost, Plant::ReservedLost, Plant::WillLost, Plant::WillOverLost];
         if rare.contains(&plant) || self.rng.chance(60) {
             operations.retain(|operation| !is_lost(operation, plant));
         }
@@ -369,6 +372,7 @@ fn is_lost(operation: &Operation, plant: Plant) -> bool {
             | (Operation::Had { .. }, Plant::HadLost)
             | (Operation::Released { .. }, Plant::ReleasedLost)
             | (Operation::Holding { .. }, Plant::HoldingLost)
+            | (Operation::Reserved { .. }, Plant::ReservedLost)
             | (Operation::Handed { .. }, Plant::HandedLost)
             | (Operation::Found { .. }, Plant::FoundLost)
             | (Operation::Will { .. }, Plant::WillLost)

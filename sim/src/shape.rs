@@ -33,6 +33,7 @@ pub(crate) struct Shape {
     pub(crate) inflight_max: u16,
     /// What of a queue stays in memory.
     pub(crate) queue_memory_bytes: usize,
+    pub(crate) packet_ids_ahead: u16,
     pub(crate) events: bool,
     /// Whether topics are taken for others, and clients have subscriptions without asking.
     pub(crate) has_rewrites: bool,
@@ -79,6 +80,7 @@ impl Shape {
             lazy: rng.chance(50),
             inflight_max: *rng.pick(&[1, 2, 5, 100]),
             queue_memory_bytes: *rng.pick(&[0, 0, 40, 200, 1 << 20]),
+            packet_ids_ahead: *rng.pick(&[1, 3, 10, 100]),
             events: rng.chance(20),
             has_rewrites: rng.chance(30),
             has_greetings: rng.chance(30),
@@ -126,6 +128,7 @@ impl Shape {
             telling: if self.events { Telling::Everything } else { Telling::Refusals },
             group_strategy: self.strategy,
             queue_memory_bytes: self.queue_memory_bytes,
+            packet_ids_ahead: self.packet_ids_ahead,
             ..Config::default()
         };
         let terms = &mut config.listeners[0];

@@ -132,6 +132,7 @@ fn show_operation(operation: &Operation, f: &mut fmt::Formatter<'_>) -> fmt::Res
             write!(f, " sending {} id {}", ShowDelivery(*delivery), packet_id.value())
         }
         Operation::Holding { packet_id } => write!(f, " holding id {}", packet_id.value()),
+        Operation::Reserved { through } => write!(f, " ids {}", through.value()),
         Operation::Freed { packet_id } => write!(f, " freed id {}", packet_id.value()),
         Operation::Had { delivery } => write!(f, " had {}", ShowDelivery(*delivery)),
         Operation::Released { position } => write!(f, " released {}", position.0),

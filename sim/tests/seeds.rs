@@ -41,7 +41,7 @@ fn two_shards_on_the_log() {
         (stats.full, 50),
         (stats.without_room, 10),
         (stats.refused_for_room, 50),
-        (stats.held, 3),
+        (stats.held, 1),
         (stats.greeted, 1_000),
         (stats.wills, 300),
         (stats.wills_owed, 100),

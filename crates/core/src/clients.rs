@@ -211,12 +211,15 @@ impl Clients {
             let stored = position.map(DeliveryId::own);
             return self.drop(index, out.parts.topic, DropReason::TooLarge, stored);
         }
-        let packet_id = session.next_packet_id();
+        let Some(packet_id) = session.next_packet_id() else {
+            return self.enqueue(index, manner.keep(out.share()));
+        };
         let stage = Stage::Publish;
         let inflight = Inflight { packet_id, qos, stage, was_sent: true, dropped: None, delivery };
         session.inflight.push_back(inflight);
         session.sent += 1;
         let connection = session.connection;
+        let needs_packet_ids = session.needs_packet_ids(self.config.packet_ids_ahead);
         let outbox = &mut self.outboxes[connection];
         let buffer = outbox.buffer(&mut self.pool);
         let at = buffer.len() + packet_id_at;
@@ -226,6 +229,9 @@ impl Clients {
         self.traffic.publish_sent(qos, out.parts.payload.len());
         self.announce(connection);
         self.tell_delivered(index, out.parts.topic, qos, Some(packet_id));
+        if needs_packet_ids {
+            self.ask_for_packet_ids(index);
+        }
     }
 
     /// The message waited for log or mail longer than it is good for [MQTT-3.3.2-5].

@@ -15,6 +15,8 @@ pub struct Config {
     pub listeners: Vec<Terms>,
     /// See [`limits::OUTBOX_BYTES_MAX`].
     pub outbox_bytes_max: usize,
+    /// See [`limits::PACKET_IDS_AHEAD`]; 1 or more.
+    pub packet_ids_ahead: u16,
     /// See [`limits::QUEUE_MESSAGES_MAX`].
     pub queue_messages_max: usize,
     /// See [`limits::QUEUE_BYTES_MAX`].
@@ -155,6 +157,7 @@ impl Default for Config {
             shards: 1,
             listeners: vec![Terms::default()],
             outbox_bytes_max: limits::OUTBOX_BYTES_MAX,
+            packet_ids_ahead: limits::PACKET_IDS_AHEAD,
             queue_messages_max: limits::QUEUE_MESSAGES_MAX,
             queue_bytes_max: limits::QUEUE_BYTES_MAX,
             queue_memory_bytes: limits::QUEUE_MEMORY_BYTES,

@@ -253,6 +253,8 @@ impl Shard {
         session.will.clone_from(&hello.will);
         session.is_logged |= hello.will.is_some();
         let (holder, epoch, durable) = (session.holder, session.epoch, session.durable);
+        let block = self.clients.config.packet_ids_ahead;
+        let through = session.reserve_packet_ids(block);
         let connection = self.clients.connections.live(id)?;
         connection.version = hello.version;
         connection.session = index;
@@ -288,7 +290,8 @@ impl Shard {
             }
         };
         let will = hello.will.iter().map(|will| will.operation());
-        let operations = std::iter::once(operation).chain(will).collect();
+        let reserved = through.map(|through| Operation::Reserved { through });
+        let operations = std::iter::once(operation).chain(will).chain(reserved).collect();
         // The will of a session that is not durable is logged, but not waited for.
         let waits = if durable { StoredFor::Connack(id) } else { StoredFor::Nothing };
         let level = self.durability_of(id);

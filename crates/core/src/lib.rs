@@ -41,6 +41,7 @@ pub mod message;
 mod name;
 mod outbox;
 mod outgoing;
+mod packet_ids;
 mod parking;
 pub mod permit;
 mod post;

@@ -29,6 +29,10 @@ pub const QUEUE_MEMORY_BYTES: usize = 256 * 1024;
 /// fill the pipe at a few ms of round trip and 10,000 messages per second.
 pub const INFLIGHT_MAX: u16 = 100;
 
+/// Packet ids of a session that the log knows of before they are given: enough that nobody waits
+/// for the next of them, and few beside all there are, since a start goes on behind them.
+pub const PACKET_IDS_AHEAD: u16 = 2048;
+
 /// Messages of QoS 1 and 2 that a client of 5.0 may have open: announced as Receive Maximum. In 3.1
 /// and 3.1.1, where nothing is announced, its input waits while so many wait for the log; open
 /// packet ids of QoS 2 have no other bound than their number, since whoever stops reading does

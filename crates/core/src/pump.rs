@@ -8,7 +8,7 @@ use bellbird_topics::{Filter, Progress};
 use crate::aliases::Naming;
 use crate::clients::{Clients, Manner};
 use crate::contract::{Output, Subscriber};
-use crate::identity::Time;
+use crate::identity::{Holder, Time};
 use crate::ledger::DropReason;
 use crate::limits::WALK_NODES;
 use crate::message::{Message, MessageParts};
@@ -81,7 +81,9 @@ impl Clients {
             if outbox.hungry {
                 return false;
             }
+            let has_packet_id = session.has_packet_id();
             if session.has_window()
+                && has_packet_id
                 && let Some(delivery) = session.queue.pop_front()
             {
                 self.take_into_window(now, index, delivery);
@@ -92,9 +94,31 @@ impl Clients {
                     // The log has to have its packet id, or that the client has it, first.
                     Some(Stage::Recording(_) | Stage::Having(_)) => return false,
                     Some(Stage::Publish | Stage::Release) => self.send_inflight(now, index),
-                    None => return true,
+                    None if has_packet_id => return true,
+                    None => {
+                        self.ask_for_packet_ids(index);
+                        return false;
+                    }
                 }
             }
+        }
+    }
+
+    /// The packet ids of a session come to their end: the log is to know of more.
+    #[cold]
+    pub(crate) fn ask_for_packet_ids(&mut self, index: u32) {
+        let block = self.config.packet_ids_ahead;
+        let Some(session) = self.sessions.at(index) else { return };
+        if let Some(through) = session.packet_ids.ask(block) {
+            self.operations.push((index, session.holder, Operation::Reserved { through }));
+        }
+    }
+
+    /// The log knows of more packet ids, if this was about them.
+    pub(crate) fn is_reserved(&mut self, index: u32, holder: Holder, through: Option<PacketId>) {
+        let session = self.sessions.at(index).filter(|found| found.holder == holder);
+        if let Some((session, through)) = session.zip(through) {
+            session.packet_ids.reserve(through);
         }
     }
 
@@ -118,7 +142,8 @@ impl Clients {
             }
             return;
         }
-        let packet_id = session.next_packet_id();
+        // Whoever calls this has seen that there is one.
+        let Some(packet_id) = session.next_packet_id() else { return self.wait(index, delivery) };
         let stage = if delivery.qos == QoS::ExactlyOnce && session.durable {
             // Without a position it is a retained message of a walk: the log has only the id.
             let operation = match delivery.stored() {
@@ -138,6 +163,9 @@ impl Clients {
             dropped: None,
             delivery: Some(delivery),
         });
+        if session.needs_packet_ids(self.config.packet_ids_ahead) {
+            self.ask_for_packet_ids(index);
+        }
     }
 
     /// Sends the next of those that have a packet id: PUBLISH, with DUP if it went out before

@@ -148,6 +148,12 @@ pub enum Operation {
         /// Its id until the exchange is over.
         packet_id: PacketId,
     },
+    /// Packet ids up to this one, counted on from the last that was reserved, may be given to what
+    /// the session is sent. After a restart they begin behind it.
+    Reserved {
+        /// The last of them.
+        through: PacketId,
+    },
     /// The exchange under this packet id is over.
     Freed {
         /// As in `Holding`.

@@ -101,8 +101,8 @@ pub(crate) enum StoredFor {
     Reply(ReplyRef),
     /// A CONNACK.
     Connack(ConnectionId),
-    /// Deliveries of QoS 2 of this session, which the log has to know of.
-    Session { index: u32, holder: Holder },
+    /// Deliveries of QoS 2 of this session, which the log has to know of, or more packet ids.
+    Session { index: u32, holder: Holder, reserved: Option<PacketId> },
     /// A group's first record: the view may show that it is durable.
     Group { group: Subscriber, member: Subscriber, reply: Option<ReplyRef> },
     /// That a message of a group is a member's, by its number in [`Handings`].

@@ -11,6 +11,7 @@ use crate::identity::{DeliveryId, Holder, Lane, Position, Ticket, Time};
 use crate::ledger::DropReason;
 use crate::message::Message;
 use crate::name::Name;
+use crate::packet_ids::PacketIds;
 use crate::queue::Queue;
 use crate::row::Row;
 use crate::sessions::lane_of;
@@ -41,9 +42,7 @@ pub(crate) struct Session {
     pub(crate) has_aliases: bool,
     /// The client's Receive Maximum, bounded by ours.
     pub(crate) inflight_max: u16,
-    pub(crate) last_packet_id: u16,
-    /// Ids inflight may lie ahead of the last one given.
-    pub(crate) has_ids_ahead: bool,
+    pub(crate) packet_ids: PacketIds,
     /// How many of `inflight`, from the front, were sent on this connection.
     pub(crate) sent: u16,
     pub(crate) inflight: Row<Inflight>,
@@ -187,8 +186,7 @@ impl Session {
             is_bridge: false,
             has_aliases: false,
             inflight_max: 1,
-            last_packet_id: 0,
-            has_ids_ahead: false,
+            packet_ids: PacketIds::default(),
             sent: 0,
             inflight: Row::new(),
             queue: Queue::default(),
@@ -209,24 +207,42 @@ impl Session {
         }
     }
 
-    /// The next packet id that is neither 0 nor inflight [MQTT-2.2.1-4].
-    ///
-    /// Ids count up. Once the count has gone round with ids inflight, or ids came back from the
-    /// log, one of them may lie ahead, and they are looked through until none is left.
-    pub(crate) fn next_packet_id(&mut self) -> PacketId {
+    /// The next packet id, which is given with this; none if the log has to know of more first.
+    pub(crate) fn next_packet_id(&mut self) -> Option<PacketId> {
         if self.inflight.is_empty() {
-            self.has_ids_ahead = false;
+            self.packet_ids.none_inflight();
         }
-        loop {
-            self.last_packet_id = self.last_packet_id.wrapping_add(1);
-            let Some(id) = PacketId::new(self.last_packet_id) else {
-                self.has_ids_ahead = true;
-                continue;
-            };
-            if !self.has_ids_ahead || self.inflight.iter().all(|found| found.packet_id != id) {
-                return id;
-            }
+        let id = self.find_packet_id()?;
+        self.packet_ids.give(id);
+        Some(id)
+    }
+
+    /// Whether there is a next packet id.
+    pub(crate) fn has_packet_id(&self) -> bool {
+        self.find_packet_id().is_some()
+    }
+
+    /// Whether the log has to know of more of them soon, by blocks of this size.
+    pub(crate) fn needs_packet_ids(&self, block: u16) -> bool {
+        self.durable && self.packet_ids.are_few(block)
+    }
+
+    /// Takes the next block, if it needs one, for a record that everything waits for. Returns how
+    /// far it goes.
+    pub(crate) fn reserve_packet_ids(&mut self, block: u16) -> Option<PacketId> {
+        if !self.needs_packet_ids(block) {
+            return None;
         }
+        // A start may have given as many behind what was reserved.
+        let inflight = u16::try_from(self.inflight.len()).unwrap_or(u16::MAX);
+        let through = self.packet_ids.ask(block.max(inflight))?;
+        self.packet_ids.reserve(through);
+        Some(through)
+    }
+
+    fn find_packet_id(&self) -> Option<PacketId> {
+        let is_inflight = |id| self.inflight.iter().any(|found| found.packet_id == id);
+        self.packet_ids.next(self.durable, is_inflight)
     }
 
     /// The delivery with this packet id.
@@ -344,7 +360,7 @@ mod tests {
     }
 
     fn send(session: &mut Session) -> u16 {
-        let packet_id = session.next_packet_id();
+        let packet_id = session.next_packet_id().unwrap();
         session.inflight.push_back(Inflight {
             packet_id,
             qos: QoS::AtLeastOnce,

@@ -416,7 +416,8 @@ impl Shard {
                 }
                 StoredFor::Reply(reply) => self.reply_reported(now, reply, view),
                 StoredFor::Connack(id) => self.welcome(now, id, view),
-                StoredFor::Session { index, holder } => {
+                StoredFor::Session { index, holder, reserved } => {
+                    self.clients.is_reserved(index, holder, reserved);
                     self.clients.is_recorded(now, index, holder, ticket, view);
                 }
                 StoredFor::Group { group, member, reply } => {
@@ -505,15 +506,22 @@ impl Shard {
                 .map(|session| session.epoch);
             // The end of the session is in the log already.
             let Some(epoch) = epoch else { continue };
-            let is_waited_for = of_one.iter().any(|(_, _, operation)| {
-                matches!(
-                    operation,
-                    Operation::Sending { .. } | Operation::Holding { .. } | Operation::Had { .. }
-                )
+            let reserved = of_one.iter().find_map(|(_, _, operation)| {
+                let Operation::Reserved { through } = operation else { return None };
+                Some(*through)
             });
+            let is_waited_for = reserved.is_some()
+                || of_one.iter().any(|(_, _, operation)| {
+                    matches!(
+                        operation,
+                        Operation::Sending { .. }
+                            | Operation::Holding { .. }
+                            | Operation::Had { .. }
+                    )
+                });
             let operations = of_one.iter().map(|(_, _, operation)| operation.clone()).collect();
             let waits = if is_waited_for {
-                StoredFor::Session { index, holder }
+                StoredFor::Session { index, holder, reserved }
             } else {
                 StoredFor::Nothing
             };

@@ -226,6 +226,10 @@ fn encode_operation(operation: &Operation, out: &mut Vec<u8>) {
             out.push(FREED);
             put_u64(out, packet_id.value().into());
         }
+        Operation::Reserved { through } => {
+            out.push(RESERVED);
+            put_u64(out, through.value().into());
+        }
         Operation::Will { message, expiry_secs, delay_secs } => {
             out.push(WILL);
             encode_message(message, out);
@@ -272,6 +276,7 @@ fn decode_operation(reader: &mut Reader<'_>) -> Result<Operation, Malformed> {
         },
         HOLDING => Operation::Holding { packet_id: packet_id(reader)? },
         FREED => Operation::Freed { packet_id: packet_id(reader)? },
+        RESERVED => Operation::Reserved { through: packet_id(reader)? },
         HAD | HAD_OF => Operation::Had { delivery: decode_delivery(tag, reader)? },
         RELEASED => Operation::Released { position: Position(reader.u64()?) },
         WILL => Operation::Will {
@@ -467,6 +472,7 @@ const WILL: u8 = 11;
 const WILL_OVER: u8 = 12;
 const FOUND: u8 = 15;
 const HANDED: u8 = 16;
+const RESERVED: u8 = 17;
 
 const OF_GROUP: u8 = 0x80;
 const DONE_OF: u8 = DONE | OF_GROUP;

@@ -2,7 +2,9 @@
 
 mod support;
 
-use bellbird_core::record::Record;
+use bellbird_codec::PacketId;
+use bellbird_core::identity::{Holder, Time};
+use bellbird_core::record::{Commit, Operation, Record};
 use bellbird_store::Faulty;
 
 use support::{append, every_kind, numbered, open, read, segments};
@@ -11,7 +13,15 @@ const NAME: &str = "00000000000000000001.log";
 const V1: &[u8] = include_bytes!("vectors/v1.log");
 
 fn records() -> Vec<Record> {
-    every_kind().into_iter().chain([numbered(1)]).collect()
+    every_kind().into_iter().chain([numbered(1), reserved()]).collect()
+}
+
+/// Came to the format last.
+fn reserved() -> Record {
+    let through = PacketId::new(2048).expect("not 0");
+    let operations = vec![Operation::Reserved { through }];
+    let holder = Holder { number: 1, incarnation: 1 };
+    Record::Commit(Commit { holder, epoch: 1, at: Time(7), operations })
 }
 
 #[test]
@@ -31,6 +41,8 @@ fn format_1_is_written() {
     append(&mut opened.log, &every_kind()).expect("it appends");
     opened.log.sync().expect("it syncs");
     append(&mut opened.log, &[numbered(1)]).expect("it appends");
+    opened.log.sync().expect("it syncs");
+    append(&mut opened.log, &[reserved()]).expect("it appends");
     assert_eq!(segments(&medium), [NAME]);
     let written = read(&medium, NAME);
     let (used, reserved) = written.split_at(V1.len());

@@ -114,6 +114,7 @@ fn operation(operation: &Operation) -> Value {
         }
         Operation::Had { delivery } => json!({"had": of(*delivery)}),
         Operation::Holding { packet_id } => json!({"holding": packet_id.value()}),
+        Operation::Reserved { through } => json!({"reserved": through.value()}),
         Operation::Freed { packet_id } => json!({"freed": packet_id.value()}),
         Operation::Released { position } => json!({"released": position.0}),
         Operation::Done { delivery } => json!({"done": of(*delivery)}),

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use bellbird_codec::QoS;
+use bellbird_codec::{PacketId, QoS};
 use bellbird_topics::{Namespace, TopicName};
 
 use super::holder::HolderState;
@@ -216,6 +216,8 @@ impl HolderState {
             let (filter, subscription) = (filter.clone(), *subscription);
             operations.push(Operation::Subscribe { filter, subscription });
         }
+        let reserved = PacketId::new(self.reserved);
+        operations.extend(reserved.map(|through| Operation::Reserved { through }));
         let holding = |packet_id: &_| Operation::Holding { packet_id: *packet_id };
         operations.extend(self.held.iter().map(holding));
         let is_live = |id: &DeliveryId| match id.of {

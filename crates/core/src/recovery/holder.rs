@@ -11,6 +11,7 @@ use crate::config::Config;
 use crate::errand::GroupName;
 use crate::identity::{DeliveryId, Holder, Position, ShardId, Time};
 use crate::name::Name;
+use crate::packet_ids::PacketIds;
 use crate::record::Operation;
 use crate::release::StoredFor;
 use crate::session::{Inflight, Receipt, Session, Stage};
@@ -45,6 +46,8 @@ pub(super) struct HolderState {
     pub(super) had: BTreeSet<DeliveryId>,
     /// Packet ids of deliveries of QoS 2 that the log does not have.
     pub(super) held: BTreeSet<PacketId>,
+    /// The last packet id that may have been given; 0 if none.
+    pub(super) reserved: u16,
     /// What the client published with QoS 2 and has not released.
     pub(super) received: BTreeMap<Position, PacketId>,
     /// Released before the message itself was read.
@@ -88,6 +91,7 @@ impl HolderState {
             Operation::Freed { packet_id } => {
                 self.held.remove(&packet_id);
             }
+            Operation::Reserved { through } => self.reserved = through.value(),
             Operation::Had { delivery } => {
                 self.had.insert(delivery);
             }
@@ -183,11 +187,14 @@ impl HolderState {
             });
         }
         // Ids come back in the order of their messages, not of their numbers.
-        session.has_ids_ahead = true;
+        session.packet_ids = PacketIds::behind(self.reserved);
         self.sending.retain(|id, _| self.queue.contains(id));
         let Some(last) = self.sending.keys().next_back().copied() else { return };
         let taken: BTreeSet<PacketId> = self.sending.values().chain(&self.held).copied().collect();
-        let mut free = (1..=u16::MAX).filter_map(PacketId::new).filter(|id| !taken.contains(id));
+        // The others have new ones: their old ones may be acknowledged late.
+        let behind = self.reserved.saturating_add(1)..=u16::MAX;
+        let around = behind.chain(1..=self.reserved);
+        let mut free = around.filter_map(PacketId::new).filter(|id| !taken.contains(id));
         let before: Vec<DeliveryId> =
             self.queue.iter().map(Owed::id).take_while(|id| *id <= last).collect();
         // Lanes with a delivery that was not sent: nor was what came behind it by the same lane.

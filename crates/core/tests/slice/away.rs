@@ -63,7 +63,7 @@ fn a_start_reads_what_is_due_and_leaves_the_rest() {
         assert_eq!(node.fetched, 0);
         let again = node.connect("s", V5, false);
         assert!(node.fetched > 0);
-        for id in 1..=500 {
+        for id in 2049..=2548 {
             node.puback(again, id);
         }
         assert_eq!(node.ledger().done, 500);
@@ -111,7 +111,7 @@ fn a_message_that_cannot_be_read_is_counted_and_the_others_go_on() {
     let mut node = Node::with(config(1, 0), Gate::default(), &node.log);
     node.unreadable = Some(b"2");
     let again = node.connect("s", V5, false);
-    node.expect(again, &["connack present=true code=0", "t=1 id=1", "t=3 id=2"]);
+    node.expect(again, &["connack present=true code=0", "t=1 id=2049", "t=3 id=2050"]);
     assert_eq!(node.ledger().dropped[DropReason::Unreadable as usize], 1);
     node.check_ledger();
 }

@@ -134,13 +134,13 @@ fn it_outlives_the_node() {
     for secs in [3, 10, 60] {
         let (mut next, keeper) = restart(&node.log, secs);
         next.wait(11);
-        next.expect(keeper, &["connack present=true code=0", "a=x id=1"]);
-        next.puback(keeper, 1);
+        next.expect(keeper, &["connack present=true code=0", "a=x id=2049"]);
+        next.puback(keeper, 2049);
         let (mut last, keeper) = restart(&next.log, 900);
         last.wait(20);
         last.expect(keeper, &["connack present=true code=0"]);
         last.wait(100);
-        last.expect(keeper, &["b=y id=1"]);
+        last.expect(keeper, &["b=y id=4097"]);
     }
     // The log knows the message, and not yet that it was published.
     node.hold_log = true;

@@ -152,8 +152,10 @@ fn the_exchange_goes_on_where_it_was() {
             node.answer(reader, Pubrec, 2);
             reader = again(&mut node, reader);
             let connack = "connack present=true code=0";
-            node.expect(reader, &[connack, "t=0 id=1 dup", "pubrel 2 0", "t=y id=2:3 dup"]);
-            node.puback(reader, 1);
+            let id = if restart { 2049 } else { 1 };
+            let first = format!("t=0 id={id} dup");
+            node.expect(reader, &[connack, &first, "pubrel 2 0", "t=y id=2:3 dup"]);
+            node.puback(reader, id);
             node.answer(reader, Pubcomp, 2);
             node.answer(reader, Pubrec, 3);
             node.expect(reader, &["pubrel 3 0"]);
@@ -195,7 +197,7 @@ fn what_was_received_is_not_received_again() {
             node.expect(publisher, &["pubrec 7 0", "pubrec 8 0"]);
             node.answer(publisher, Pubrel, 7);
             node.expect(publisher, &["pubcomp 7 0"]);
-            let last = if restart { "t=z id=2:1" } else { "t=z id=2:3" };
+            let last = if restart { "t=z id=2:2049" } else { "t=z id=2:3" };
             node.expect(reader, &["connack present=true code=0", last]);
         }
     });

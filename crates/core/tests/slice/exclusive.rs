@@ -81,7 +81,7 @@ fn it_outlives_the_node() {
         next.publish(other, &Publish::new("a", "x").qos1(1));
         next.expect(other, &["puback 1 0"]);
         let owner = next.connect("owner", V5, false);
-        next.expect(owner, &["connack present=true code=0", "a=x id=1"]);
+        next.expect(owner, &["connack present=true code=0", "a=x id=2049"]);
         next.check_ledger();
     }
 }
@@ -164,7 +164,7 @@ fn a_crash_leaves_one_owner() {
         let mut next = Node::start(Config::default(), Gate::default(), &node.log, Time(1_000_000));
         let second = next.connect("second", V5, false);
         next.publish(second, &Publish::new("a", "x").qos1(1));
-        next.expect(second, &["connack present=true code=0", "a=x id=1", "puback 1 0"]);
+        next.expect(second, &["connack present=true code=0", "a=x id=2049", "puback 1 0"]);
     }
 }
 

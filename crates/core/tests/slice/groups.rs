@@ -122,7 +122,12 @@ fn a_durable_group_outlives_everything() {
             let first = node.connect("a", V5, false);
             node.expect(
                 first,
-                &["connack present=true code=0", "t=one id=2:1 dup", "t=two id=2", "t=three id=3"],
+                &[
+                    "connack present=true code=0",
+                    "t=one id=2:1 dup",
+                    "t=two id=2049",
+                    "t=three id=2050",
+                ],
             );
             node.answer(first, Pubrec, 1);
             node.answer(first, Pubcomp, 1);
@@ -302,7 +307,7 @@ fn a_restart_ends_no_group_that_has_members() {
             let config = Config { shards, ..Config::default() };
             let mut node = Node::with(config, Gate::default(), &node.log);
             let first = node.connect("a", V5, false);
-            node.expect(first, &["connack present=true code=0", "t=m id=1"]);
+            node.expect(first, &["connack present=true code=0", "t=m id=2049"]);
             node.check_ledger();
         }
     });
@@ -331,8 +336,8 @@ fn what_was_handed_over_late_moves_no_other_message() {
         let config = Config { shards, ..Config::default() };
         let mut node = Node::with(config, Gate::default(), &node.log_with(1));
         let again = node.connect("a", V5, false);
-        let all = ["connack present=true code=0", "own=one id=1 dup", "own=two id=2:2 dup"];
-        let all: Vec<&str> = all.into_iter().chain(["t=of the group id=2:3"]).collect();
+        let all = ["connack present=true code=0", "own=one id=2049 dup", "own=two id=2:2 dup"];
+        let all: Vec<&str> = all.into_iter().chain(["t=of the group id=2:2050"]).collect();
         node.expect(again, &all);
     });
 }
@@ -426,8 +431,8 @@ fn the_last_group_of_a_name_is_the_only_one() {
         let publisher = node.connect("p", V311, true);
         node.publish(publisher, &Publish::new("t", "m").qos1(1));
         let again = node.connect("a", V5, false);
-        node.expect(again, &["connack present=true code=0", "t=m id=1"]);
-        node.puback(again, 1);
+        node.expect(again, &["connack present=true code=0", "t=m id=2049"]);
+        node.puback(again, 2049);
         node.check_ledger();
         assert_eq!(node.ledger().done, 1);
     });

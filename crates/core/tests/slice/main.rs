@@ -11,6 +11,7 @@ mod exactly_once;
 mod exclusive;
 mod groups;
 mod memory;
+mod packet_ids;
 mod reload;
 mod retained;
 mod storage;
@@ -175,7 +176,10 @@ fn a_restart_finds_what_was_stored_on_any_number_of_shards() {
         let mut node = Node::with(config, Gate::default(), &node.log);
         for name in ["s1", "s2", "s3"] {
             let client = node.connect(name, V5, false);
-            node.expect(client, &["connack present=true code=0", "t/a=1 id=1", "t/b=kept id=2"]);
+            node.expect(
+                client,
+                &["connack present=true code=0", "t/a=1 id=2049", "t/b=kept id=2050"],
+            );
         }
         let late = node.connect("late", V311, true);
         node.subscribe(late, "#", AtMostOnce);
@@ -426,7 +430,7 @@ fn a_full_queue_drops_and_says_so_also_after_a_restart() {
     node.check_ledger();
     let mut node = Node::with(Config::default(), Gate::default(), &node.log);
     let again = node.connect("s", V5, false);
-    node.expect(again, &["connack present=true code=0", "t=1 id=1", "t=2 id=2"]);
+    node.expect(again, &["connack present=true code=0", "t=1 id=2049", "t=2 id=2050"]);
 }
 
 /// The gate's third answer parks that client and nobody else.

@@ -163,8 +163,8 @@ fn a_will_survives_the_broker() {
             let mut node = Node::start(config.clone(), Gate::default(), &node.log, now);
             let keeper = node.connect("keeper", V5, false);
             node.wait(12);
-            node.expect(keeper, &["connack present=true code=0", "will=gone id=1"]);
-            node.puback(keeper, 1);
+            node.expect(keeper, &["connack present=true code=0", "will=gone id=2049"]);
+            node.puback(keeper, 2049);
             // Once: the next start has nothing to say.
             let mut node = Node::with(config, Gate::default(), &node.log);
             let keeper = node.connect("keeper", V5, false);
@@ -191,7 +191,8 @@ fn who_comes_back_at_once_after_a_crash_cancels_only_a_delayed_will() {
             let keeper = node.connect("keeper", V5, false);
             node.wait(12);
             let present = "connack present=true code=0";
-            let said = if delay_secs == 0 { &[present, "will=gone id=1"][..] } else { &[present] };
+            let said =
+                if delay_secs == 0 { &[present, "will=gone id=2049"][..] } else { &[present] };
             node.expect(keeper, said);
         }
     });
@@ -208,7 +209,7 @@ fn a_stop_leaves_wills_to_the_next_start() {
         node.stop();
         assert!(!node.is_open(client));
         for expected in [
-            &["connack present=true code=0", "will=gone id=1"][..],
+            &["connack present=true code=0", "will=gone id=2049"][..],
             &["connack present=true code=0"],
         ] {
             node = Node::with(Config::default(), Gate::default(), &node.log);
@@ -216,7 +217,7 @@ fn a_stop_leaves_wills_to_the_next_start() {
             node.wait(30);
             node.expect(keeper, expected);
             if expected.len() > 1 {
-                node.puback(keeper, 1);
+                node.puback(keeper, 2049);
             }
         }
     }
@@ -312,7 +313,7 @@ fn a_crash_loses_no_will_to_a_clean_start() {
         let mut next = Node::start(Config::default(), Gate::default(), &log, Time(2_000_000));
         next.wait(2);
         let keeper = next.connect("keeper", V5, false);
-        next.expect(keeper, &["connack present=true code=0", "will=gone id=1"]);
+        next.expect(keeper, &["connack present=true code=0", "will=gone id=2049"]);
     }
     node.hold_log = false;
     node.hold_applied = false;
