@@ -1,10 +1,14 @@
 """`bellbird store`: what is in the data of a broker that is stopped, and what is damaged."""
 
+import contextlib
 import json
 import subprocess
+import time
 
 import pytest
 from broker import bellbird_binary
+from mqtt import PATIENCE_SECS
+from packets import Kind
 from test_sessions import durable
 
 pytestmark = pytest.mark.bellbird
@@ -227,6 +231,45 @@ def test_space_comes_back(broker, client, dial, end):
     kept = [message for message in kept if message.topic != "kept/end"]
     assert all(message.payload.startswith(b"9.") for message in kept)
     assert dial(4).connect("s", **durable(4)).session_present
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_a_drained_queue_leaves_the_disk(broker, client, dial, restarts):
+    """What was delivered goes from the disk though nearly nothing is written any more."""
+    settings = broker.directory.with_name("small.toml")
+    limits = "[limits]\nqueue_messages_max = 5000\nqueue_bytes_max = 10000000\n"
+    settings.write_text("[store]\nsegment_bytes = 65536\n" + limits)
+    broker.stop()
+    broker.arguments = ["--config", str(settings)]
+    broker.start()
+
+    def size() -> int:
+        """As the files are at some moment: they come and go."""
+        sizes = []
+        for file in broker.directory.iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                sizes.append(file.stat().st_size)
+        return sum(sizes)
+
+    subscriber = client("s", 4, **durable(4))
+    subscriber.subscribe(("queue", 1))
+    subscriber.close()
+    publisher = client("p", 4)
+    for number in range(2000):
+        publisher.send_publish("queue", b"%d" % number + b"." * 500)
+    for _ in range(2000):
+        publisher.expect(Kind.PUBACK)
+    if restarts:
+        broker.stop()
+        broker.start()
+    assert size() > 1_000_000
+    subscriber = client("s", 4, **durable(4))
+    for number in range(2000):
+        assert subscriber.expect_message().payload.startswith(b"%d." % number)
+    deadline = time.monotonic() + PATIENCE_SECS
+    while size() > 300_000:
+        assert time.monotonic() < deadline, f"{size()} bytes for nothing"
+        subscriber.ping()
 
 
 def test_a_backup_never_overwrites_a_log(broker):

@@ -67,6 +67,7 @@ fn address(text: &str) -> Result<SocketAddr, String> {
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Box<dyn Error>> {
     let Prepared { mut configuration, warnings, access } = prepare(&sources(arguments))?;
     logging::start(configuration.log_level);
+    bellbird_memory::keep_little();
     // Before anything is bound or locked: a signal from here on ends it cleanly.
     // A file that may not grow is an error of the write and no reason to die.
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2, SIGXFSZ])?;
@@ -85,7 +86,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Box<dyn Error>> {
         test_mechanism: configuration.access_test_mechanism,
         core: configuration.core(),
         gate: access.gate(),
-        governor: Governor::new(bellbird_memory::in_use, configuration.memory_bytes_max),
+        governor: Governor::new(
+            bellbird_memory::in_use,
+            bellbird_memory::give_back,
+            configuration.memory_bytes_max,
+        ),
         authenticator: access.authenticator().map(Authenticator::new),
     };
     let node = Node::start(&settings, &listeners, || {

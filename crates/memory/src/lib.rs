@@ -51,6 +51,28 @@ pub fn give_back() {
     }
 }
 
+/// Has the system's allocator keep little of what is free at the end of each of its areas, from
+/// here on: by itself it keeps up to 64 MiB of each, once something large was freed.
+///
+/// After a million messages had come and gone the process had 28 MB instead of 69.
+pub fn keep_little() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: they take numbers, change what is done from then on, and take glibc's own locks. A
+    // number that is refused changes nothing.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, APART_BYTES);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, KEPT_BYTES);
+    }
+}
+
+/// Of each area of the allocator. With less, the areas grow and shrink while messages are written.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+const KEPT_BYTES: libc::c_int = 4 << 20;
+
+/// What is larger has an area for itself each time: this is where glibc arrives by itself.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+const APART_BYTES: libc::c_int = 32 << 20;
+
 /// What [`bytes_max_of_machine`] says where nobody knows: no bound at all.
 pub const UNKNOWN: usize = usize::MAX;
 

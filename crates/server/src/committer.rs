@@ -132,6 +132,7 @@ impl Committer {
         log: Log<M>,
         tasks: Receiver<Task>,
         slits: Vec<Slit>,
+        distillery: Distillery,
         free_bytes_min: u64,
         on_failure: impl FnOnce() + Send + 'static,
     ) -> std::io::Result<Self>
@@ -143,7 +144,7 @@ impl Committer {
         watch.set_free_bytes_min(free_bytes_min);
         let gauges = watch.clone();
         let run = move || {
-            let result = guard(|| commit_all(log, &tasks, &slits, &gauges));
+            let result = guard(|| commit_all(log, distillery, &tasks, &slits, &gauges));
             if let Err(error) = &result {
                 gauges.0.has_failed.store(true, Ordering::Release);
                 gauges.note_storage(Storage::Failed);
@@ -177,22 +178,22 @@ impl Committer {
 
 fn commit_all<M: Medium + Send + 'static>(
     mut log: Log<M>,
+    mut distillery: Distillery,
     tasks: &Receiver<Task>,
     slits: &[Slit],
     watch: &Watch,
 ) -> Result<(), StoreError> {
     let first = log.next_position();
-    let (mut distillery, mut room) = (Distillery::default(), Room::new());
-    let mut commit = Commit::default();
+    let (mut room, mut commit) = (Room::new(), Commit::default());
     loop {
-        distillery.tend(&mut log, watch);
+        distillery.tend(&mut log, watch)?;
         if std::mem::take(&mut commit.must_look) {
             room.look_again();
         }
         room.look(&log, watch, slits);
         room.make(&mut log, &mut distillery, watch)?;
         watch.note(&log, first);
-        match commit.gather(tasks, room.patience()) {
+        match commit.gather(tasks, room.patience().or(distillery.patience())) {
             Gathered::Orders => {}
             Gathered::Nothing => continue,
             Gathered::End => break,
@@ -210,7 +211,7 @@ fn commit_all<M: Medium + Send + 'static>(
                     if tries_left == 0 {
                         return Err(error);
                     }
-                    distillery.tend(&mut log, watch);
+                    distillery.tend(&mut log, watch)?;
                     room.make(&mut log, &mut distillery, watch)?;
                 }
                 Err(error) => return Err(error),
@@ -372,7 +373,9 @@ mod tests {
 
     use super::Durability::{Memory, Synced, Written};
     use super::*;
+    use crate::alive::Alive;
     use crate::mailbox::{Mailbox, mailbox};
+    use crate::view::SharedView;
 
     fn log(medium: &Faulty) -> Log<Faulty> {
         Log::open(medium.clone(), Options::default(), &mut |_, _| {}).unwrap().0
@@ -466,8 +469,11 @@ mod tests {
             let (orders, tasks) = channel();
             let (fails, has_failed) = channel();
             let on_failure = move || fails.send(()).unwrap();
+            let alive = Alive::new(1, SharedView::new(0));
+            let distillery = Distillery::new(alive);
             let committer =
-                Committer::start(log(medium), tasks, vec![slit], 0, on_failure).unwrap();
+                Committer::start(log(medium), tasks, vec![slit], distillery, 0, on_failure)
+                    .unwrap();
             Self { committer, orders, poll, mailbox, has_failed }
         }
 

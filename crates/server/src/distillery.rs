@@ -4,23 +4,37 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use bellbird_store::{Distillation, Distilled, Log, Medium, StoreError};
 
+use crate::alive::Alive;
 use crate::committer::Watch;
 
 /// At most one checkpoint is being made.
-#[derive(Default)]
 pub(crate) struct Distillery {
     running: Option<JoinHandle<Result<Distilled, StoreError>>>,
     is_over: Arc<AtomicBool>,
     /// Failed: it is tried again when there is more to do.
     failed: Option<Distillation>,
+    /// The messages that were needed when the last one began.
+    alive_then: u64,
+    alive: Alive,
 }
 
 impl Distillery {
+    pub(crate) fn new(alive: Alive) -> Self {
+        let (running, failed, is_over) = (None, None, Arc::default());
+        Self { running, is_over, failed, alive_then: u64::MAX, alive }
+    }
+
+    /// How long the log may go without being tended: what is made is to be taken in.
+    pub(crate) fn patience(&self) -> Option<Duration> {
+        self.running.is_some().then_some(TAKE_IN_EVERY)
+    }
+
     /// Takes in what is made, and begins the next one if the log is long enough.
-    pub(crate) fn tend<M>(&mut self, log: &mut Log<M>, watch: &Watch)
+    pub(crate) fn tend<M>(&mut self, log: &mut Log<M>, watch: &Watch) -> Result<(), StoreError>
     where
         M: Medium + Send + 'static,
     {
@@ -28,13 +42,24 @@ impl Distillery {
             self.take_in(thread, log, watch);
         }
         if self.running.is_some() {
-            return;
+            return Ok(());
         }
-        let Some(distillation) = log.distillation() else { return };
-        if self.failed.as_ref() == Some(&distillation) {
-            return;
+        if let Some(distillation) = log.distillation() {
+            if self.failed.as_ref() != Some(&distillation) {
+                self.begin(distillation, log);
+            }
+        } else if log.is_mostly_dead(|| self.alive.messages())
+            // Each brings at least half of it back, or is the last: something else is alive.
+            && self.alive.messages() < self.alive_then.div_ceil(2)
+        {
+            match log.distillation_for_room() {
+                Ok(distillation) => distillation.into_iter().for_each(|it| self.begin(it, log)),
+                // It is what room is made for.
+                Err(StoreError::Full { .. }) => {}
+                Err(error) => return Err(error),
+            }
         }
-        self.begin(distillation, log);
+        Ok(())
     }
 
     fn begin<M>(&mut self, distillation: Distillation, log: &Log<M>)
@@ -43,6 +68,7 @@ impl Distillery {
     {
         self.failed = Some(distillation.clone());
         let (medium, is_over) = (log.medium().clone(), self.is_over.clone());
+        self.alive_then = self.alive.messages();
         let run = move || distillation.run(&medium, &|| !is_over.load(Ordering::Acquire));
         match thread::Builder::new().name("distillery".into()).spawn(run) {
             Ok(thread) => self.running = Some(thread),
@@ -56,7 +82,7 @@ impl Distillery {
     where
         M: Medium + Send + 'static,
     {
-        self.tend(log, watch);
+        self.tend(log, watch)?;
         if self.running.is_none()
             && let Some(distillation) = log.distillation_for_room()?
         {
@@ -103,3 +129,6 @@ impl Distillery {
         }
     }
 }
+
+/// Looks at whether a checkpoint is made, while nothing is written.
+const TAKE_IN_EVERY: Duration = Duration::from_millis(200);

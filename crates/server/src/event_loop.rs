@@ -12,6 +12,7 @@ use mio::event::Event as Readiness;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 
+use crate::alive::Alive;
 use crate::authenticator;
 use crate::census::Census;
 use crate::clock::Clock;
@@ -43,6 +44,7 @@ pub(crate) struct EventLoop {
     pub(crate) slits: Vec<Slit>,
     pub(crate) orders: Orders,
     pub(crate) fetcher: fetcher::Desk,
+    pub(crate) alive: Alive,
     pub(crate) clock: Clock,
     pub(crate) census: Arc<Census>,
     pub(crate) sockets: Sockets,
@@ -154,6 +156,7 @@ impl EventLoop {
             while let Some(output) = self.core.poll(now) {
                 self.carry_out(now, output);
             }
+            self.alive.note(self.id, self.core.ledger());
             // The disk works while the sockets are written.
             self.hand_in_batch();
             let touched = std::mem::take(&mut self.desk.touched);

@@ -2,7 +2,8 @@
 
 use std::cmp::Reverse;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::thread;
 
 use bellbird_core::{ConnectionId, Input, Memory, Time};
 
@@ -12,6 +13,7 @@ use crate::event_loop::EventLoop;
 #[derive(Clone, Debug)]
 pub struct Governor {
     in_use: fn() -> usize,
+    give_back: fn(),
     shared: Arc<Shared>,
 }
 
@@ -21,6 +23,10 @@ struct Shared {
     bytes_max: AtomicUsize,
     /// The place of the stage in [`Memory::ALL`].
     stage: AtomicUsize,
+    /// The most that was in use since memory was given back last.
+    peak: AtomicUsize,
+    /// When that was.
+    gave_back_at: AtomicU64,
 }
 
 /// The node's memory at a moment.
@@ -35,15 +41,18 @@ pub struct MemoryReport {
 }
 
 impl Governor {
-    /// `in_use` gives the bytes that the process has allocated; it is called often.
-    pub fn new(in_use: fn() -> usize, bytes_max: usize) -> Self {
+    /// `in_use` gives the bytes that the process has allocated; it is called often. `give_back`
+    /// gives the system what is free of them, where much was in use for a moment.
+    pub fn new(in_use: fn() -> usize, give_back: fn(), bytes_max: usize) -> Self {
         let (bytes_max, stage) = (AtomicUsize::new(bytes_max), AtomicUsize::new(0));
-        Self { in_use, shared: Arc::new(Shared { bytes_max, stage }) }
+        let (peak, gave_back_at) = (AtomicUsize::new(0), AtomicU64::new(0));
+        let shared = Arc::new(Shared { bytes_max, stage, peak, gave_back_at });
+        Self { in_use, give_back, shared }
     }
 
     /// One that never finds memory short.
     pub fn idle() -> Self {
-        Self::new(|| 0, usize::MAX)
+        Self::new(|| 0, || {}, usize::MAX)
     }
 
     /// Changes the ceiling.
@@ -52,8 +61,12 @@ impl Governor {
     }
 
     /// The stage from here on, for the whole node.
-    fn look(&self) -> Memory {
+    fn look(&self, now: Time) -> Memory {
         let MemoryReport { bytes, bytes_max, memory } = self.report();
+        if self.must_give_back(now, bytes) {
+            // Its own thread, for it takes a while. Without one it happens the next time.
+            let _thread = thread::Builder::new().name("memory".into()).spawn(self.give_back);
+        }
         let next = stage(bytes, bytes_max, memory);
         // Two shards that look at once may both find it changed; one of them says so.
         if next != memory
@@ -62,6 +75,34 @@ impl Governor {
             report(self.report());
         }
         next
+    }
+
+    /// Whether less than half of what was in use is so now: the allocator keeps what it has.
+    fn must_give_back(&self, now: Time, bytes: usize) -> bool {
+        let Shared { peak, gave_back_at, .. } = &*self.shared;
+        let highest = peak.load(Ordering::Relaxed);
+        if bytes > highest {
+            peak.fetch_max(bytes, Ordering::Relaxed);
+        }
+        if !is_worth_it(highest, bytes) {
+            return false;
+        }
+        let last = gave_back_at.load(Ordering::Relaxed);
+        let order = Ordering::Relaxed;
+        // Of two shards that look at once, one does it.
+        let must = now.0 >= last + GIVE_BACK_EVERY_MS
+            && gave_back_at.compare_exchange(last, now.0, order, order).is_ok();
+        if must {
+            peak.store(bytes, Ordering::Relaxed);
+        }
+        must
+    }
+
+    /// When memory is given back, if it has to wait.
+    fn gives_back_at(&self) -> Option<Time> {
+        let Shared { peak, gave_back_at, .. } = &*self.shared;
+        let is_due = is_worth_it(peak.load(Ordering::Relaxed), (self.in_use)());
+        is_due.then(|| Time(gave_back_at.load(Ordering::Relaxed) + GIVE_BACK_EVERY_MS))
     }
 
     /// Whether more is in use than may be.
@@ -79,6 +120,11 @@ impl Governor {
             memory: Memory::ALL.get(stage).copied().unwrap_or_default(),
         }
     }
+}
+
+/// Whether so much less is in use than at the highest that giving it back is worth its price.
+fn is_worth_it(highest: usize, bytes: usize) -> bool {
+    highest >= bytes.saturating_mul(2).saturating_add(GIVE_BACK_BYTES)
 }
 
 /// The stage that follows `now`. A stage is left a little below where it begins, so that it does
@@ -105,7 +151,7 @@ pub(crate) struct Restraint {
 impl EventLoop {
     /// Looks at the memory, once a turn, and acts on it.
     pub(crate) fn govern(&mut self, now: Time) {
-        let memory = self.governor.look();
+        let memory = self.governor.look(now);
         if memory != self.restraint.memory {
             let were_held = self.restraint.memory >= Memory::Short && memory < Memory::Short;
             self.restraint.memory = memory;
@@ -149,7 +195,8 @@ impl EventLoop {
 
     /// When it has to look again, though nothing happens.
     pub(crate) fn next_look(&self) -> Option<Time> {
-        (self.restraint.memory != Memory::Ample).then_some(self.restraint.look_at)
+        let of_stage = (self.restraint.memory != Memory::Ample).then_some(self.restraint.look_at);
+        of_stage.into_iter().chain(self.governor.gives_back_at()).min()
     }
 
     /// Ends connections, those first for which most bytes are kept, until this shard has done its
@@ -193,6 +240,10 @@ fn report(MemoryReport { bytes, bytes_max, memory }: MemoryReport) {
 /// Where the stages begin, in the order of [`Memory::ALL`].
 const ENTER_PERCENT: [usize; 4] = [0, 80, 90, 100];
 const LEEWAY_PERCENT: usize = 3;
+/// Between two times that memory is given back: others wait who allocate meanwhile.
+const GIVE_BACK_EVERY_MS: u64 = 60_000;
+/// What is not worth it.
+const GIVE_BACK_BYTES: usize = 16 << 20;
 /// What is kept of a CONNECT while memory is short: nearly all of them are smaller.
 const STRANGER_BYTES: usize = 8192;
 /// Nobody is ended before: a packet that is just on its way has come whole by then.
@@ -224,6 +275,24 @@ mod tests {
         check(97, Memory::Exhausted, Memory::Exhausted);
         check(96, Memory::Exhausted, Memory::Short);
         check(300, Memory::Ample, Memory::Exhausted);
+    }
+
+    #[test]
+    fn memory_is_given_back_when_most_of_it_is_free_and_not_all_the_time() {
+        let governor = Governor::new(|| 40 << 20, || {}, usize::MAX);
+        let minute = GIVE_BACK_EVERY_MS;
+        let check = |now, mib: usize, expected, why| {
+            assert_eq!(governor.must_give_back(Time(now), mib << 20), expected, "{why}");
+        };
+        check(minute, 100, false, "the highest so far");
+        check(minute, 43, false, "less than half is free");
+        check(minute, 42, true, "100 were in use, and these twice and 16 are less");
+        check(minute + 1, 200, false, "the highest since");
+        check(minute + 2, 10, false, "a moment ago it was");
+        assert_eq!(governor.gives_back_at(), Some(Time(2 * minute)));
+        check(2 * minute, 10, true, "it is time");
+        check(9 * minute, 1, false, "nothing came since");
+        assert_eq!(governor.gives_back_at(), None);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! The only things that shards share are the view (`view`), their mailboxes (`mailbox`) and the
 //! queues of the committer and of the authenticator.
 
+mod alive;
 mod authenticator;
 mod census;
 mod clock;

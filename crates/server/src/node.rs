@@ -14,11 +14,13 @@ use bellbird_core::{Config, DropReason, Ledger, Shard, ShardId, Time};
 use bellbird_store::{Batch, Files, Log, Options, Reading, StoreError};
 use mio::{Poll, Waker};
 
+use crate::alive::Alive;
 use crate::authenticator::{Authenticator, Pool};
 use crate::census::Census;
 use crate::clock::Clock;
 use crate::committer::{Committer, Orders, Task};
 use crate::control::Control;
+use crate::distillery::Distillery;
 use crate::event_loop::{Desk, EventLoop, waker_token};
 use crate::fetcher::{Fetcher, fetch};
 use crate::governor::{Governor, Restraint};
@@ -131,21 +133,35 @@ impl Node {
             slits.push(slit);
         }
         let (orders, order_queue) = mpsc::channel();
-        let committer =
-            Committer::start(log, order_queue, slits.clone(), settings.free_bytes_min, on_failure)?;
+        let gate = Arc::new(settings.gate.clone());
+        let core = Arc::new(settings.core.clone());
+        let alive = Alive::new(settings.core.shards, view.clone());
+        let mut shards = Vec::new();
+        for (id, state) in (0..).map(ShardId).zip(recovered.shards) {
+            let shard = Shard::new(id, core.clone(), gate.clone(), state);
+            alive.note(id, shard.ledger());
+            shards.push(shard);
+        }
+        let distillery = Distillery::new(alive.clone());
+        let free_bytes_min = settings.free_bytes_min;
+        let committer = Committer::start(
+            log,
+            order_queue,
+            slits.clone(),
+            distillery,
+            free_bytes_min,
+            on_failure,
+        )?;
         let (fetcher, fetcher_desk) = Fetcher::start(reader, slits.clone())?;
         let census = Arc::new(Census::default());
         let losses = Arc::new(Losses::default());
         let authenticators = Pool::start(settings.authenticator.clone())?;
-        let gate = Arc::new(settings.gate.clone());
-        let core = Arc::new(settings.core.clone());
         let mut threads = Vec::new();
-        let states = recovered.shards.into_iter();
-        for ((index, (poll, letters)), state) in (0..).zip(polls).zip(states) {
+        for ((index, (poll, letters)), shard) in (0..).zip(polls).zip(shards) {
             let id = ShardId(index);
             let event_loop = EventLoop {
                 id,
-                core: Shard::new(id, core.clone(), gate.clone(), state),
+                core: shard,
                 view: view.clone(),
                 poll,
                 listeners: listeners.iter().map(Listener::handle).collect::<io::Result<_>>()?,
@@ -153,6 +169,7 @@ impl Node {
                 slits: slits.clone(),
                 orders: orders.clone(),
                 fetcher: fetcher_desk.clone(),
+                alive: alive.clone(),
                 clock,
                 census: census.clone(),
                 sockets: Sockets::default(),

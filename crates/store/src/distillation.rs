@@ -40,6 +40,8 @@ pub struct Distilled {
     pub bytes: u64,
     /// Its records.
     pub records: u64,
+    /// The messages among them.
+    pub messages: u64,
     /// What of the files could not be read. They are kept under other names.
     pub read: Recovery,
     /// The names that damaged files have now.
@@ -79,11 +81,12 @@ impl Distillation {
         let (essence, candidates, read) = self.distil(&medium, settled, is_wanted)?;
         let header = CheckpointHeader { key: self.key, bound: self.bound };
         let mut writer = Writer::begin(medium.clone(), header)?;
-        let mut written = Ok(());
+        let (mut written, mut messages) = (Ok(()), 0);
         let mut write = |position, record| {
             if written.is_ok()
                 && let Some((position, kept)) = keep(&essence, position, record)
             {
+                messages += u64::from(position != STATE);
                 written = writer.push(position, &kept);
             }
         };
@@ -114,6 +117,7 @@ impl Distillation {
             read_bytes: read.bytes,
             bytes,
             records,
+            messages,
             read,
             set_aside,
             left: Vec::new(),
@@ -233,4 +237,4 @@ pub(crate) fn copy<M: Medium>(medium: &mut M, name: &str) -> Result<String, Stor
 }
 
 /// Of records that only count in their order.
-const STATE: Position = Position(0);
+pub(crate) const STATE: Position = Position(0);

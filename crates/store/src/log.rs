@@ -42,6 +42,8 @@ pub struct Log<M: Medium> {
     synced: u64,
     bytes_written: u64,
     poisoned: bool,
+    /// How many messages the checkpoint keeps.
+    checkpoint_messages: u64,
     index: OwnIndex,
     /// The checksum of what an append had no room for: it stands there in part, and is written
     /// over with the same.
@@ -133,6 +135,7 @@ impl<M: Medium> Log<M> {
             synced: next - 1,
             bytes_written: buffer.len() as u64,
             poisoned: false,
+            checkpoint_messages: recovered.checkpoint_messages,
             index: OwnIndex(index),
             unfinished: None,
             buffer: Vec::new(),
@@ -256,6 +259,14 @@ impl<M: Medium> Log<M> {
         Ok((!self.layout.segments.is_empty()).then(|| self.distillation_of_all()))
     }
 
+    /// Whether most of a checkpoint of some size must be dead, if no more messages than `alive`
+    /// are needed. Nothing of that is seen in how much was written since: the ends of messages are
+    /// short.
+    pub fn is_mostly_dead(&self, alive: impl FnOnce() -> u64) -> bool {
+        let kept = self.layout.checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.bytes);
+        kept >= self.segment_bytes_max && alive() <= self.checkpoint_messages / 2
+    }
+
     /// Reads what was reported stored.
     pub fn reader(&self) -> Reader<M> {
         Reader { medium: self.medium.clone(), index: self.index.0.clone(), key: self.key }
@@ -263,10 +274,11 @@ impl<M: Medium> Log<M> {
 
     /// The checkpoint is there, and what it stands for is gone.
     pub fn distilled(&mut self, distilled: &Distilled) {
-        let Distilled { bound, bytes, .. } = *distilled;
+        let Distilled { bound, bytes, messages, .. } = *distilled;
         self.layout.segments.retain(|segment| segment.position >= bound);
         let name = format::checkpoint_name(bound);
         self.layout.checkpoint = Some(FileOf { position: bound, name, bytes });
+        self.checkpoint_messages = messages;
         self.bytes_written += bytes;
     }
 

@@ -11,6 +11,7 @@ use bellbird_core::record::Record;
 use crate::body;
 use crate::bytes::Malformed;
 use crate::checkpoint::{Found, Reader};
+use crate::distillation::STATE;
 use crate::error::StoreError;
 use crate::format::{
     self, CHECKPOINT_END, CHECKPOINT_HEADER, CheckpointHeader, HeaderError, POSITION_MAX,
@@ -39,6 +40,8 @@ pub(crate) struct Recovered {
     pub(crate) layout: Layout,
     /// Where in them records stand: in the checkpoint, and in each segment.
     pub(crate) checkpoint_marks: Option<Marks>,
+    /// How many messages the checkpoint keeps.
+    pub(crate) checkpoint_messages: u64,
     pub(crate) segment_marks: Vec<(u64, Marks)>,
 }
 
@@ -106,7 +109,8 @@ pub(crate) fn recover<M: Medium>(
     let mut take = |position, kind, body: &[u8]| take_decoded(record, position, kind, body);
     let mut run = Run::new(&mut take, progress);
     let (key, next) = run.read_all(medium, &layout, None)?;
-    let Run { recovery, tail, tail_records, checkpoint_marks, segment_marks, .. } = run;
+    let Run { recovery, tail, tail_records, segment_marks, .. } = run;
+    let (checkpoint_marks, checkpoint_messages) = (run.checkpoint_marks, run.checkpoint_messages);
     Ok(Recovered {
         recovery,
         key,
@@ -115,6 +119,7 @@ pub(crate) fn recover<M: Medium>(
         tail_records,
         layout,
         checkpoint_marks,
+        checkpoint_messages,
         segment_marks,
     })
 }
@@ -175,6 +180,7 @@ struct Run<'r> {
     /// Of the file that is being read.
     marks: Marks,
     checkpoint_marks: Option<Marks>,
+    checkpoint_messages: u64,
     segment_marks: Vec<(u64, Marks)>,
 }
 
@@ -191,6 +197,7 @@ impl<'r> Run<'r> {
             tail_records: 0,
             marks: Marks::default(),
             checkpoint_marks: None,
+            checkpoint_messages: 0,
             segment_marks: Vec::new(),
         }
     }
@@ -319,6 +326,7 @@ impl<'r> Run<'r> {
             match reader.next().map_err(failed)? {
                 Found::Record { position, kind, body, offset } => {
                     let place = offset..offset + (RECORD_HEADER + body.len()) as u64;
+                    self.checkpoint_messages += u64::from(Position(position) != STATE);
                     self.replay(&path, place, position, kind, reader.body(body));
                     if self.recovery.records.is_multiple_of(PROGRESS_RECORDS) {
                         self.tell_progress(offset);
