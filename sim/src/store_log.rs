@@ -356,6 +356,12 @@ impl LogStore {
                 Work::Failed => went = End::Killed,
             }
         }
+        if went == End::Clean
+            && let Some(log) = self.log.take()
+            && log.close().is_err()
+        {
+            went = End::Killed;
+        }
         match went {
             End::Clean | End::Killed => self.disk.kill(),
             End::PowerLost => self.disk.crash(rng.next()),

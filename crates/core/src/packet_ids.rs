@@ -58,6 +58,18 @@ impl PacketIds {
         self.last = id.value();
     }
 
+    /// The next one, for a start: nothing is sent before a block behind it is reserved.
+    pub(crate) fn give_next(&mut self, is_inflight: impl Fn(PacketId) -> bool) -> PacketId {
+        let id = self.next(false, is_inflight).expect("it is not bounded");
+        self.give(id);
+        id
+    }
+
+    /// The next block to reserve begins behind the last one given.
+    pub(crate) fn all_reserved(self) -> Self {
+        Self { reserved: self.last, ..self }
+    }
+
     /// Nothing is inflight.
     pub(crate) fn none_inflight(&mut self) {
         self.has_some_ahead = false;

@@ -233,9 +233,7 @@ impl Session {
         if !self.needs_packet_ids(block) {
             return None;
         }
-        // A start may have given as many behind what was reserved.
-        let inflight = u16::try_from(self.inflight.len()).unwrap_or(u16::MAX);
-        let through = self.packet_ids.ask(block.max(inflight))?;
+        let through = self.packet_ids.ask(block)?;
         self.packet_ids.reserve(through);
         Some(through)
     }

@@ -219,7 +219,7 @@ fn commit_all<M: Medium + Send + 'static>(
         }
     }
     distillery.end(&mut log, watch);
-    log.sync()
+    log.close()
 }
 
 /// What is written at once: all that arrived during the last write and sync.

@@ -41,11 +41,12 @@ fn copy_all<F: Medium, T: Medium>(from: &F, to: &mut T) -> Result<bool, StoreErr
     let layout = Layout::of(from)?;
     let files: Vec<&FileOf> = layout.checkpoint.iter().chain(&layout.segments).collect();
     for (index, FileOf { name, .. }) in files.iter().enumerate() {
-        let is_youngest = index + 1 == files.len();
+        // Nobody writes where a log was closed.
+        let is_written = index + 1 == files.len() && layout.ends.is_empty();
         let part = part_of(name);
         remove_if_there(to, &part)?;
         let mut file = to.create(&part).map_err(|source| failed(to, "create", &part, source))?;
-        let copied = if is_youngest {
+        let copied = if is_written {
             copy_intact(from, name, &mut file)
         } else {
             copy_whole(from, name, &mut file)
@@ -69,6 +70,9 @@ fn copy_all<F: Medium, T: Medium>(from: &F, to: &mut T) -> Result<bool, StoreErr
     if let Some(youngest) = segments.chain(layout.newest.iter().copied()).max() {
         // As beside every log; without it only the loss of the youngest would not show.
         drop(to.create(&format::newest_name(youngest)));
+    }
+    for end in &layout.ends {
+        drop(to.create(&format::end_name(*end)));
     }
     sync(to)?;
     Ok(true)

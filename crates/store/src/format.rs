@@ -290,6 +290,16 @@ pub(crate) fn parse_newest_name(name: &str) -> Option<u64> {
     parse_name(name, ".newest")
 }
 
+/// The name of the file that says that everything before this position is on stable storage.
+pub(crate) fn end_name(next: u64) -> String {
+    format!("{next:020}.end")
+}
+
+/// The position in such a name, if it is one.
+pub(crate) fn parse_end_name(name: &str) -> Option<u64> {
+    parse_name(name, ".end")
+}
+
 fn parse_name(name: &str, suffix: &str) -> Option<u64> {
     let digits = name.strip_suffix(suffix)?;
     if digits.len() != 20 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {

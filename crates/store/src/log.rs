@@ -121,6 +121,10 @@ impl<M: Medium> Log<M> {
         layout.segments.retain(|segment| segment.position < first);
         remove_leftovers(&mut medium, &mut layout)?;
         note_newest(&mut medium, first, &std::mem::take(&mut layout.newest));
+        for end in std::mem::take(&mut layout.ends) {
+            // The new segment says as much, and one that stays says nothing wrong.
+            drop(medium.remove(&format::end_name(end)));
+        }
         let log = Self {
             medium,
             segment,
@@ -214,6 +218,16 @@ impl<M: Medium> Log<M> {
         let synced = self.segment.sync();
         self.poison_on_error("sync", synced)?;
         self.synced = self.next - 1;
+        Ok(())
+    }
+
+    /// Everything appended so far is on stable storage when it returns, and nothing more will be:
+    /// the next start sees whether all of it is still there. If that cannot be said, it sees less.
+    pub fn close(mut self) -> Result<(), StoreError> {
+        self.sync()?;
+        if self.medium.create(&format::end_name(self.next)).is_ok() {
+            drop(self.medium.sync_directory());
+        }
         Ok(())
     }
 

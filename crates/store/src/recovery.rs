@@ -55,6 +55,8 @@ pub(crate) struct Layout {
     pub(crate) leftovers: Vec<String>,
     /// The files that say which segment was the youngest, by their positions.
     pub(crate) newest: Vec<u64>,
+    /// The files that say what was there when the log was closed: all before these positions.
+    pub(crate) ends: Vec<u64>,
 }
 
 /// A file and the position in its name.
@@ -175,6 +177,8 @@ struct Run<'r> {
     take: &'r mut Take<'r>,
     progress: &'r mut dyn FnMut(Progress),
     bytes_total: u64,
+    /// Everything before it was there when the log was closed.
+    end: u64,
     tail: Vec<u8>,
     tail_records: u64,
     /// Of the file that is being read.
@@ -193,6 +197,7 @@ impl<'r> Run<'r> {
             take,
             progress,
             bytes_total: 0,
+            end: 0,
             tail: Vec::new(),
             tail_records: 0,
             marks: Marks::default(),
@@ -232,6 +237,7 @@ impl<'r> Run<'r> {
             }
         }
         let missing = layout.missing_newest().filter(|_| last_bound.is_none());
+        self.end = layout.ends.iter().copied().max().filter(|_| last_bound.is_none()).unwrap_or(0);
         let last_bound = last_bound.or(missing);
         for index in 0..layout.segments.len() {
             self.go_on()?;
@@ -279,8 +285,9 @@ impl<'r> Run<'r> {
         }
         if let Some(newest) = missing {
             let path = medium.path(&format::segment_name(newest));
-            self.damage(&path, 0..0, next..newest + 1, Reason::Newest);
-            next = newest + 1;
+            let end = self.end.max(newest + 1);
+            self.damage(&path, 0..0, next..end, Reason::Newest);
+            next = end;
         }
         Ok((key, next))
     }
@@ -381,7 +388,7 @@ impl<'r> Run<'r> {
             self.damage(&segment.path, segment.whole(), segment.first..next, Reason::Checksum);
             return next + 1;
         };
-        let synced = segment.highest_synced();
+        let synced = segment.highest_synced().max(self.end.saturating_sub(1));
         // Behind the last bytes that are kept or accounted for as damage.
         let mut settled = SEGMENT_HEADER.min(segment.bytes.len());
         while let Some(step) = scanner.next() {
@@ -509,6 +516,7 @@ impl Layout {
         let mut checkpoints = Vec::new();
         for name in names {
             layout.newest.extend(format::parse_newest_name(&name));
+            layout.ends.extend(format::parse_end_name(&name));
             let segment = format::parse_segment_name(&name);
             let checkpoint = format::parse_checkpoint_name(&name);
             let Some(position) = segment.or(checkpoint) else { continue };

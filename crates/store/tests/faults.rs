@@ -29,6 +29,8 @@ const OLDER: &str = "00000000000000000017.log";
 const YOUNGEST: &str = "00000000000000000025.log";
 const MARK: &str = "00000000000000000025.newest";
 
+const END: &str = "00000000000000000029.end";
+
 const HEADER: usize = 40;
 /// Of a batch with one record of the youngest segment.
 const BATCH: usize = 36 + RECORD;
@@ -77,6 +79,14 @@ fn healthy(seed: u64) -> Faulty {
     medium
 }
 
+/// The same, closed as at the end of a process. (A start begins a segment, so it is written whole
+/// in one life.)
+fn closed() -> Faulty {
+    let mut medium = healthy(5);
+    medium.edit(END, |_| {});
+    medium
+}
+
 /// The numbers that a start found.
 fn numbers(opened: &Opened) -> Vec<u64> {
     let is_it = |number: &u64| {
@@ -87,7 +97,16 @@ fn numbers(opened: &Opened) -> Vec<u64> {
 }
 
 fn check(what: &str, spoil: impl FnOnce(&mut Faulty), expected: Outcome) {
-    let mut medium = healthy(5);
+    check_on(healthy(5), what, spoil, expected);
+}
+
+/// The same with a log that was closed.
+fn check_closed(what: &str, spoil: impl FnOnce(&mut Faulty), expected: Outcome) {
+    let medium = closed();
+    check_on(medium, &format!("{what}, after a clean stop"), spoil, expected);
+}
+
+fn check_on(mut medium: Faulty, what: &str, spoil: impl FnOnce(&mut Faulty), expected: Outcome) {
     spoil(&mut medium);
     medium.kill();
     let mut copy = Faulty::new(77);
@@ -221,6 +240,61 @@ fn the_youngest_segment() {
     check("also as something else", copy(YOUNGEST, "00000000000000000025.log.old"), Whole);
     check("another log's", exchange(YOUNGEST), Refused("belongs to another log"));
     check("of another version", upgrade(YOUNGEST, HEADER), Refused("start the version"));
+}
+
+/// What was there when the log was closed has to be there.
+#[test]
+fn the_youngest_segment_after_a_clean_stop() {
+    let end = HEADER + 4 * BATCH;
+    check_closed("nothing", |_| {}, Whole);
+    check_closed("a bit of its header", flip(YOUNGEST, 20), told(0, Reason::Header));
+    check_closed("a bit of a record", flip(YOUNGEST, HEADER + 60), told(1, Reason::Checksum));
+    let last = told(1, Reason::Checksum);
+    // The record behind it is sound, and needed now.
+    let header = told(0, Reason::Checksum);
+    check_closed("a bit of the last batch's header", flip(YOUNGEST, end - BATCH + 9), header);
+    check_closed("a bit of the last record", flip(YOUNGEST, end - 3), last);
+    check_closed("something behind its end", add(YOUNGEST), Torn { lost: 0 });
+    check_closed("cut to nothing", cut(YOUNGEST, 0), told(4, Reason::Header));
+    check_closed("cut to its header", cut(YOUNGEST, HEADER), told(4, Reason::Missing));
+    check_closed(
+        "cut behind a record",
+        cut(YOUNGEST, HEADER + 2 * BATCH),
+        told(2, Reason::Missing),
+    );
+    check_closed("cut within a record", cut(YOUNGEST, end - BATCH - 3), told(2, Reason::Checksum));
+    check_closed("missing", lose(YOUNGEST), told(4, Reason::Newest));
+    check_closed("stale", cut(YOUNGEST, HEADER + BATCH), told(3, Reason::Missing));
+    let both = |medium: &mut Faulty| {
+        [YOUNGEST, MARK].iter().for_each(|name| medium.remove(name).unwrap());
+    };
+    check_closed("the youngest and its mark", both, told(4, Reason::Missing));
+    check_closed("the mark of the end is gone", lose(END), Whole);
+    check_closed("an older mark is there, too", add("00000000000000000027.end"), Whole);
+    check_closed(
+        "the only mark is an older one",
+        move |medium| {
+            medium.rename(END, "00000000000000000027.end").unwrap();
+        },
+        Whole,
+    );
+}
+
+/// The mark of an end is there from a clean stop to the next start.
+#[test]
+fn a_log_that_was_closed_says_so() {
+    let medium = Faulty::new(3);
+    let ends = || {
+        let names = medium.list().unwrap();
+        names.into_iter().filter(|name| name.ends_with(".end")).collect::<Vec<_>>()
+    };
+    let mut opened = open(&medium, SEGMENT_BYTES).unwrap();
+    append(&mut opened.log, &[numbered(1), numbered(2)]).unwrap();
+    opened.log.close().unwrap();
+    assert_eq!(ends(), ["00000000000000000003.end"]);
+    let opened = open(&medium, SEGMENT_BYTES).unwrap();
+    assert_eq!((numbers(&opened).len(), opened.recovery.damaged_places), (2, 0));
+    assert_eq!(ends(), [""; 0]);
 }
 
 #[test]

@@ -192,9 +192,7 @@ impl HolderState {
         let Some(last) = self.sending.keys().next_back().copied() else { return };
         let taken: BTreeSet<PacketId> = self.sending.values().chain(&self.held).copied().collect();
         // The others have new ones: their old ones may be acknowledged late.
-        let behind = self.reserved.saturating_add(1)..=u16::MAX;
-        let around = behind.chain(1..=self.reserved);
-        let mut free = around.filter_map(PacketId::new).filter(|id| !taken.contains(id));
+        let mut ids = session.packet_ids;
         let before: Vec<DeliveryId> =
             self.queue.iter().map(Owed::id).take_while(|id| *id <= last).collect();
         // Lanes with a delivery that was not sent: nor was what came behind it by the same lane.
@@ -206,10 +204,12 @@ impl HolderState {
             let packet_id = match known {
                 Some(packet_id) => packet_id,
                 // The packet ids of QoS 1 are not in the log.
-                None if *qos == QoS::AtLeastOnce && !unsent.contains(lane) => match free.next() {
-                    Some(packet_id) => packet_id,
-                    None => break,
-                },
+                None if *qos == QoS::AtLeastOnce && !unsent.contains(lane) => {
+                    if window.len() + taken.len() >= usize::from(u16::MAX) {
+                        break;
+                    }
+                    ids.give_next(|id| taken.contains(&id))
+                }
                 // Groups hand over later than positions tell.
                 None if id.of.is_some() => continue,
                 None => {
@@ -220,6 +220,7 @@ impl HolderState {
             let Some(owed) = self.queue.take(&id) else { continue };
             window.push((packet_id, id, owed));
         }
+        session.packet_ids = ids.all_reserved();
         let positions: Vec<Position> = window.iter().map(|(_, id, _)| id.position).collect();
         let messages = fetch(&positions);
         for ((packet_id, id, owed), message) in window.into_iter().zip(messages) {

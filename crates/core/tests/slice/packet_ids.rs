@@ -1,6 +1,6 @@
 //! Packet ids of QoS 1 are not given again after a crash, and never before the log knows.
 
-use bellbird_codec::QoS::AtLeastOnce;
+use bellbird_codec::QoS::{AtLeastOnce, ExactlyOnce};
 use bellbird_codec::Version::{V5, V311};
 use bellbird_core::Config;
 use bellbird_core::permit::Gate;
@@ -45,6 +45,34 @@ fn an_acknowledgement_from_before_a_crash_ends_nothing() {
         node.publish(publisher, &Publish::new("t", "4").qos1(1));
         node.expect(reader, &["connack present=true code=0", "t=4 id=17"]);
         node.check_ledger();
+    });
+}
+
+/// What stands before a delivery of QoS 2 is sent again with an id of its own: that one is given
+/// to nothing else so soon either, since its client may acknowledge it twice.
+#[test]
+fn ids_that_a_start_gives_are_behind_those_that_follow() {
+    on_each(|shards| {
+        let mut node = Node::with(config(shards), Gate::default(), &[]);
+        let publisher = node.connect("p", V5, true);
+        let reader = node.connect("r", V311, false);
+        node.subscribe(reader, "t", ExactlyOnce);
+        node.publish(publisher, &Publish::new("t", "1").qos1(1));
+        node.publish(publisher, &Publish::new("t", "2").qos2(2));
+        let mut node = Node::with(config(shards), Gate::default(), &node.log);
+        let publisher = node.connect("p", V5, true);
+        let reader = node.connect("r", V311, false);
+        node.expect(reader, &["connack present=true code=0", "t=1 id=9 dup", "t=2 id=2:2 dup"]);
+        node.puback(reader, 9);
+        node.publish(publisher, &Publish::new("t", "3").qos1(1));
+        node.expect(reader, &["t=3 id=10"]);
+        node.puback(reader, 9);
+        assert_eq!(node.holdings().inflight, 2);
+        // What was given is reserved: the next start goes on behind it.
+        let mut node = Node::with(config(shards), Gate::default(), &node.log);
+        let reader = node.connect("r", V311, false);
+        let again = ["connack present=true code=0", "t=2 id=2:2 dup", "t=3 id=14"];
+        node.expect(reader, &again);
     });
 }
 
