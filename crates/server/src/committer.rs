@@ -517,6 +517,33 @@ mod tests {
         desk.committer.join().unwrap();
     }
 
+    /// A disk that hangs holds back what waits for it, for as long as it takes, and nothing else.
+    #[test]
+    fn a_slow_sync_holds_back_what_waits_for_it_and_loses_nothing() {
+        let mut medium = Faulty::new(1);
+        let mut desk = Desk::new(&medium);
+        medium.stall(true);
+        let written = commit(&[(Written, 1)]).orders.remove(0);
+        desk.orders.send(Task::Commit(written)).unwrap();
+        assert_eq!(desk.hear(), "stored 1");
+        for first in [2, 3, 4] {
+            desk.hand_in(first);
+        }
+        medium.wait_for_stalled();
+        desk.mailbox.look();
+        assert!(desk.mailbox.next().is_none());
+        medium.stall(false);
+        for expected in ["stored 2", "stored 3", "stored 4"] {
+            assert_eq!(desk.hear(), expected);
+        }
+        drop(desk.orders);
+        desk.committer.join().unwrap();
+        medium.crash(3);
+        let mut records = 0;
+        Log::open(medium, Options::default(), &mut |_, _| records += 1).unwrap();
+        assert_eq!(records, 4);
+    }
+
     #[test]
     fn a_failed_sync_is_told_and_nothing_is_reported_after() {
         let mut medium = Faulty::new(1);

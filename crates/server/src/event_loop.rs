@@ -386,19 +386,19 @@ impl EventLoop {
             websocket.close(if is_stopping { CloseCode::GOING_AWAY } else { CloseCode::NORMAL });
             self.flush(now, id);
         }
-        if let Some(stream) = self.let_go(now, id) {
+        if let Some(mut stream) = self.let_go(now, id) {
+            let _gone = self.poll.registry().deregister(&mut stream);
             self.desk.lingering.add(now, stream);
         }
     }
 
     pub(crate) fn lose(&mut self, now: Time, id: ConnectionId) {
+        // Closing the descriptor takes it out of the poll as well.
         drop(self.let_go(now, id));
     }
 
     fn let_go(&mut self, now: Time, id: ConnectionId) -> Option<TcpStream> {
-        let mut socket = self.sockets.remove(id)?;
-        // Closing the descriptor takes it out of the poll as well.
-        let _gone = self.poll.registry().deregister(&mut socket.stream);
+        let socket = self.sockets.remove(id)?;
         self.mechanisms.forget(id);
         self.input(now, Input::Closed { connection: id });
         Some(socket.stream)

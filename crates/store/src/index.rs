@@ -35,6 +35,8 @@ struct Files {
     next: u64,
     /// Nothing more comes.
     is_over: bool,
+    /// Readers that wait for it to grow: mostly none, and to wake none takes a system call.
+    waiting: usize,
 }
 
 /// A file, and where in it to begin looking for a record.
@@ -97,7 +99,7 @@ impl Index {
         segments: Vec<(u64, Marks)>,
         next: u64,
     ) -> Self {
-        let files = Files { checkpoint, segments, next, is_over: false };
+        let files = Files { checkpoint, segments, next, is_over: false, waiting: 0 };
         Self(Arc::new(Shared { files: Mutex::new(files), ..Shared::default() }))
     }
 
@@ -117,7 +119,9 @@ impl Index {
                 marks.note_records(first, offset, records);
             }
         }
-        self.0.has_grown.notify_all();
+        if files.waiting > 0 {
+            self.0.has_grown.notify_all();
+        }
     }
 
     /// A checkpoint stands for everything below its bound.
@@ -136,10 +140,12 @@ impl Index {
     /// Where to look for the record of this position. Waits for one that is not written yet; none
     /// if there is no such record.
     pub(crate) fn place(&self, position: u64) -> Option<Place> {
-        let files = self.lock();
+        let mut files = self.lock();
+        files.waiting += 1;
         let waits = |files: &mut Files| files.next <= position && !files.is_over;
         let waited = self.0.has_grown.wait_while(files, waits);
-        let files = waited.unwrap_or_else(PoisonError::into_inner);
+        let mut files = waited.unwrap_or_else(PoisonError::into_inner);
+        files.waiting -= 1;
         if let Some((bound, marks)) = &files.checkpoint
             && position < *bound
         {

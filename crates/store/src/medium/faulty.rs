@@ -7,7 +7,7 @@ mod disk;
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::medium::journal::{Event, Survivors};
 use crate::medium::{Medium, MediumFile};
@@ -18,6 +18,27 @@ use disk::{Random, State};
 #[derive(Clone, Debug)]
 pub struct Faulty {
     state: Arc<Mutex<State>>,
+    stall: Arc<Stall>,
+}
+
+/// Syncs that take as long as somebody wants.
+#[derive(Default, Debug)]
+struct Stall {
+    /// Whether syncs last, and how many of them do.
+    held: Mutex<(bool, usize)>,
+    has_changed: Condvar,
+}
+
+impl Stall {
+    fn change(&self, change: impl FnOnce(&mut (bool, usize))) {
+        change(&mut self.held.lock().unwrap_or_else(PoisonError::into_inner));
+        self.has_changed.notify_all();
+    }
+
+    fn wait_while(&self, mut lasts: impl FnMut((bool, usize)) -> bool) {
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(self.has_changed.wait_while(held, |held| lasts(*held)));
+    }
 }
 
 /// A fault that happens once.
@@ -48,6 +69,7 @@ pub enum Fault {
 #[derive(Debug)]
 pub struct FaultyFile {
     state: Arc<Mutex<State>>,
+    stall: Arc<Stall>,
     inode: u64,
     life: u64,
     /// Where the next append goes.
@@ -59,7 +81,7 @@ impl Faulty {
     #[must_use]
     pub fn new(seed: u64) -> Self {
         let state = State { random: Random::new(seed), ..State::default() };
-        Self { state: Arc::new(Mutex::new(state)) }
+        Self { state: Arc::new(Mutex::new(state)), stall: Arc::default() }
     }
 
     /// The power fails: what is not synced survives in part or not at all, open files are dead.
@@ -103,7 +125,17 @@ impl Faulty {
     /// Another place that is just like this one, down to what is not synced.
     #[must_use]
     pub fn fork(&self) -> Self {
-        Self { state: Arc::new(Mutex::new(self.lock().fork())) }
+        Self { state: Arc::new(Mutex::new(self.lock().fork())), stall: Arc::default() }
+    }
+
+    /// From now on the syncs of files last until this is taken back.
+    pub fn stall(&mut self, is_held: bool) {
+        self.stall.change(|held| held.0 = is_held);
+    }
+
+    /// Waits until a sync lasts.
+    pub fn wait_for_stalled(&self) {
+        self.stall.wait_while(|(_, syncs)| syncs == 0);
     }
 
     /// From now on this fault waits for its moment.
@@ -186,7 +218,8 @@ impl Medium for Faulty {
         }
         let inode = state.next_inode;
         state.change(Event::Created { name: name.to_owned(), file: inode });
-        Ok(FaultyFile { state: Arc::clone(&self.state), inode, life: state.life, end: 0 })
+        let (life, stall) = (state.life, Arc::clone(&self.stall));
+        Ok(FaultyFile { state: Arc::clone(&self.state), stall, inode, life, end: 0 })
     }
 
     fn rename(&mut self, from: &str, to: &str) -> io::Result<()> {
@@ -255,6 +288,9 @@ impl MediumFile for FaultyFile {
     }
 
     fn sync(&mut self) -> io::Result<()> {
+        self.stall.change(|held| held.1 += 1);
+        self.stall.wait_while(|(is_held, _)| is_held);
+        self.stall.change(|held| held.1 -= 1);
         let mut state = self.lock_alive()?;
         state.live()?;
         let file = self.inode;
