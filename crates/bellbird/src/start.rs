@@ -67,7 +67,6 @@ fn address(text: &str) -> Result<SocketAddr, String> {
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Box<dyn Error>> {
     let Prepared { mut configuration, warnings, access } = prepare(&sources(arguments))?;
     logging::start(configuration.log_level);
-    bellbird_memory::keep_little();
     // Before anything is bound or locked: a signal from here on ends it cleanly.
     // A file that may not grow is an error of the write and no reason to die.
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2, SIGXFSZ])?;
@@ -88,7 +87,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Box<dyn Error>> {
         gate: access.gate(),
         governor: Governor::new(
             bellbird_memory::in_use,
-            bellbird_memory::give_back,
+            bellbird_memory::keep_little,
             configuration.memory_bytes_max,
         ),
         authenticator: access.authenticator().map(Authenticator::new),

@@ -51,10 +51,12 @@ pub fn give_back() {
     }
 }
 
-/// Has the system's allocator keep little of what is free at the end of each of its areas, from
-/// here on: by itself it keeps up to 64 MiB of each, once something large was freed.
+/// The same, and from here on the system's allocator keeps little of what is free at the end of
+/// each of its areas: by itself it keeps up to 64 MiB of each, once something large was freed. For
+/// when that has happened: until then it is the thriftier by itself.
 ///
-/// After a million messages had come and gone the process had 28 MB instead of 69.
+/// After a million messages had come and gone the process had 28 MB instead of 69. From the start
+/// on, 10,000 idle connections would take 0.16 MB more.
 pub fn keep_little() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     // SAFETY: they take numbers, change what is done from then on, and take glibc's own locks. A
@@ -63,6 +65,7 @@ pub fn keep_little() {
         libc::mallopt(libc::M_MMAP_THRESHOLD, APART_BYTES);
         libc::mallopt(libc::M_TRIM_THRESHOLD, KEPT_BYTES);
     }
+    give_back();
 }
 
 /// Of each area of the allocator. With less, the areas grow and shrink while messages are written.
