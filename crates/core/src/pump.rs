@@ -81,9 +81,8 @@ impl Clients {
             if outbox.hungry {
                 return false;
             }
-            let has_packet_id = session.has_packet_id();
             if session.has_window()
-                && has_packet_id
+                && session.has_packet_id()
                 && let Some(delivery) = session.queue.pop_front()
             {
                 self.take_into_window(now, index, delivery);
@@ -94,7 +93,7 @@ impl Clients {
                     // The log has to have its packet id, or that the client has it, first.
                     Some(Stage::Recording(_) | Stage::Having(_)) => return false,
                     Some(Stage::Publish | Stage::Release) => self.send_inflight(now, index),
-                    None if has_packet_id => return true,
+                    None if session.has_packet_id() => return true,
                     None => {
                         self.ask_for_packet_ids(index);
                         return false;

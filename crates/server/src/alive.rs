@@ -13,11 +13,12 @@ use crate::view::SharedView;
 pub(crate) struct Alive {
     /// By shard. A delivery may begin on one and be over on another, so only the sum counts.
     waiting: Arc<[AtomicU64]>,
-    view: SharedView,
+    /// Not one of its own: each view has a piece of the lock that every change takes.
+    view: Arc<SharedView>,
 }
 
 impl Alive {
-    pub(crate) fn new(shards: u8, view: SharedView) -> Self {
+    pub(crate) fn new(shards: u8, view: Arc<SharedView>) -> Self {
         Self { waiting: (0..shards).map(|_| AtomicU64::new(0)).collect(), view }
     }
 
@@ -44,7 +45,7 @@ mod tests {
 
     #[test]
     fn what_begins_on_one_shard_may_be_over_on_another() {
-        let alive = Alive::new(2, SharedView::new(0));
+        let alive = Alive::new(2, Arc::new(SharedView::new(0)));
         alive.note(ShardId(1), &Ledger { done: 7, ..Ledger::default() });
         assert_eq!(alive.messages(), 0);
         alive.note(ShardId(0), &Ledger { routed: 10, expired: 1, ..Ledger::default() });

@@ -469,7 +469,7 @@ mod tests {
             let (orders, tasks) = channel();
             let (fails, has_failed) = channel();
             let on_failure = move || fails.send(()).unwrap();
-            let alive = Alive::new(1, SharedView::new(0));
+            let alive = Alive::new(1, Arc::new(SharedView::new(0)));
             let distillery = Distillery::new(alive);
             let committer =
                 Committer::start(log(medium), tasks, vec![slit], distillery, 0, on_failure)

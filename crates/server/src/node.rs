@@ -122,7 +122,7 @@ impl Node {
         first.push(&recovered.first_record);
         log.append(&[&first], &mut Vec::new())?;
         log.sync()?;
-        let view = SharedView::new(recovered.last_order);
+        let view = Arc::new(SharedView::new(recovered.last_order));
         view.apply(&recovered.changes);
 
         let mut polls = Vec::new();
@@ -162,7 +162,7 @@ impl Node {
             let event_loop = EventLoop {
                 id,
                 core: shard,
-                view: view.clone(),
+                view: SharedView::clone(&view),
                 poll,
                 listeners: listeners.iter().map(Listener::handle).collect::<io::Result<_>>()?,
                 mailbox: letters,
@@ -197,7 +197,7 @@ impl Node {
             fetcher,
             authenticators,
             census,
-            view: Arc::new(view),
+            view,
             listening,
             governor: settings.governor.clone(),
             report,

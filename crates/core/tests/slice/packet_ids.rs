@@ -1,15 +1,25 @@
 //! Packet ids of QoS 1 are not given again after a crash, and never before the log knows.
 
-use bellbird_codec::QoS::{AtLeastOnce, ExactlyOnce};
+use bellbird_codec::QoS::{self, AtLeastOnce, ExactlyOnce};
 use bellbird_codec::Version::{V5, V311};
 use bellbird_core::Config;
 use bellbird_core::permit::Gate;
 
 use crate::on_each;
-use crate::support::{Node, Publish};
+use crate::support::{Client, Node, Publish};
 
 fn config(shards: u8) -> Config {
     Config { shards, packet_ids_ahead: 4, ..Config::default() }
+}
+
+/// A publisher, and a reader with a subscription that has heard of it.
+fn pair(shards: u8, clean: bool, qos: QoS) -> (Node, Client, Client) {
+    let mut node = Node::with(config(shards), Gate::default(), &[]);
+    let publisher = node.connect("p", V5, true);
+    let reader = node.connect("r", V311, clean);
+    node.subscribe(reader, "t", qos);
+    node.forget(reader);
+    (node, publisher, reader)
 }
 
 /// A client may acknowledge on its next connection what it had on the last one: that must not end
@@ -17,11 +27,7 @@ fn config(shards: u8) -> Config {
 #[test]
 fn an_acknowledgement_from_before_a_crash_ends_nothing() {
     on_each(|shards| {
-        let mut node = Node::with(config(shards), Gate::default(), &[]);
-        let publisher = node.connect("p", V5, true);
-        let reader = node.connect("r", V311, false);
-        node.subscribe(reader, "t", AtLeastOnce);
-        node.forget(reader);
+        let (mut node, publisher, reader) = pair(shards, false, AtLeastOnce);
         for (number, id) in [("1", 1), ("2", 2), ("3", 3)] {
             node.publish(publisher, &Publish::new("t", number).qos1(id));
         }
@@ -53,10 +59,7 @@ fn an_acknowledgement_from_before_a_crash_ends_nothing() {
 #[test]
 fn ids_that_a_start_gives_are_behind_those_that_follow() {
     on_each(|shards| {
-        let mut node = Node::with(config(shards), Gate::default(), &[]);
-        let publisher = node.connect("p", V5, true);
-        let reader = node.connect("r", V311, false);
-        node.subscribe(reader, "t", ExactlyOnce);
+        let (mut node, publisher, _reader) = pair(shards, false, ExactlyOnce);
         node.publish(publisher, &Publish::new("t", "1").qos1(1));
         node.publish(publisher, &Publish::new("t", "2").qos2(2));
         let mut node = Node::with(config(shards), Gate::default(), &node.log);
@@ -79,10 +82,7 @@ fn ids_that_a_start_gives_are_behind_those_that_follow() {
 #[test]
 fn who_has_used_all_ids_that_the_log_knows_waits_for_it() {
     on_each(|shards| {
-        let mut node = Node::with(config(shards), Gate::default(), &[]);
-        let publisher = node.connect("p", V5, true);
-        let reader = node.connect("r", V311, false);
-        node.subscribe(reader, "t", AtLeastOnce);
+        let (mut node, publisher, reader) = pair(shards, false, AtLeastOnce);
         node.cut(reader);
         for number in 1..=10 {
             node.publish(publisher, &Publish::new("t", &number.to_string()).qos1(1));
@@ -107,11 +107,7 @@ fn who_has_used_all_ids_that_the_log_knows_waits_for_it() {
 #[test]
 fn a_session_that_ends_with_its_connection_waits_for_nothing() {
     on_each(|shards| {
-        let mut node = Node::with(config(shards), Gate::default(), &[]);
-        let publisher = node.connect("p", V5, true);
-        let reader = node.connect("r", V311, true);
-        node.subscribe(reader, "t", AtLeastOnce);
-        node.forget(reader);
+        let (mut node, publisher, reader) = pair(shards, true, AtLeastOnce);
         let records = node.log.len();
         for id in 1..=20 {
             node.publish(publisher, &Publish::new("t", "x").qos1(1));
