@@ -91,6 +91,26 @@ class Broker:
         """The output of all starts so far."""
         return self.past_output + (self.process.output() if self.process else "")
 
+    def metrics(self, patience_secs: float = 10.0) -> dict[str, float]:
+        """All metrics by name, labels included, from the control socket."""
+        answer = self.ask_control(b"GET /metrics HTTP/1.0\r\n\r\n", patience_secs).decode()
+        lines = answer.split("\r\n\r\n", 1)[-1].splitlines()
+        pairs = (line.rsplit(" ", 1) for line in lines if line and not line.startswith("#"))
+        return {name: float(value) for name, value in pairs}
+
+    def ask_control(self, request: bytes, patience_secs: float = 10.0) -> bytes:
+        """What the control socket answers."""
+        # The address of a socket has 107 bytes, which the directory alone may take.
+        directory = os.open(self.directory, os.O_PATH | os.O_DIRECTORY)
+        try:
+            with socket.socket(socket.AF_UNIX) as control:
+                control.settimeout(patience_secs)
+                control.connect(f"/proc/self/fd/{directory}/control.sock")
+                control.sendall(request)
+                return b"".join(iter(lambda: control.recv(1 << 16), b""))
+        finally:
+            os.close(directory)
+
     def _retire(self) -> str:
         log = self.process.output()
         self.past_output += log + "\n--- end of the process ---\n"

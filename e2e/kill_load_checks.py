@@ -231,13 +231,8 @@ def _judge_order(kept: Kept, holder: str, observer: Observer) -> None:
         newest[name] = number
 
 
-def judge_metrics(page: str, observer: Observer, *, at_rest: bool) -> None:
+def judge_metrics(values: dict[str, float], observer: Observer, *, at_rest: bool) -> None:
     """No delivery may be dropped for any reason; at rest, none may be on its way either."""
-    values: dict[str, float] = {}
-    for line in page.splitlines():
-        if line and not line.startswith("#"):
-            name, value = line.rsplit(" ", 1)
-            values[name] = float(value)
     for name, value in values.items():
         # A message of QoS 0 may be on its way to a reader that has left since. If anybody else's
         # session had ended, it would not be present, and what it waits for would be lost.

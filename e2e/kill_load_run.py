@@ -4,7 +4,6 @@ import contextlib
 import os
 import random
 import signal
-import socket
 import statistics
 import subprocess
 import time
@@ -415,25 +414,17 @@ class Run:
             self.swarm.flush(reader)
 
     def scrape(self, *, at_rest: bool = False) -> None:
-        page = self.metrics()
-        if page:
-            judge_metrics(page, self.observer, at_rest=at_rest)
-
-    def metrics(self) -> str:
-        """The broker's metrics from its control socket; nothing if it is killed meanwhile."""
+        """Judges the metrics; a broker that is killed meanwhile has none."""
         if self.broker.kind != "bellbird":
-            return ""
+            return
         try:
-            with socket.socket(socket.AF_UNIX) as control:
-                control.settimeout(QUIET_SECS)
-                control.connect(str(self.broker.directory / "control.sock"))
-                control.sendall(b"GET /metrics HTTP/1.1\r\nHost: b\r\nConnection: close\r\n\r\n")
-                page = b"".join(iter(lambda: control.recv(1 << 16), b""))
+            metrics = self.broker.metrics(QUIET_SECS)
         except OSError as error:
             if not self.observer.is_killed:
                 self.observer.complain("metrics", str(error))
-            return ""
-        return page.decode().split("\r\n\r\n", 1)[-1] if not self.observer.is_killed else ""
+            return
+        if not self.observer.is_killed:
+            judge_metrics(metrics, self.observer, at_rest=at_rest)
 
     # --- rest -------------------------------------------------------------------------------------
 

@@ -4,7 +4,6 @@ import http.client
 import json
 import os
 import re
-import socket
 import stat
 import subprocess
 import urllib.parse
@@ -70,27 +69,15 @@ def run(*arguments: str) -> subprocess.CompletedProcess:
     return subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
 
 
-def unix(path: Path, request: bytes) -> bytes:
-    """What the control socket answers."""
-    with socket.socket(socket.AF_UNIX) as door:
-        door.settimeout(5)
-        door.connect(str(path))
-        door.sendall(request)
-        answer = b""
-        while more := door.recv(65536):
-            answer += more
-        return answer
-
-
 def test_the_socket_is_for_its_owner_and_goes_with_the_broker(broker):
     """A socket left by a broker that was killed is replaced."""
     door = broker.directory / "control.sock"
     assert stat.S_IMODE(door.stat().st_mode) == 0o600
-    assert unix(door, b"GET /health HTTP/1.0\r\n\r\n").endswith(b"\r\n\r\nok\n")
+    assert broker.ask_control(b"GET /health HTTP/1.0\r\n\r\n").endswith(b"\r\n\r\nok\n")
     broker.kill()
     assert door.is_socket()
     broker.start()
-    assert unix(door, b"GET /ready HTTP/1.0\r\n\r\n").endswith(b"\r\n\r\nready\n")
+    assert broker.ask_control(b"GET /ready HTTP/1.0\r\n\r\n").endswith(b"\r\n\r\nready\n")
     broker.stop()
     assert not door.exists()
 
@@ -161,10 +148,10 @@ def test_pages_of_clients(broker, client):
     names = {f"c{number}" for number in range(40)}
     for name in names:
         client(name)
-    door, seen, after = broker.directory / "control.sock", [], ""
+    seen, after = [], ""
     while True:
         path = f"/v1/clients?limit=1{after}"
-        answer = unix(door, f"GET {path} HTTP/1.0\r\n\r\n".encode()).split(b"\r\n\r\n")[1]
+        answer = broker.ask_control(f"GET {path} HTTP/1.0\r\n\r\n".encode()).split(b"\r\n\r\n")[1]
         page = json.loads(answer)
         seen += [line["client_id"] for line in page["clients"]]
         if page["next"] is None:
@@ -187,8 +174,7 @@ def test_pages_of_clients(broker, client):
 )
 def test_what_is_not_understood_is_explained(broker, request_line):
     """In JSON, like every error."""
-    door = broker.directory / "control.sock"
-    head, body = unix(door, f"{request_line} HTTP/1.0\r\n\r\n".encode()).split(b"\r\n\r\n")
+    head, body = broker.ask_control(f"{request_line} HTTP/1.0\r\n\r\n".encode()).split(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.0 400 ")
     assert set(json.loads(body)) == {"error"}
     assert body.endswith(b"}\n")
@@ -240,7 +226,7 @@ def test_the_port_offers_no_command(broker, client):
     ]:
         code, body = broker.get(path, method)
         assert (code, list(json.loads(body))) == (404, ["error"])
-    nowhere = unix(broker.directory / "control.sock", b"GET /v2 HTTP/1.0\r\n\r\n")
+    nowhere = broker.ask_control(b"GET /v2 HTTP/1.0\r\n\r\n")
     assert b'{"error":' in nowhere
     assert broker.metrics()['bellbird_sessions{state="connected"}'] == 1
 
