@@ -192,6 +192,7 @@ impl LogStore {
         let appends = has_batches && (self.unsynced.is_empty() || rng.chance(50));
         let worked = if appends { self.append(rng) } else { self.sync() };
         self.distil(rng);
+        self.preallocate(rng);
         if worked == Work::Full && rng.chance(30) {
             self.disk.bound(None);
         }
@@ -212,6 +213,17 @@ impl LogStore {
             log.distilled(&distilled);
             self.checkpoints += 1;
             self.mark(|| Mark::Checkpoint);
+        }
+    }
+
+    /// Now and then the next segment's file is made beside. If that fails, all is as before.
+    fn preallocate(&mut self, rng: &mut Rng) {
+        let Some(log) = &mut self.log else { return };
+        if rng.chance(30)
+            && let Some(preallocation) = log.preallocation()
+            && let Ok(file) = preallocation.run(log.medium(), &|| true)
+        {
+            log.preallocated(file);
         }
     }
 

@@ -45,7 +45,8 @@ fn node(page: &mut Page, status: &Status, is_healthy: bool) {
     let stage = ("bellbird_memory_stage", "1 for the stage that the memory in use stands for.");
     let stages = Memory::ALL.map(|stage| (stage.name(), u8::from(stage == memory.memory)));
     page.numbers(Kind::Gauge, stage, "stage", stages);
-    let LogReport { bytes, bytes_written, records, checkpoints, storage, free_bytes } = status.log;
+    let LogReport { bytes, bytes_written, record_bytes, records, checkpoints, storage, free_bytes } =
+        status.log;
     let state = ("bellbird_storage", "1 for how the log takes what must be stored.");
     let states = Storage::ALL.map(|state| (state.name(), u8::from(state == storage)));
     page.numbers(Kind::Gauge, state, "state", states);
@@ -57,6 +58,7 @@ fn node(page: &mut Page, status: &Status, is_healthy: bool) {
     }
     for (name, help, value) in [
         ("bellbird_log_written_bytes_total", "Bytes written to the log.", bytes_written),
+        ("bellbird_log_record_bytes_total", "Bytes of the records among them.", record_bytes),
         ("bellbird_log_records_total", "Records written to the log.", records),
         ("bellbird_log_checkpoints_total", "Checkpoints made of it.", checkpoints),
     ] {

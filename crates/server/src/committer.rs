@@ -14,6 +14,7 @@ use bellbird_store::{Batch, Log, Medium, StoreError};
 use crate::distillery::Distillery;
 use crate::guard::guard;
 use crate::mailbox::{Letter, Slit};
+use crate::preallocator::Preallocator;
 use crate::room::{RETRY, Room};
 
 /// Records of one shard's turn that wait for the same.
@@ -39,6 +40,7 @@ struct Gauges {
     has_failed: AtomicBool,
     bytes: AtomicU64,
     bytes_written: AtomicU64,
+    record_bytes: AtomicU64,
     records: AtomicU64,
     checkpoints: AtomicU64,
     /// The place of the state in [`Storage::ALL`].
@@ -52,8 +54,10 @@ struct Gauges {
 pub struct LogReport {
     /// What its files take, but for zeros written ahead.
     pub bytes: u64,
-    /// Written since the start, checkpoints included.
+    /// Written since the start: headers, checkpoints and zeros included.
     pub bytes_written: u64,
+    /// What the records took that were written since the start, each counted once.
+    pub record_bytes: u64,
     /// Records written since the start.
     pub records: u64,
     /// Checkpoints made since the start.
@@ -71,12 +75,14 @@ impl Watch {
     }
 
     pub(crate) fn report(&self) -> LogReport {
-        let Gauges { bytes, bytes_written, records, checkpoints, free_bytes, .. } = &*self.0;
+        let Gauges { bytes, bytes_written, record_bytes, records, checkpoints, free_bytes, .. } =
+            &*self.0;
         LogReport {
             storage: self.storage(),
             free_bytes: free_bytes.load(Ordering::Relaxed),
             bytes: bytes.load(Ordering::Relaxed),
             bytes_written: bytes_written.load(Ordering::Relaxed),
+            record_bytes: record_bytes.load(Ordering::Relaxed),
             records: records.load(Ordering::Relaxed),
             checkpoints: checkpoints.load(Ordering::Relaxed),
         }
@@ -108,9 +114,10 @@ impl Watch {
     }
 
     fn note<M: Medium>(&self, log: &Log<M>, first: Position) {
-        let Gauges { bytes, bytes_written, records, .. } = &*self.0;
+        let Gauges { bytes, bytes_written, record_bytes, records, .. } = &*self.0;
         bytes.store(log.bytes(), Ordering::Relaxed);
         bytes_written.store(log.bytes_written(), Ordering::Relaxed);
+        record_bytes.store(log.record_bytes(), Ordering::Relaxed);
         records.store(log.next_position().0 - first.0, Ordering::Relaxed);
     }
 }
@@ -176,15 +183,20 @@ impl Committer {
     }
 }
 
-fn commit_all<M: Medium + Send + 'static>(
+fn commit_all<M>(
     mut log: Log<M>,
     mut distillery: Distillery,
     tasks: &Receiver<Task>,
     slits: &[Slit],
     watch: &Watch,
-) -> Result<(), StoreError> {
+) -> Result<(), StoreError>
+where
+    M: Medium + Send + 'static,
+    M::File: Send,
+{
     let first = log.next_position();
     let (mut room, mut commit) = (Room::new(), Commit::default());
+    let mut preallocator = Preallocator::new();
     loop {
         distillery.tend(&mut log, watch)?;
         if std::mem::take(&mut commit.must_look) {
@@ -192,6 +204,7 @@ fn commit_all<M: Medium + Send + 'static>(
         }
         room.look(&log, watch, slits);
         room.make(&mut log, &mut distillery, watch)?;
+        preallocator.tend(&mut log, watch.storage() == Storage::Ready);
         watch.note(&log, first);
         match commit.gather(tasks, room.patience().or(distillery.patience())) {
             Gathered::Orders => {}
@@ -219,6 +232,7 @@ fn commit_all<M: Medium + Send + 'static>(
         }
     }
     distillery.end(&mut log, watch);
+    preallocator.end(&mut log);
     log.close()
 }
 

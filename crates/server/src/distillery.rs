@@ -17,15 +17,23 @@ pub(crate) struct Distillery {
     is_over: Arc<AtomicBool>,
     /// Failed: it is tried again when there is more to do.
     failed: Option<Distillation>,
-    /// The messages that were needed when the last one began.
-    alive_then: u64,
+    /// The last one that was made because most of the one before was dead.
+    last_of_dead: Option<OfDead>,
     alive: Alive,
+}
+
+/// What a checkpoint was made for, if not for the length of the log.
+struct OfDead {
+    /// The messages that were needed when it began, as the shards count them.
+    alive: u64,
+    /// Those in the checkpoint before it.
+    messages: u64,
 }
 
 impl Distillery {
     pub(crate) fn new(alive: Alive) -> Self {
         let (running, failed, is_over) = (None, None, Arc::default());
-        Self { running, is_over, failed, alive_then: u64::MAX, alive }
+        Self { running, is_over, failed, last_of_dead: None, alive }
     }
 
     /// How long the log may go without being tended: what is made is to be taken in.
@@ -46,12 +54,13 @@ impl Distillery {
         }
         if let Some(distillation) = log.distillation() {
             if self.failed.as_ref() != Some(&distillation) {
+                // It does not have what ended since its last segment: another one may be due.
+                self.last_of_dead = None;
                 self.begin(distillation, log);
             }
-        } else if log.is_mostly_dead(|| self.alive.messages())
-            // Each brings at least half of it back, or is the last: something else is alive.
-            && self.alive.messages() < self.alive_then.div_ceil(2)
-        {
+        } else if log.is_mostly_dead(|| self.alive.messages()) && self.may_help(log) {
+            let (alive, messages) = (self.alive.messages(), log.checkpoint_messages());
+            self.last_of_dead = Some(OfDead { alive, messages });
             match log.distillation_for_room() {
                 Ok(distillation) => distillation.into_iter().for_each(|it| self.begin(it, log)),
                 // It is what room is made for.
@@ -62,13 +71,21 @@ impl Distillery {
         Ok(())
     }
 
+    /// Each brings at least half of it back, or is the last until half of the rest is over: then
+    /// something is alive that the shards do not count.
+    fn may_help<M: Medium>(&self, log: &Log<M>) -> bool {
+        self.last_of_dead.as_ref().is_none_or(|last| {
+            log.checkpoint_messages() <= last.messages / 2
+                || self.alive.messages() < last.alive.div_ceil(2)
+        })
+    }
+
     fn begin<M>(&mut self, distillation: Distillation, log: &Log<M>)
     where
         M: Medium + Send + 'static,
     {
         self.failed = Some(distillation.clone());
         let (medium, is_over) = (log.medium().clone(), self.is_over.clone());
-        self.alive_then = self.alive.messages();
         let run = move || distillation.run(&medium, &|| !is_over.load(Ordering::Acquire));
         match thread::Builder::new().name("distillery".into()).spawn(run) {
             Ok(thread) => self.running = Some(thread),
@@ -132,3 +149,73 @@ impl Distillery {
 
 /// Looks at whether a checkpoint is made, while nothing is written.
 const TAKE_IN_EVERY: Duration = Duration::from_millis(200);
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use bellbird_codec::QoS;
+    use bellbird_core::message::{Message, MessageParts};
+    use bellbird_core::record::{Record, Retain};
+    use bellbird_core::{MessageId, Time};
+    use bellbird_store::{Batch, Faulty, Options};
+    use bellbird_topics::{Namespace, TopicName};
+
+    use super::*;
+    use crate::view::SharedView;
+
+    const TOPICS: u64 = 40;
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    /// Each topic gets a message, or loses it.
+    fn retain(log: &mut Log<Faulty>, round: u64, topics: u64, payload: Option<&[u8]>) {
+        for number in 0..topics {
+            let (order, at) = (round * TOPICS + number + 1, Time(round * 100_000 + number));
+            let (namespace, topic) = (Namespace(0), format!("t/{number}"));
+            let message = payload.map(|payload| {
+                Arc::new(Message::new(&MessageParts {
+                    id: MessageId { start: 1, shard: 0, counter: order },
+                    namespace,
+                    qos: QoS::AtLeastOnce,
+                    retain: true,
+                    expires_at: None,
+                    topic: TopicName::parse(&topic).unwrap(),
+                    properties: &[],
+                    payload,
+                }))
+            });
+            let topic = topic.as_str().into();
+            let mut batch = Batch::new();
+            batch.push(&Record::Retain(Retain { order, at, namespace, topic, message }));
+            log.append(&[&batch], &mut Vec::new()).unwrap();
+        }
+        log.sync().unwrap();
+    }
+
+    /// A checkpoint that was begun for the length of the log has nothing of what ended since the
+    /// last segment did, though the shards count that as over already.
+    #[test]
+    fn what_ended_while_a_checkpoint_was_made_goes_with_the_next() {
+        let options = Options { segment_bytes: 4096 };
+        let mut log = Log::open(Faulty::new(1), options, &mut |_, _| {}).unwrap().0;
+        let mut distillery = Distillery::new(Alive::new(1, Arc::new(SharedView::new(0))));
+        let watch = Watch::default();
+        retain(&mut log, 0, TOPICS, Some(&[0xA5; 500]));
+        distillery.tend(&mut log, &watch).unwrap();
+        assert!(distillery.running.is_some());
+        retain(&mut log, 1, TOPICS, None);
+        // What ended within a minute is kept as an end.
+        retain(&mut log, 2, 1, None);
+        let until = Instant::now() + PATIENCE;
+        let mut most = 0;
+        loop {
+            distillery.tend(&mut log, &watch).unwrap();
+            most = most.max(log.checkpoint_messages());
+            if most > TOPICS / 2 && log.checkpoint_messages() <= 1 {
+                break;
+            }
+            assert!(Instant::now() < until, "{} stay", log.checkpoint_messages());
+            thread::yield_now();
+        }
+    }
+}

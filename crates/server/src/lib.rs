@@ -25,6 +25,7 @@ mod losses;
 mod mailbox;
 mod mechanism;
 mod node;
+mod preallocator;
 mod progress;
 mod query;
 mod room;

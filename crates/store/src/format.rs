@@ -18,7 +18,8 @@ pub(crate) const CHECKPOINT_HEADER: usize = 32;
 pub(crate) const CHECKPOINT_END: usize = 24;
 /// The name of a segment that is not complete yet.
 pub(crate) const UNFINISHED_NAME: &str = "next.tmp";
-
+/// The name of a file of zeros that is to become a segment.
+pub(crate) const PREALLOCATED_NAME: &str = "zeros.tmp";
 /// The name of a checkpoint that is not complete yet.
 pub(crate) const UNFINISHED_CHECKPOINT: &str = "checkpoint.tmp";
 

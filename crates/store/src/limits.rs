@@ -11,7 +11,14 @@ pub(crate) const BUFFER_BYTES_KEPT: usize = 8 * 1024 * 1024;
 pub(crate) const RESERVE_BYTES: u64 = 256 * 1024;
 
 /// Larger writes would do nothing but write everything twice.
-pub(crate) const RESERVE_FOR_BYTES_MAX: usize = 64 * 1024;
+pub(crate) const RESERVE_FOR_BYTES_MAX: usize = 16 * 1024;
+
+/// A file of zeros is made when small writes have filled this part of a segment: a log that stays
+/// small needs none.
+pub(crate) const PREALLOCATE_AT_SHARE: u64 = 4;
+
+/// So much of it is written between two syncs: what a sync of the log's own may have to wait for.
+pub(crate) const PREALLOCATED_AT_ONCE_BYTES: usize = 128 * 1024;
 
 /// A search reads each byte a few times at most: true records do not overlap.
 pub(crate) const SEARCH_FACTOR: usize = 16;

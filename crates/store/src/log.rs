@@ -8,12 +8,16 @@ use bellbird_core::record::Record;
 use crate::batch::Batch;
 use crate::distillation::{self, Distillation, Distilled};
 use crate::error::{StoreError, is_full};
-use crate::format::{self, BatchHeader, SEGMENT_HEADER, SegmentHeader, UNFINISHED_NAME};
+use crate::format::{
+    self, BatchHeader, PREALLOCATED_NAME, SEGMENT_HEADER, SegmentHeader, UNFINISHED_NAME,
+};
 use crate::index::Index;
 use crate::limits::{
-    BUFFER_BYTES_KEPT, RESERVE_BYTES, RESERVE_FOR_BYTES_MAX, SEGMENT_BYTES_DEFAULT,
+    BUFFER_BYTES_KEPT, PREALLOCATE_AT_SHARE, RESERVE_BYTES, RESERVE_FOR_BYTES_MAX,
+    SEGMENT_BYTES_DEFAULT,
 };
 use crate::medium::{Medium, MediumFile};
+use crate::preallocation::{self, Preallocated, Preallocation};
 use crate::reader::Reader;
 use crate::recovery::{self, FileOf, Layout, Reading, Recovery};
 
@@ -35,12 +39,19 @@ pub struct Log<M: Medium> {
     segment_bytes: u64,
     /// How long its file is.
     reserved_bytes: u64,
+    /// What small writes have put into it.
+    small_bytes: u64,
+    /// Whether its file was made of zeros.
+    is_preallocated: bool,
+    /// The next segment's file.
+    preallocated: Option<Preallocated<M::File>>,
     segment_bytes_max: u64,
     key: u64,
     seed: u32,
     next: u64,
     synced: u64,
     bytes_written: u64,
+    record_bytes: u64,
     poisoned: bool,
     /// How many messages the checkpoint keeps.
     checkpoint_messages: u64,
@@ -108,7 +119,7 @@ impl<M: Medium> Log<M> {
             // The new segment takes its name, and somebody may want to have a look at it.
             distillation::copy(&mut medium, &name)?;
         }
-        let segment = begin_segment(&mut medium, &name, &buffer)?;
+        let segment = begin_segment(&mut medium, None, &name, &buffer)?;
         let mut layout = recovered.layout;
         let mut marks = recovered.segment_marks;
         marks.retain(|(position, _)| *position < first);
@@ -132,12 +143,16 @@ impl<M: Medium> Log<M> {
             layout,
             segment_bytes: buffer.len() as u64,
             reserved_bytes: buffer.len() as u64,
+            small_bytes: 0,
+            is_preallocated: false,
+            preallocated: None,
             segment_bytes_max: options.segment_bytes,
             key,
             seed: format::seed(key),
             next,
             synced: next - 1,
             bytes_written: buffer.len() as u64,
+            record_bytes: 0,
             poisoned: false,
             checkpoint_messages: recovered.checkpoint_messages,
             index: OwnIndex(index),
@@ -165,7 +180,7 @@ impl<M: Medium> Log<M> {
         firsts.clear();
         let records: u64 = batches.iter().map(|batch| batch.len() as u64).sum();
         let bytes: usize = batches.iter().map(|batch| batch.bytes_len()).sum();
-        if records > 0 && self.segment_bytes >= self.segment_bytes_max && self.has_records() {
+        if records > 0 && self.must_roll() {
             self.roll()?;
         }
         let mut next = self.next;
@@ -202,7 +217,11 @@ impl<M: Medium> Log<M> {
         let header = self.segment_bytes - self.buffer.len() as u64;
         self.index.0.append(self.next, records, header, &self.buffer[records_at..]);
         self.next = next;
+        if self.buffer.len() <= RESERVE_FOR_BYTES_MAX {
+            self.small_bytes += self.buffer.len() as u64;
+        }
         self.bytes_written += self.buffer.len() as u64;
+        self.record_bytes += bytes as u64;
         if self.buffer.capacity() > BUFFER_BYTES_KEPT {
             self.buffer = Vec::new();
         }
@@ -225,6 +244,9 @@ impl<M: Medium> Log<M> {
     /// the next start sees whether all of it is still there. If that cannot be said, it sees less.
     pub fn close(mut self) -> Result<(), StoreError> {
         self.sync()?;
+        if self.preallocated.take().is_some() {
+            preallocation::remove(&mut self.medium)?;
+        }
         if self.medium.create(&format::end_name(self.next)).is_ok() {
             drop(self.medium.sync_directory());
         }
@@ -236,9 +258,14 @@ impl<M: Medium> Log<M> {
         Position(self.next)
     }
 
-    /// All bytes written since the log was opened, headers included.
+    /// All bytes written since the log was opened: headers, checkpoints and zeros included.
     pub fn bytes_written(&self) -> u64 {
         self.bytes_written
+    }
+
+    /// The bytes of the records that were appended since then.
+    pub fn record_bytes(&self) -> u64 {
+        self.record_bytes
     }
 
     /// How many bytes the log takes, but for zeros written ahead.
@@ -270,6 +297,9 @@ impl<M: Medium> Log<M> {
         if self.unfinished.is_none() && self.has_records() {
             self.roll()?;
         }
+        if self.preallocated.take().is_some() {
+            preallocation::remove(&mut self.medium)?;
+        }
         Ok((!self.layout.segments.is_empty()).then(|| self.distillation_of_all()))
     }
 
@@ -279,6 +309,29 @@ impl<M: Medium> Log<M> {
     pub fn is_mostly_dead(&self, alive: impl FnOnce() -> u64) -> bool {
         let kept = self.layout.checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.bytes);
         kept >= self.segment_bytes_max && alive() <= self.checkpoint_messages / 2
+    }
+
+    /// The file for the next segment that is worth making now, so that the writes which wait for
+    /// a sync find it as long as it will be: if most writes are small, and there is none yet.
+    pub fn preallocation(&self) -> Option<Preallocation> {
+        let share = if self.is_preallocated { 2 } else { PREALLOCATE_AT_SHARE };
+        let is_worth_it =
+            self.preallocated.is_none() && self.small_bytes >= self.segment_bytes_max / share;
+        // The last small write begins before the segment is full.
+        let bytes =
+            self.segment_bytes_max + self.segment_bytes_max.min(RESERVE_FOR_BYTES_MAX as u64);
+        is_worth_it.then_some(Preallocation { segment: self.segment_first, bytes })
+    }
+
+    /// The next segment's file is there. A segment that was begun without one ends now.
+    pub fn preallocated(&mut self, file: Preallocated<M::File>) {
+        self.bytes_written += file.bytes;
+        self.preallocated = Some(file);
+    }
+
+    /// How many messages the checkpoint keeps.
+    pub fn checkpoint_messages(&self) -> u64 {
+        self.checkpoint_messages
     }
 
     /// Reads what was reported stored.
@@ -308,7 +361,10 @@ impl<M: Medium> Log<M> {
         self.buffer.clear();
         header.encode(&mut self.buffer);
         let name = format::segment_name(self.next);
-        match begin_segment(&mut self.medium, &name, &self.buffer) {
+        let preallocated = self.preallocated.take();
+        let zeros = preallocated.as_ref().map(|file| file.bytes);
+        let file = preallocated.map(|preallocated| preallocated.file);
+        match begin_segment(&mut self.medium, file, &name, &self.buffer) {
             Ok(segment) => self.segment = segment,
             Err(error) => {
                 self.poisoned = !matches!(error, StoreError::Full { .. });
@@ -324,7 +380,9 @@ impl<M: Medium> Log<M> {
         self.segment_first = self.next;
         self.index.0.begin_segment(self.next);
         self.segment_bytes = self.buffer.len() as u64;
-        self.reserved_bytes = self.segment_bytes;
+        self.reserved_bytes = zeros.unwrap_or(self.segment_bytes);
+        self.is_preallocated = zeros.is_some();
+        self.small_bytes = 0;
         self.bytes_written += self.segment_bytes;
         Ok(())
     }
@@ -337,7 +395,10 @@ impl<M: Medium> Log<M> {
             let wanted = (end + RESERVE_BYTES).min(self.segment_bytes_max.max(end));
             let missing = wanted - self.reserved_bytes;
             match self.segment.reserve(usize::try_from(missing).map_err(io::Error::other)?) {
-                Ok(()) => self.reserved_bytes = wanted,
+                Ok(()) => {
+                    self.reserved_bytes = wanted;
+                    self.bytes_written += missing;
+                }
                 // It may fit without.
                 Err(error) if is_full(&error) => {}
                 Err(error) => return Err(error),
@@ -370,6 +431,14 @@ impl<M: Medium> Log<M> {
         if self.poisoned { Err(StoreError::Poisoned) } else { Ok(()) }
     }
 
+    fn must_roll(&self) -> bool {
+        let is_full = self.segment_bytes >= self.segment_bytes_max;
+        let is_outdone = self.preallocated.is_some() && !self.is_preallocated;
+        // What had no room is continued where it stands.
+        let is_outdone = is_outdone && self.unfinished.is_none();
+        (is_full || is_outdone) && self.has_records()
+    }
+
     fn has_records(&self) -> bool {
         self.segment_bytes > SEGMENT_HEADER as u64
     }
@@ -381,22 +450,24 @@ impl Default for Options {
     }
 }
 
-/// Makes a segment of this name that begins with these bytes. Name and bytes are on stable
-/// storage when it returns; until then there is no segment of this name, or the old one. If the
-/// volume is full, nothing of it is left.
+/// Makes a segment of this name that begins with these bytes, of a preallocated file or of a new
+/// one. Name and bytes are on stable storage when it returns; until then there is no segment of
+/// this name, or the old one. If the volume is full, nothing of it is left.
 fn begin_segment<M: Medium>(
     medium: &mut M,
+    preallocated: Option<M::File>,
     name: &str,
     bytes: &[u8],
 ) -> Result<M::File, StoreError> {
-    match write_segment(medium, name, bytes) {
+    let unfinished = if preallocated.is_some() { PREALLOCATED_NAME } else { UNFINISHED_NAME };
+    match write_segment(medium, preallocated, unfinished, name, bytes) {
         Err(StoreError::Full { operation, path, source }) => {
-            match medium.remove(UNFINISHED_NAME) {
+            match medium.remove(unfinished) {
                 Ok(()) => {}
                 // There was no room for its name either.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(source) => {
-                    let path = medium.path(UNFINISHED_NAME);
+                    let path = medium.path(unfinished);
                     return Err(StoreError::Io { operation: "remove", path, source });
                 }
             }
@@ -415,17 +486,22 @@ fn begin_segment<M: Medium>(
 
 fn write_segment<M: Medium>(
     medium: &mut M,
+    preallocated: Option<M::File>,
+    unfinished: &str,
     name: &str,
     bytes: &[u8],
 ) -> Result<M::File, StoreError> {
-    let path = medium.path(UNFINISHED_NAME);
+    let path = medium.path(unfinished);
     let failed = |operation| move |source| StoreError::of(operation, path, source);
-    let mut file = medium.create(UNFINISHED_NAME).map_err(failed.clone()("create"))?;
+    let mut file = match preallocated {
+        Some(file) => file,
+        None => medium.create(unfinished).map_err(failed.clone()("create"))?,
+    };
     file.append(bytes).map_err(failed.clone()("append to"))?;
     file.sync().map_err(failed("sync"))?;
     let path = medium.path(name);
     medium
-        .rename(UNFINISHED_NAME, name)
+        .rename(unfinished, name)
         .map_err(|source| StoreError::of("rename a new segment to", path, source))?;
     Ok(file)
 }

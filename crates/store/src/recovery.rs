@@ -15,8 +15,8 @@ use crate::distillation::STATE;
 use crate::error::StoreError;
 use crate::format::{
     self, CHECKPOINT_END, CHECKPOINT_HEADER, CheckpointHeader, HeaderError, POSITION_MAX,
-    RECORD_HEADER, RawRecord, SEGMENT_HEADER, SegmentHeader, UNFINISHED_CHECKPOINT,
-    UNFINISHED_NAME, VERSION,
+    PREALLOCATED_NAME, RECORD_HEADER, RawRecord, SEGMENT_HEADER, SegmentHeader,
+    UNFINISHED_CHECKPOINT, UNFINISHED_NAME, VERSION,
 };
 use crate::index::Marks;
 use crate::limits::DAMAGED_MAX;
@@ -553,7 +553,7 @@ fn remove_unfinished<M: Medium>(medium: &mut M) -> Result<(), StoreError> {
         path: medium.path(""),
         source,
     })?;
-    for name in [UNFINISHED_NAME, UNFINISHED_CHECKPOINT] {
+    for name in [UNFINISHED_NAME, PREALLOCATED_NAME, UNFINISHED_CHECKPOINT] {
         if names.iter().any(|found| found == name) {
             medium.remove(name).map_err(|source| StoreError::Io {
                 operation: "remove",

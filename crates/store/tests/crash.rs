@@ -5,6 +5,8 @@
 
 mod support;
 
+use std::cell::Cell;
+
 use bellbird_core::record::Record;
 use bellbird_store::{Batch, Fault, Faulty, Medium, StoreError};
 
@@ -88,6 +90,15 @@ fn live(opened: &mut Opened, medium: &mut Faulty, model: &mut Model, random: &mu
             match opened.log.sync() {
                 Ok(()) => model.synced = model.records.len(),
                 Err(_) => break,
+            }
+        }
+        if random.below(3) == 0
+            && let Some(preallocation) = opened.log.preallocation()
+        {
+            let pieces = Cell::new(random.below(4));
+            let go_on = || pieces.replace(pieces.get().saturating_sub(1)) > 0;
+            if let Ok(file) = preallocation.run(medium, &go_on) {
+                opened.log.preallocated(file);
             }
         }
     }

@@ -376,6 +376,7 @@ fn stale_checkpoint(medium: &mut Faulty) {
 #[test]
 fn whatever_else_lies_there() {
     check("an unfinished segment", add("next.tmp"), Whole);
+    check("zeros for a segment", add("zeros.tmp"), Whole);
     check("an unfinished checkpoint", add("checkpoint.tmp"), Whole);
     check("an unfinished copy", add("00000000000000000030.log.part"), Whole);
     check("what was set aside", add("00000000000000000005.log.damaged"), Whole);

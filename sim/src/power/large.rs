@@ -77,6 +77,12 @@ fn live(
             marks.push(disk, Mark::Stored { next: log.next_position() });
         }
         if rng.chance(30)
+            && let Some(preallocation) = log.preallocation()
+            && let Ok(file) = preallocation.run(log.medium(), &|| true)
+        {
+            log.preallocated(file);
+        }
+        if rng.chance(30)
             && let Some(distillation) = log.distillation()
             && let Ok(distilled) =
                 distillation.run_with(log.medium(), &|| true, &mut |essence, position, record| {
