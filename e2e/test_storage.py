@@ -16,7 +16,7 @@ import packets
 import pytest
 from broker import shown
 from mqtt import Client
-from packets import Kind, Property
+from packets import Kind, Property, Will
 from process import Process
 from test_admin import Watched
 
@@ -212,6 +212,27 @@ def test_a_ping_behind_what_is_not_read_is_answered(broker, client):
     broker.clear()
     for number in range(1, 21):
         publisher.expect(Kind.PUBACK, packet_id=number)
+
+
+def test_a_goodbye_behind_what_is_not_read_is_heard(broker, client):
+    """A client that says DISCONNECT and closes has no will, however long it was not read."""
+    client("away", 4, **durable(4)).subscribe(("kept/#", 1))
+    witness = client("witness", 4)
+    witness.subscribe(("will", 0), ("last", 0))
+    leaver = client("leaver", 4, will=Will("will", b"said"))
+    broker.fill()
+    frames = [packets.publish("kept/1", b"%d" % n, 4, qos=1, packet_id=n) for n in range(1, 21)]
+    last = packets.publish("last", b"word", 4)
+    leaver.send(b"".join(frames) + last + packets.disconnect())
+    leaver.close()
+    # Another one that waits just so: once it is heard, so was whoever waited before it.
+    publisher = client("publisher", 4)
+    for _ in range(3):
+        publisher.send(b"".join(frames) + packets.pingreq())
+        publisher.expect(Kind.PINGRESP)
+    broker.clear()
+    publisher.send_publish("will", b"none", qos=0)
+    assert [witness.expect_message().payload for _ in range(2)] == [b"word", b"none"]
 
 
 def test_nobody_waits_for_ever(tmp_path):

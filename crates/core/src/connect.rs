@@ -156,7 +156,9 @@ impl Shard {
             connection.version = hello.version;
         }
         let found = self.clients.sessions.find(hello.namespace, hello.name.client_id());
-        if self.storage == Storage::Failed && self.needs_log(hello, found) {
+        // Who would wait where others have given up waiting need not begin.
+        let is_stuck = self.storage == Storage::Failed || self.is_stuck();
+        if is_stuck && self.needs_log(hello, found) {
             let names = Names::of(&hello.name);
             let _closing = self.refuse(now, id, names, ReasonCode::ServerUnavailable);
             return;

@@ -69,6 +69,12 @@ impl Shard {
         self.watch_held(now);
     }
 
+    /// Whether something for which nobody waits any more, since it took too long, is still not
+    /// stored.
+    pub(crate) fn is_stuck(&self) -> bool {
+        !self.releases.are_stored_before(self.holding.ended.ticket)
+    }
+
     #[cold]
     fn mark(&mut self, now: Time) {
         let before = Before { ticket: self.releases.next_ticket(), withheld: self.withheld.next() };
@@ -100,7 +106,8 @@ impl Shard {
             }
             Waits::For(StoredFor::Reply(reply)) => Some(reply.connection),
             Waits::For(StoredFor::Ending(number)) => self.endings.waiting(number),
-            // No request of a client waits for these.
+            // No request of a client waits for these, but for that of a member whose session the
+            // log need not know, which joins a group that the log is to know of: it waits on.
             Waits::For(
                 StoredFor::Nothing
                 | StoredFor::Session { .. }

@@ -75,11 +75,10 @@ impl Watch {
     }
 
     pub(crate) fn report(&self) -> LogReport {
-        let Gauges { bytes, bytes_written, record_bytes, records, checkpoints, free_bytes, .. } =
-            &*self.0;
+        let Gauges { bytes, bytes_written, record_bytes, records, checkpoints, .. } = &*self.0;
         LogReport {
             storage: self.storage(),
-            free_bytes: free_bytes.load(Ordering::Relaxed),
+            free_bytes: self.free_bytes(),
             bytes: bytes.load(Ordering::Relaxed),
             bytes_written: bytes_written.load(Ordering::Relaxed),
             record_bytes: record_bytes.load(Ordering::Relaxed),
@@ -99,6 +98,10 @@ impl Watch {
 
     pub(crate) fn note_free_bytes(&self, bytes: u64) {
         self.0.free_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn free_bytes(&self) -> u64 {
+        self.0.free_bytes.load(Ordering::Relaxed)
     }
 
     pub(crate) fn free_bytes_min(&self) -> u64 {
@@ -204,7 +207,7 @@ where
         }
         room.look(&log, watch, slits);
         room.make(&mut log, &mut distillery, watch)?;
-        preallocator.tend(&mut log, watch.storage() == Storage::Ready);
+        preallocator.tend(&mut log, room.spare_bytes(watch));
         watch.note(&log, first);
         match commit.gather(tasks, room.patience().or(distillery.patience())) {
             Gathered::Orders => {}
@@ -225,6 +228,7 @@ where
                         return Err(error);
                     }
                     distillery.tend(&mut log, watch)?;
+                    preallocator.tend(&mut log, 0);
                     room.make(&mut log, &mut distillery, watch)?;
                 }
                 Err(error) => return Err(error),

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use bellbird_core::Position;
 use bellbird_store::{Distillation, Distilled, Log, Medium, StoreError};
 
 use crate::alive::Alive;
@@ -28,6 +29,10 @@ struct OfDead {
     alive: u64,
     /// Those in the checkpoint before it.
     messages: u64,
+    /// Where the log ended then.
+    next: Position,
+    /// Whether it was made for what the one before it was made for in vain.
+    is_second: bool,
 }
 
 impl Distillery {
@@ -60,7 +65,9 @@ impl Distillery {
             }
         } else if log.is_mostly_dead(|| self.alive.messages()) && self.may_help(log) {
             let (alive, messages) = (self.alive.messages(), log.checkpoint_messages());
-            self.last_of_dead = Some(OfDead { alive, messages });
+            let is_second = !self.has_helped(log, alive);
+            let next = log.next_position();
+            self.last_of_dead = Some(OfDead { alive, messages, next, is_second });
             match log.distillation_for_room() {
                 Ok(distillation) => distillation.into_iter().for_each(|it| self.begin(it, log)),
                 // It is what room is made for.
@@ -71,12 +78,21 @@ impl Distillery {
         Ok(())
     }
 
-    /// Each brings at least half of it back, or is the last until half of the rest is over: then
-    /// something is alive that the shards do not count.
+    /// Whether another one may bring something back. The shards count ahead of the log: the
+    /// records of what they count as over may have come since, so one in vain is made once more.
     fn may_help<M: Medium>(&self, log: &Log<M>) -> bool {
+        self.has_helped(log, self.alive.messages())
+            || self
+                .last_of_dead
+                .as_ref()
+                .is_some_and(|last| !last.is_second && last.next < log.next_position())
+    }
+
+    /// Whether the last one brought half of it back, or half of the rest is over since; else
+    /// something is alive that the shards do not count.
+    fn has_helped<M: Medium>(&self, log: &Log<M>, alive: u64) -> bool {
         self.last_of_dead.as_ref().is_none_or(|last| {
-            log.checkpoint_messages() <= last.messages / 2
-                || self.alive.messages() < last.alive.div_ceil(2)
+            log.checkpoint_messages() <= last.messages / 2 || alive < last.alive.div_ceil(2)
         })
     }
 
@@ -144,6 +160,13 @@ impl Distillery {
         for file in left {
             log::warn!("the log does not need this file any more and cannot remove it: {file}");
         }
+    }
+}
+
+/// Without an end in order, after a failure of the log, what runs is not wanted either.
+impl Drop for Distillery {
+    fn drop(&mut self) {
+        self.is_over.store(true, Ordering::Release);
     }
 }
 

@@ -83,6 +83,11 @@ impl EventLoop {
                 socket.is_readable = false;
                 true
             }
+            // Nothing more comes; what came before it is taken first, a DISCONNECT perhaps.
+            Got::End if !socket.untaken().is_empty() => {
+                socket.is_hung_up = true;
+                true
+            }
             Got::End => false,
         };
         self.desk.scratch = scratch;

@@ -83,6 +83,14 @@ impl Room {
         log::warn!("the disk is full: {error}: {place}; {REFUSED}; {REMEDY}");
     }
 
+    /// What the volume had at the last look beyond what ends a time without room; none while it is
+    /// full.
+    pub(crate) fn spare_bytes(&self, watch: &Watch) -> u64 {
+        let bytes_min = watch.free_bytes_min();
+        let is_ready = self.storage == Storage::Ready;
+        if is_ready { watch.free_bytes().saturating_sub(enough_again(bytes_min)) } else { 0 }
+    }
+
     /// Has the log give back what it can, now and then while the volume is full.
     pub(crate) fn make<M>(
         &mut self,
@@ -124,10 +132,15 @@ impl Room {
     }
 }
 
-/// What so much room means. A quarter more than the least ends a time without, so that it does not
-/// come and go with each message.
+/// What ends a time without room: a quarter more than the least, so that it does not come and go
+/// with each message.
+fn enough_again(bytes_min: u64) -> u64 {
+    bytes_min.saturating_add(bytes_min / 4)
+}
+
+/// What so much room means.
 fn storage(free_bytes: u64, bytes_min: u64, now: Storage) -> Storage {
-    let enough = if now == Storage::Full { bytes_min + bytes_min / 4 } else { bytes_min };
+    let enough = if now == Storage::Full { enough_again(bytes_min) } else { bytes_min };
     if free_bytes < enough { Storage::Full } else { Storage::Ready }
 }
 

@@ -12,7 +12,7 @@ use bellbird_core::recovery::{Distiller, Essence};
 use crate::body::{self, KIND_APPEND, KIND_COMMIT};
 use crate::checkpoint::Writer;
 use crate::error::StoreError;
-use crate::format::CheckpointHeader;
+use crate::format::{CheckpointHeader, UNFINISHED_CHECKPOINT};
 use crate::index::Index;
 use crate::limits::CHUNK_BYTES;
 use crate::medium::{Medium, MediumFile};
@@ -71,6 +71,20 @@ impl Distillation {
     /// The same with another opinion of what is kept: of each record of the essence's state, at
     /// position 0, and of each that was read. For those who want to see a wrong one noticed.
     pub fn run_with<M: Medium>(
+        &self,
+        medium: &M,
+        is_wanted: &dyn Fn() -> bool,
+        keep: &mut Keep<'_>,
+    ) -> Result<Distilled, StoreError> {
+        let made = self.make(medium, is_wanted, keep);
+        if made.is_err() {
+            // The room that it took is for others. If it is not there, it takes none.
+            drop(medium.clone().remove(UNFINISHED_CHECKPOINT));
+        }
+        made
+    }
+
+    fn make<M: Medium>(
         &self,
         medium: &M,
         is_wanted: &dyn Fn() -> bool,

@@ -294,11 +294,11 @@ impl<M: Medium> Log<M> {
     /// ended for it, unless something had no room there. None if there is nothing to gain.
     pub fn distillation_for_room(&mut self) -> Result<Option<Distillation>, StoreError> {
         self.refuse_if_poisoned()?;
-        if self.unfinished.is_none() && self.has_records() {
-            self.roll()?;
-        }
         if self.preallocated.take().is_some() {
             preallocation::remove(&mut self.medium)?;
+        }
+        if self.unfinished.is_none() && self.has_records() {
+            self.roll()?;
         }
         Ok((!self.layout.segments.is_empty()).then(|| self.distillation_of_all()))
     }

@@ -29,6 +29,11 @@ pub struct Preallocated<F> {
 }
 
 impl Preallocation {
+    /// How many bytes the file will have.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     /// Makes the file, as long as `go_on` says so. If it cannot be made, nothing of it is left.
     ///
     /// # Errors

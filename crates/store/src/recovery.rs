@@ -106,13 +106,16 @@ pub(crate) fn recover<M: Medium>(
     reading: Reading<'_>,
 ) -> Result<Recovered, StoreError> {
     remove_unfinished(medium)?;
-    let layout = Layout::of(medium)?;
+    let mut layout = Layout::of(medium)?;
     let Reading { record, progress } = reading;
     let mut take = |position, kind, body: &[u8]| take_decoded(record, position, kind, body);
     let mut run = Run::new(&mut take, progress);
     let (key, next) = run.read_all(medium, &layout, None)?;
-    let Run { recovery, tail, tail_records, segment_marks, .. } = run;
+    let Run { recovery, tail, tail_records, segment_marks, segment_bytes, .. } = run;
     let (checkpoint_marks, checkpoint_messages) = (run.checkpoint_marks, run.checkpoint_messages);
+    for (segment, bytes) in layout.segments.iter_mut().zip(segment_bytes) {
+        segment.bytes = bytes;
+    }
     Ok(Recovered {
         recovery,
         key,
@@ -186,6 +189,10 @@ struct Run<'r> {
     checkpoint_marks: Option<Marks>,
     checkpoint_messages: u64,
     segment_marks: Vec<(u64, Marks)>,
+    /// Of each segment, how long it is without zeros at its end.
+    segment_bytes: Vec<u64>,
+    /// How much of what was read were such zeros.
+    zeros: u64,
 }
 
 impl<'r> Run<'r> {
@@ -204,6 +211,8 @@ impl<'r> Run<'r> {
             checkpoint_marks: None,
             checkpoint_messages: 0,
             segment_marks: Vec::new(),
+            segment_bytes: Vec::new(),
+            zeros: 0,
         }
     }
 
@@ -261,7 +270,10 @@ impl<'r> Run<'r> {
                 None => find_key(medium, &layout.segments[index + 1..])?,
             };
             self.recovery.segments += 1;
-            self.recovery.bytes += used(&bytes);
+            let used_bytes = used(&bytes);
+            self.recovery.bytes += used_bytes;
+            self.segment_bytes.push(used_bytes);
+            self.zeros += bytes.len() as u64 - used_bytes;
             let segment = Segment {
                 path: medium.path(name),
                 bytes: &bytes,
@@ -294,7 +306,7 @@ impl<'r> Run<'r> {
 
     fn tell_progress(&mut self, bytes: u64) {
         let (records, bytes_total) = (self.recovery.records, self.bytes_total);
-        (self.progress)(Progress { records, bytes, bytes_total });
+        (self.progress)(Progress { records, bytes: bytes + self.zeros, bytes_total });
     }
 
     fn go_on(&self) -> Result<(), StoreError> {

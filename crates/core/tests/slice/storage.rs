@@ -157,9 +157,18 @@ fn nobody_waits_for_ever_nor_too_short() {
         assert!(!node.is_open(second) && !node.is_open(late));
         assert!(node.is_open(other), "who waits for nothing stays");
         assert_eq!(node.traffic().closed[Cause::Storage as usize], 3);
+        for (version, code) in [(V5, 0x88), (V311, 3)] {
+            let next = node.open(version);
+            node.send(next, &connect("late", version, false, 100));
+            node.expect(next, &[&format!("connack present=false code={code}")]);
+        }
+        let unkept = node.connect("unkept", V5, true);
+        node.expect(unkept, &["connack present=false code=0"]);
         // What was taken is stored all the same.
         node.hold_log = false;
         node.store(99);
+        let late = node.connect("late", V5, false);
+        node.expect(late, &["connack present=true code=0"]);
         let back = node.connect("away", V311, false);
         node.expect(back, &["connack present=true code=0", "t=1 id=1", "t=2 id=2"]);
         let again = node.connect("a", V5, false);
