@@ -216,10 +216,12 @@ impl LogStore {
         }
     }
 
-    /// Now and then the next segment's file is made beside. If that fails, all is as before.
+    /// Now and then the next segment's file is made beside. A fault that waits for its moment is
+    /// meant for the log itself.
     fn preallocate(&mut self, rng: &mut Rng) {
         let Some(log) = &mut self.log else { return };
         if rng.chance(30)
+            && !self.disk.is_awaiting_fault()
             && let Some(preallocation) = log.preallocation()
             && let Ok(file) = preallocation.run(log.medium(), &|| true)
         {

@@ -28,11 +28,12 @@ fn caught_with_streams() {
     }
 }
 
-/// Those of the medium that are left out need a loss of power at one moment among many; that they
-/// are caught there is for `power.rs`.
+/// Those of the medium that are left out need a loss of power at one moment among many (a sync
+/// that is tried again shows in one of 750 seeds); that they are caught there is for `power.rs`.
 #[test]
 fn caught_under_the_log() {
-    let rare = [Rot::UnfinishedKept, Rot::SuperfluousKept, Rot::ShortWriteBelieved];
+    let rare =
+        [Rot::UnfinishedKept, Rot::SuperfluousKept, Rot::ShortWriteBelieved, Rot::SyncTriedAgain];
     let of_the_medium = Rot::OF_THE_MEDIUM.into_iter().filter(|rot| !rare.contains(rot));
     for rot in of_the_medium.chain(Rot::OF_CHECKPOINTS) {
         is_caught(Plant::Store(rot), StoreKind::Log);
