@@ -1,7 +1,5 @@
 //! Messages that left the node's memory and come back from the store.
 
-use std::sync::Arc;
-
 use bellbird_core::contract::{Input, Subscriber};
 use bellbird_core::identity::Position;
 use bellbird_core::{DropReason, Message};
@@ -47,7 +45,7 @@ impl World {
         true
     }
 
-    fn spoil_fetched(&mut self, messages: &mut [Option<Arc<Message>>]) {
+    fn spoil_fetched(&mut self, messages: &mut [Option<Message>]) {
         match self.plant {
             Some(Plant::FetchedSwapped) if messages.len() > 1 => messages.swap(0, 1),
             Some(Plant::FetchedLost) if self.rng.chance(30) => messages[0] = None,

@@ -1,7 +1,5 @@
 //! Faults planted by the harness, to prove that the checks would see them.
 
-use std::sync::Arc;
-
 use bellbird_codec::PacketId;
 use bellbird_core::errand::Errand;
 use bellbird_core::permit::{Action, Rule, Verdict};
@@ -393,25 +391,13 @@ fn spoil_delayed(append: &mut Append, plant: Plant) {
     if plant == Plant::DelayedSecsLost {
         let at_once = format!("$delayed/0/{behind}");
         let Ok(topic) = TopicName::parse(&at_once) else { return };
-        let found = &append.message;
-        append.message = Arc::new(Message::new(&MessageParts {
-            id: found.id,
-            namespace: found.namespace,
-            qos: found.qos,
-            retain: found.retain,
-            expires_at: found.expires_at,
-            topic,
-            properties: found.properties(),
-            payload: found.payload(),
-        }));
+        append.message = Message::new(&MessageParts { topic, ..append.message.parts() });
     }
 }
 
 /// The same message with another end.
-fn expiring(message: &Message, expires_at: Option<Time>) -> Arc<Message> {
-    let mut message = message.clone();
-    message.expires_at = expires_at;
-    Arc::new(message)
+fn expiring(message: &Message, expires_at: Option<Time>) -> Message {
+    Message::new(&MessageParts { expires_at, ..message.parts() })
 }
 
 fn next(id: PacketId) -> PacketId {

@@ -1,7 +1,5 @@
 //! Where records become durable: the real log on a faulty medium, or four unordered streams.
 
-use std::sync::Arc;
-
 use bellbird_core::identity::{Position, Ticket};
 use bellbird_core::record::Record;
 use bellbird_core::{Durability, Message};
@@ -148,7 +146,7 @@ impl Store {
 
     /// The messages at these positions, with none for what is not to be found; nothing if some
     /// are not written yet.
-    pub(crate) fn fetch(&self, positions: &[Position]) -> Option<Vec<Option<Arc<Message>>>> {
+    pub(crate) fn fetch(&self, positions: &[Position]) -> Option<Vec<Option<Message>>> {
         match self {
             Self::Log(log) => log.fetch(positions),
             Self::Streams(streams) => Some(streams.fetch(positions)),

@@ -1,7 +1,6 @@
 //! The real log over the medium in memory, driven like the server's committer drives it.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::sync::Arc;
 
 use bellbird_core::identity::{Position, Ticket};
 use bellbird_core::record::Record;
@@ -230,7 +229,7 @@ impl LogStore {
     }
 
     /// None if some are not written yet: the reader would wait for them.
-    pub(crate) fn fetch(&self, positions: &[Position]) -> Option<Vec<Option<Arc<Message>>>> {
+    pub(crate) fn fetch(&self, positions: &[Position]) -> Option<Vec<Option<Message>>> {
         let log = self.log.as_ref()?;
         let is_written = positions.iter().all(|position| *position < log.next_position());
         is_written.then(|| log.reader().read(positions).into_iter().map(Result::ok).collect())

@@ -1,7 +1,6 @@
 //! The double of a cluster's store: four streams without order between them.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use bellbird_core::Message;
 use bellbird_core::identity::{Holder, Lane, Position, Ticket};
@@ -137,7 +136,7 @@ impl Streams {
         self.reports[stream].pop_front()
     }
 
-    pub(crate) fn fetch(&self, positions: &[Position]) -> Vec<Option<Arc<Message>>> {
+    pub(crate) fn fetch(&self, positions: &[Position]) -> Vec<Option<Message>> {
         let message = |position: &Position| {
             let appends = &self.stored[Key::Append(Lane(0)).stream()];
             let found = appends.binary_search_by_key(position, |(position, _)| *position).ok()?;

@@ -1,7 +1,5 @@
 //! A delivery that waits while its message is in the log only.
 
-use std::sync::Arc;
-
 use bellbird_codec::QoS;
 
 use crate::identity::{DeliveryId, Position};
@@ -59,7 +57,7 @@ impl Away {
     }
 
     /// The delivery with its message, unless that is lost.
-    pub(crate) fn back(self, message: Option<Arc<Message>>) -> Result<Queued, DeliveryId> {
+    pub(crate) fn back(self, message: Option<Message>) -> Result<Queued, DeliveryId> {
         match self {
             Self::Plain { position, qos, retain, .. } => {
                 let message = message.ok_or_else(|| DeliveryId::own(position))?;
@@ -96,7 +94,7 @@ impl From<Particular> for Away {
 
 impl Particular {
     /// The delivery with its message, unless that is lost.
-    pub(crate) fn back(self, message: Option<Arc<Message>>) -> Result<Queued, DeliveryId> {
+    pub(crate) fn back(self, message: Option<Message>) -> Result<Queued, DeliveryId> {
         let Self { position, qos, retain, ids, lender, bytes: _ } = self;
         let of = lender.as_deref().map(Lender::group);
         let message = message.ok_or(DeliveryId { position, of })?;

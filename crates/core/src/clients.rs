@@ -85,7 +85,7 @@ pub(crate) struct Manner<'a> {
 
 impl Manner<'_> {
     /// The delivery, to wait in a queue or in the window.
-    pub(crate) fn keep(self, message: Arc<Message>) -> Queued {
+    pub(crate) fn keep(self, message: Message) -> Queued {
         let Self { qos, retain, position, ids } = self;
         Queued { message, position, qos, retain, ids: ids.clone(), lender: None }
     }

@@ -342,7 +342,7 @@ pub(crate) enum AppliedFor {
     Retaining(Box<Retaining>),
     /// A reply on another shard, or on this one.
     Group(ReplyRef, ShardId),
-    System(Arc<Message>),
+    System(Message),
 }
 
 /// Changes of the view under way.

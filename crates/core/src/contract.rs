@@ -97,7 +97,7 @@ pub enum Input<'a> {
         /// Whose queue it is.
         of: Subscriber,
         /// The messages, in the order of the positions; none for one that cannot be read.
-        messages: Vec<Option<Arc<Message>>>,
+        messages: Vec<Option<Message>>,
     },
     /// The answer to [`Output::Authenticate`].
     Authenticated {
@@ -266,7 +266,7 @@ pub enum Change {
         /// The topic.
         topic: Box<str>,
         /// None clears.
-        message: Option<Arc<Message>>,
+        message: Option<Message>,
     },
     /// The retained message of a topic goes if its time is over.
     Expire {

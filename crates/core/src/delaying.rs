@@ -4,8 +4,6 @@
 //! has come it goes the way of a will: published by nobody's connection, and forgotten by the log
 //! only after it is stored with its real holders.
 
-use std::sync::Arc;
-
 use bellbird_codec::{PropertyBuffer, Publish};
 use bellbird_topics::TopicName;
 
@@ -61,7 +59,7 @@ pub(crate) struct Delayed {
 /// A message that waits, its topic without the delay.
 #[derive(Clone, Debug)]
 pub(crate) struct Later {
-    pub(crate) message: Arc<Message>,
+    pub(crate) message: Message,
     pub(crate) origin: Holder,
     pub(crate) lane: Lane,
 }
@@ -96,9 +94,8 @@ impl Shard {
         let expires_at = parts.expires_at.map(|at| at.plus_secs(u64::from(delay.secs)));
         let written = format!("$delayed/{}/{}", delay.secs, delay.topic.as_str());
         let as_written = TopicName::parse(&written).unwrap_or(delay.topic);
-        let for_log =
-            Arc::new(Message::new(&MessageParts { topic: as_written, expires_at, ..parts }));
-        let message = Arc::new(Message::new(&MessageParts { expires_at, ..parts }));
+        let for_log = Message::new(&MessageParts { topic: as_written, expires_at, ..parts });
+        let message = Message::new(&MessageParts { expires_at, ..parts });
         let answer = packet.packet_id.map(|id| publisher.answer(packet.qos, id, SUCCESS));
         let received = answer
             .filter(|_| publisher.records(packet.qos))
@@ -183,7 +180,7 @@ impl Shard {
 pub(crate) fn recovered(message: &Message, at: Time, lane: Lane) -> Option<(Time, Later)> {
     let delay = Delay::of(message.topic())?.ok()?;
     let parts = MessageParts { topic: delay.topic, ..message.parts() };
-    let message = Arc::new(Message::new(&parts));
+    let message = Message::new(&parts);
     let later = Later { message, origin: Holder::default(), lane };
     Some((at.plus_secs(u64::from(delay.secs)), later))
 }

@@ -5,8 +5,6 @@
 //! What a group lends is bounded by its members' credit, and the others are as rare as connections
 //! and subscriptions.
 
-use std::sync::Arc;
-
 use bellbird_codec::QoS;
 use bellbird_topics::Namespace;
 
@@ -105,7 +103,7 @@ pub struct Lending {
     /// On which connection.
     pub epoch: u32,
     /// The message.
-    pub message: Arc<Message>,
+    pub message: Message,
     /// The lower of the published and the granted QoS.
     pub qos: QoS,
     /// The RETAIN flag it is sent with.

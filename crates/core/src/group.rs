@@ -3,7 +3,6 @@
 //! Here is its state and the choice of the member; `lending` moves messages, `joining` members.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
 
 use bellbird_codec::QoS;
 use bellbird_topics::Namespace;
@@ -54,7 +53,7 @@ pub(crate) struct Member {
 /// A message that no member has acknowledged.
 #[derive(Clone, Debug)]
 pub(crate) struct Waiting {
-    pub(crate) message: Arc<Message>,
+    pub(crate) message: Message,
     /// Where it is stored, if it is.
     pub(crate) position: Option<Position>,
     /// Who published it; nobody in particular after a restart.
@@ -385,7 +384,7 @@ mod tests {
                 properties: &[],
                 payload: b"x",
             };
-            let message = Arc::new(Message::new(&parts));
+            let message = Message::new(&parts);
             group.push(Waiting { message, position: None, origin: Holder::default() });
         }
         let take = |group: &mut Group| {

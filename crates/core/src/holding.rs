@@ -98,20 +98,20 @@ impl Shard {
         tickets.chain(withheld).filter_map(|waits| self.who_waits(waits)).collect()
     }
 
-    fn who_waits(&self, waits: Waits) -> Option<ConnectionId> {
+    fn who_waits(&self, waits: Waits<'_>) -> Option<ConnectionId> {
         match waits {
-            Waits::Itself(id) | Waits::For(StoredFor::Connack(id)) => Some(id),
+            Waits::Itself(id) | Waits::For(&StoredFor::Connack(id)) => Some(id),
             Waits::For(StoredFor::Message(place) | StoredFor::Beside(place)) => {
                 self.releases.connection(place.queue)
             }
             Waits::For(StoredFor::Reply(reply)) => Some(reply.connection),
-            Waits::For(StoredFor::Ending(number)) => self.endings.waiting(number),
+            Waits::For(StoredFor::Ending(number)) => self.endings.waiting(*number),
             // No request of a client waits for these, but for that of a member whose session the
             // log need not know, which joins a group that the log is to know of: it waits on.
             Waits::For(
                 StoredFor::Nothing
                 | StoredFor::Session { .. }
-                | StoredFor::Group { .. }
+                | StoredFor::Group(_)
                 | StoredFor::Handing(_),
             ) => None,
         }

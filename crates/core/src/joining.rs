@@ -8,7 +8,7 @@ use crate::group::Group;
 use crate::identity::{Holder, ShardId, Time};
 use crate::ledger::DropReason;
 use crate::record::Operation;
-use crate::release::StoredFor;
+use crate::release::{NewGroup, StoredFor};
 use crate::session::Session;
 use crate::sessions::home_of;
 use crate::shard::Shard;
@@ -108,7 +108,8 @@ impl Shard {
             // joins meanwhile says it again, and waits as well.
             let holder = group.holder;
             let found = Operation::Found { namespace: name.namespace, name: name.name.clone() };
-            let waits = StoredFor::Group { group: at, member: subscriber, reply };
+            let waits =
+                StoredFor::Group(Box::new(NewGroup { group: at, member: subscriber, reply }));
             self.commit(now, holder, GROUP_EPOCH, vec![found], waits);
             return;
         }

@@ -23,7 +23,7 @@ pub enum Mail {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Parcel {
     /// The message.
-    pub message: Arc<Message>,
+    pub message: Message,
     /// Where it is stored, if a durable holder waited for that.
     pub position: Option<Position>,
     /// The publishing session, for No Local.

@@ -1,7 +1,5 @@
 //! A message on its way out: encoded once per layout, copied for each delivery.
 
-use std::sync::Arc;
-
 use bellbird_codec::{
     Property, PropertyBuffer, PublishParts, QoS, Version, encode_publish, publish_len,
 };
@@ -14,15 +12,19 @@ use crate::message::{Message, MessageParts};
 pub(crate) struct Outgoing<'a> {
     pub(crate) parts: MessageParts<'a>,
     /// The message as a shared value, made when the first queue needs it.
-    shared: Option<Arc<Message>>,
+    shared: Option<Message>,
     /// The publisher's own frame, where a delivery of QoS 0 looks the same.
     original: Option<(Version, &'a [u8])>,
-    frames: &'a mut Frames,
+    frames: &'a mut Layouts,
 }
 
-/// Scratch memory for the frames of one message, used again for the next.
+/// Scratch memory for the frames of one message, used again for the next. Each message takes it
+/// from its shard for a while, so it is only a pointer.
 #[derive(Default, Debug)]
-pub(crate) struct Frames {
+pub(crate) struct Frames(Option<Box<Layouts>>);
+
+#[derive(Default, Debug)]
+struct Layouts {
     bytes: Vec<u8>,
     layouts: [Frame; LAYOUTS],
     /// One bit for each layout that is encoded.
@@ -31,7 +33,7 @@ pub(crate) struct Frames {
 
 /// One encoded layout of the message at hand.
 #[derive(Clone, Copy, Default, Debug)]
-pub(crate) struct Frame {
+struct Frame {
     start: usize,
     end: usize,
     /// Where the packet id stands, counted from the frame's start.
@@ -48,20 +50,19 @@ impl<'a> Outgoing<'a> {
         original: Option<(Version, &'a [u8])>,
         frames: &'a mut Frames,
     ) -> Self {
-        frames.clear();
-        Self { parts, shared: None, original, frames }
+        Self { parts, shared: None, original, frames: frames.cleared() }
     }
 
     /// A message that waited in a log, a mailbox or a queue.
-    pub(crate) fn from_message(message: &'a Arc<Message>, frames: &'a mut Frames) -> Self {
-        frames.clear();
-        let parts = message.parts();
+    pub(crate) fn from_message(message: &'a Message, frames: &'a mut Frames) -> Self {
+        let (parts, frames) = (message.parts(), frames.cleared());
         Self { parts, shared: Some(message.clone()), original: None, frames }
     }
 
     /// The message to be kept.
-    pub(crate) fn share(&mut self) -> Arc<Message> {
-        self.shared.get_or_insert_with(|| Arc::new(Message::new(&self.parts))).clone()
+    pub(crate) fn share(&mut self) -> Message {
+        let scratch = &mut self.frames.bytes;
+        self.shared.get_or_insert_with(|| Message::put_together(&self.parts, scratch)).clone()
     }
 
     /// The bytes for this layout; a packet id is still 0 in them and stands where the second
@@ -110,15 +111,17 @@ impl<'a> Outgoing<'a> {
 }
 
 impl Frames {
-    fn clear(&mut self) {
-        self.bytes.clear();
-        self.filled = 0;
+    fn cleared(&mut self) -> &mut Layouts {
+        let layouts = self.0.get_or_insert_default();
+        layouts.bytes.clear();
+        layouts.filled = 0;
+        layouts
     }
 }
 
 impl Message {
     /// The parts this message was made of.
-    pub(crate) fn parts(&self) -> MessageParts<'_> {
+    pub fn parts(&self) -> MessageParts<'_> {
         MessageParts {
             id: self.id,
             namespace: self.namespace,

@@ -1,7 +1,5 @@
 //! PUBLISH from a client: gate, retained first, match, then live holders, log, acknowledgement.
 
-use std::sync::Arc;
-
 use bellbird_codec::{PacketId, PropertyBuffer, Publish, QoS, ReasonCode, Version};
 use bellbird_topics::{Namespace, TopicName};
 
@@ -80,7 +78,7 @@ pub(crate) struct Refused<'a> {
 pub(crate) struct Retaining {
     pub(crate) publisher: Publisher,
     pub(crate) packet_id: Option<PacketId>,
-    pub(crate) message: Arc<Message>,
+    pub(crate) message: Message,
     pub(crate) place: Place,
 }
 
@@ -234,7 +232,7 @@ impl Shard {
     ) -> Flow {
         let mut scratch = PropertyBuffer::new();
         let parts = self.parts(now, publisher, topic, packet, &mut scratch);
-        let message = Arc::new(Message::new(&parts));
+        let message = Message::new(&parts);
         let change = Change::Retain {
             namespace: publisher.namespace,
             topic: topic.as_str().into(),
@@ -279,7 +277,7 @@ impl Shard {
         publisher: Publisher,
         packet_id: Option<PacketId>,
         out: &mut Outgoing<'_>,
-        retained: Option<(Arc<Message>, u64)>,
+        retained: Option<(Message, u64)>,
         place: Option<Place>,
         view: &dyn View,
     ) -> Flow {

@@ -1,7 +1,5 @@
 //! What a session still owes its client, sent as fast as the client takes it.
 
-use std::sync::Arc;
-
 use bellbird_codec::{PacketId, QoS, ReasonCode, encode_pubrel};
 use bellbird_topics::{Filter, Progress};
 
@@ -59,7 +57,7 @@ impl Clients {
         &mut self,
         now: Time,
         of: Subscriber,
-        messages: Vec<Option<Arc<Message>>>,
+        messages: Vec<Option<Message>>,
         view: &dyn View,
     ) {
         let Some((index, session)) = self.sessions.of(of) else { return };
@@ -353,7 +351,7 @@ impl Clients {
         &mut self,
         now: Time,
         index: u32,
-        message: Arc<Message>,
+        message: Message,
         granted: QoS,
         ids: SubscriptionIds,
     ) {

@@ -1,7 +1,6 @@
 //! What waits for one session.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use crate::away::Away;
 use crate::identity::{DeliveryId, Position};
@@ -103,7 +102,7 @@ impl Queue {
 
     /// Takes the messages that [`Queue::ask`] asked for, in its order. Returns the deliveries
     /// whose message could not be read: they are no longer in the queue.
-    pub(crate) fn bring_back(&mut self, messages: Vec<Option<Arc<Message>>>) -> Vec<DeliveryId> {
+    pub(crate) fn bring_back(&mut self, messages: Vec<Option<Message>>) -> Vec<DeliveryId> {
         let mut lost = Vec::new();
         let Some(waiting) = self.0.as_deref_mut() else { return lost };
         let Some(rest) = waiting.rest.as_deref_mut() else { return lost };
@@ -263,8 +262,8 @@ mod tests {
     use crate::session::Lender;
     use crate::subscription::SubscriptionIds;
 
-    fn message(number: u64) -> Arc<Message> {
-        Arc::new(Message::new(&MessageParts {
+    fn message(number: u64) -> Message {
+        Message::new(&MessageParts {
             id: MessageId { counter: number, ..MessageId::default() },
             namespace: Namespace::default(),
             qos: QoS::AtLeastOnce,
@@ -273,7 +272,7 @@ mod tests {
             topic: TopicName::parse("t").unwrap(),
             properties: &[],
             payload: &vec![0; usize::try_from(number % 7).unwrap() * 10],
-        }))
+        })
     }
 
     /// Every fifth one is not stored, every third one comes from a group.

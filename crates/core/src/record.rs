@@ -4,8 +4,6 @@
 //! across them: files put all four into one log, a cluster into four streams without order
 //! between them. `bellbird-store` says how the records look as bytes.
 
-use std::sync::Arc;
-
 use bellbird_codec::{PacketId, QoS};
 use bellbird_topics::Namespace;
 
@@ -28,7 +26,7 @@ pub enum Record {
 
 impl Record {
     /// The message that this record stores, whoever waits for it.
-    pub fn message(&self) -> Option<&Arc<Message>> {
+    pub fn message(&self) -> Option<&Message> {
         match self {
             Self::Append(append) => Some(&append.message),
             Self::Commit(_) | Self::Retain(_) | Self::Settings(_) => None,
@@ -44,7 +42,7 @@ pub struct Append {
     /// When it was accepted.
     pub at: Time,
     /// The body, stored once whatever the fan-out.
-    pub message: Arc<Message>,
+    pub message: Message,
     /// Who holds a delivery of it.
     pub holders: Vec<Delivery>,
     /// Whose QoS 2 receive state it begins: packet id and message are one record.
@@ -172,7 +170,7 @@ pub enum Operation {
     /// The connection that begins with this commit has a will.
     Will {
         /// As it will be published, but for its id and expiry.
-        message: Arc<Message>,
+        message: Message,
         /// Message Expiry Interval in seconds, from its publication.
         expiry_secs: Option<u32>,
         /// Will Delay Interval in seconds.
@@ -214,7 +212,7 @@ pub struct Retain {
     /// The topic.
     pub topic: Box<str>,
     /// The message; none clears the topic [MQTT-3.3.1-6].
-    pub message: Option<Arc<Message>>,
+    pub message: Option<Message>,
 }
 
 /// A setting of the node: the last value of a key counts.

@@ -8,7 +8,6 @@ mod holder;
 mod owings;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use bellbird_codec::QoS;
 use bellbird_topics::Namespace;
@@ -46,11 +45,11 @@ pub struct Recovery {
     last_number: u64,
     last_order: u64,
     /// Stands in for every message, if only what becomes of them counts.
-    stand_in: Option<Arc<Message>>,
+    stand_in: Option<Message>,
 }
 
 /// Reads the messages at these positions, in their order; none for one that cannot be read.
-pub type Fetch<'f> = dyn FnMut(&[Position]) -> Vec<Option<Arc<Message>>> + 'f;
+pub type Fetch<'f> = dyn FnMut(&[Position]) -> Vec<Option<Message>> + 'f;
 
 type Holders = BTreeMap<Holder, HolderState>;
 
@@ -60,7 +59,7 @@ struct LastRetained {
     /// Of the record that says so.
     position: Position,
     /// None if it was cleared.
-    message: Option<Arc<Message>>,
+    message: Option<Message>,
 }
 
 /// What a node starts from.
@@ -110,7 +109,7 @@ pub struct ShardState {
     /// Messages that wait for their time.
     pub(crate) delayed: Vec<(Time, Position, Later)>,
     /// Retained messages that will expire.
-    pub(crate) expiring: Vec<Arc<Message>>,
+    pub(crate) expiring: Vec<Message>,
 }
 
 impl Recovery {

@@ -27,7 +27,7 @@ pub(crate) struct Release {
     /// The holders that get it then.
     pub(crate) stored: Option<StoredDelivery>,
     /// What the log is told then, if it is a will.
-    pub(crate) after: Option<AfterWill>,
+    pub(crate) after: Option<Box<AfterWill>>,
 }
 
 impl Release {
@@ -66,7 +66,7 @@ pub(crate) enum AnswerKind {
 /// The durable holders' share of a message.
 #[derive(Debug)]
 pub(crate) struct StoredDelivery {
-    pub(crate) message: Arc<Message>,
+    pub(crate) message: Message,
     pub(crate) origin: Holder,
     pub(crate) position: Option<Position>,
     pub(crate) to: StoredTo,
@@ -89,7 +89,7 @@ pub(crate) struct Place {
 }
 
 /// What a report of the log is waited for by.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum StoredFor {
     /// Nobody.
     Nothing,
@@ -104,11 +104,19 @@ pub(crate) enum StoredFor {
     /// Deliveries of QoS 2 of this session, which the log has to know of, or more packet ids.
     Session { index: u32, holder: Holder, reserved: Option<PacketId> },
     /// A group's first record: the view may show that it is durable.
-    Group { group: Subscriber, member: Subscriber, reply: Option<ReplyRef> },
+    Group(Box<NewGroup>),
     /// That a message of a group is a member's, by its number in [`Handings`].
     Handing(u64),
     /// The end of a session, by its number in [`crate::ending::Endings`].
     Ending(u64),
+}
+
+/// A group that the log is to hear of, for its first durable member.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct NewGroup {
+    pub(crate) group: Subscriber,
+    pub(crate) member: Subscriber,
+    pub(crate) reply: Option<ReplyRef>,
 }
 
 /// Messages of QoS 2 that a group hands to a member once the log knows.
@@ -184,10 +192,10 @@ impl Releases {
     }
 
     pub(crate) fn fill(&mut self, place: Place, release: Release) {
-        let after = self.entry(place).after.take();
+        let Release { waiting, answer, stored, after } = release;
         let entry = self.entry(place);
-        *entry = release;
-        entry.after = entry.after.take().or(after);
+        (entry.waiting, entry.answer, entry.stored) = (waiting, answer, stored);
+        entry.after = after.or(entry.after.take());
     }
 
     pub(crate) fn len(&self, queue: u32) -> usize {
@@ -229,10 +237,10 @@ impl Releases {
     }
 
     /// What waits for the tickets from one number on, up to another, that are not reported.
-    pub(crate) fn waiting(&self, from: u64, to: u64) -> impl Iterator<Item = StoredFor> {
+    pub(crate) fn waiting(&self, from: u64, to: u64) -> impl Iterator<Item = &StoredFor> {
         let place = |ticket: u64| usize::try_from(ticket.saturating_sub(self.first_ticket));
         let (skipped, end) = (place(from).unwrap_or(0), place(to).unwrap_or(0));
-        self.tickets.iter().take(end).skip(skipped).filter_map(|waits| *waits)
+        self.tickets.iter().take(end).skip(skipped).filter_map(Option::as_ref)
     }
 
     /// A durable output is stored at this position. Returns who waited for it.
@@ -260,7 +268,7 @@ impl Releases {
             | StoredFor::Reply(_)
             | StoredFor::Connack(_)
             | StoredFor::Session { .. }
-            | StoredFor::Group { .. }
+            | StoredFor::Group(_)
             | StoredFor::Handing(_)
             | StoredFor::Ending(_) => {}
         }

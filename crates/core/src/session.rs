@@ -1,7 +1,5 @@
 //! A client's state, with or without a connection.
 
-use std::sync::Arc;
-
 use bellbird_codec::{PacketId, QoS, Version};
 use bellbird_topics::Namespace;
 
@@ -122,7 +120,7 @@ pub(crate) enum Stage {
 /// A delivery of QoS 1 or 2 that waits for its turn.
 #[derive(Clone, Debug)]
 pub(crate) struct Queued {
-    pub(crate) message: Arc<Message>,
+    pub(crate) message: Message,
     /// Where it is stored, if it is.
     pub(crate) position: Option<Position>,
     pub(crate) qos: QoS,

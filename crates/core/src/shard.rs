@@ -29,7 +29,7 @@ use crate::permit::Gate;
 use crate::post::Post;
 use crate::record::Operation;
 use crate::recovery::ShardState;
-use crate::release::{Releases, StoredFor};
+use crate::release::{NewGroup, Releases, StoredFor};
 use crate::route::Routes;
 use crate::session::NONE;
 use crate::sessions::Sessions;
@@ -420,7 +420,8 @@ impl Shard {
                     self.clients.is_reserved(index, holder, reserved);
                     self.clients.is_recorded(now, index, holder, ticket, view);
                 }
-                StoredFor::Group { group, member, reply } => {
+                StoredFor::Group(founded) => {
+                    let NewGroup { group, member, reply } = *founded;
                     if let Some(found) = self.clients.groups.of(group) {
                         found.is_founded = true;
                     }

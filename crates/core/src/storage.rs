@@ -94,11 +94,11 @@ impl Withheld {
     }
 
     /// Who waits, from a number on, up to another.
-    pub(crate) fn between(&self, from: u64, to: u64) -> impl Iterator<Item = Waits> {
+    pub(crate) fn between(&self, from: u64, to: u64) -> impl Iterator<Item = Waits<'_>> {
         let numbered = (self.first..).zip(&self.waiting);
         let some = numbered.filter(move |(number, _)| (from..to).contains(number));
         some.map(|(_, waiting)| match waiting {
-            Waiting::Record { waits, .. } => Waits::For(*waits),
+            Waiting::Record { waits, .. } => Waits::For(waits),
             Waiting::Connection(id) => Waits::Itself(*id),
         })
     }
@@ -127,8 +127,8 @@ impl Withheld {
 
 /// By whom something is waited for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Waits {
-    For(StoredFor),
+pub(crate) enum Waits<'a> {
+    For(&'a StoredFor),
     Itself(ConnectionId),
 }
 

@@ -27,7 +27,7 @@ pub(crate) struct Storing {
     pub(crate) route: Option<Arc<Route>>,
     pub(crate) answer: Option<Answer>,
     /// The message and its order, if it was retained.
-    pub(crate) retained: Option<(Arc<Message>, u64)>,
+    pub(crate) retained: Option<(Message, u64)>,
 }
 
 impl Shard {
@@ -141,7 +141,7 @@ impl Shard {
         &self,
         now: Time,
         publisher: Publisher,
-        message: &Arc<Message>,
+        message: &Message,
         route: &Route,
         answer: Option<Answer>,
     ) -> Append {
@@ -189,7 +189,7 @@ impl Shard {
                 self.answer_now(connection, answer, position);
             }
             if let Some(after) = release.after {
-                self.will_is_over(now, after);
+                self.will_is_over(now, *after);
             }
         }
         let Some(id) = connection else { return };
@@ -253,7 +253,7 @@ impl Shard {
 }
 
 /// The record of a topic's retained message.
-fn retain(now: Time, message: Arc<Message>, order: u64) -> Record {
+fn retain(now: Time, message: Message, order: u64) -> Record {
     Record::Retain(Retain {
         order,
         at: now,

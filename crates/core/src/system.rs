@@ -3,8 +3,6 @@
 //! These messages are retained in the view and never logged: they are said anew after each start,
 //! and an idle node must not write.
 
-use std::sync::Arc;
-
 use bellbird_codec::QoS;
 use bellbird_topics::{Namespace, TopicName};
 
@@ -23,7 +21,7 @@ impl Shard {
     /// not counted as received: no publisher sent it.
     pub(crate) fn system(&mut self, namespace: Namespace, topic: &str, payload: &[u8]) {
         let Ok(topic) = TopicName::parse(topic) else { return };
-        let message = Arc::new(Message::new(&MessageParts {
+        let message = Message::new(&MessageParts {
             id: self.ids.take(),
             namespace,
             qos: QoS::AtMostOnce,
@@ -32,7 +30,7 @@ impl Shard {
             topic,
             properties: &[],
             payload,
-        }));
+        });
         let change = Change::Retain {
             namespace,
             topic: topic.as_str().into(),
@@ -43,7 +41,7 @@ impl Shard {
     }
 
     /// The view has it.
-    pub(crate) fn system_is_set(&mut self, now: Time, message: &Arc<Message>, view: &dyn View) {
+    pub(crate) fn system_is_set(&mut self, now: Time, message: &Message, view: &dyn View) {
         let mut frames = std::mem::take(&mut self.frames);
         let mut out = Outgoing::from_message(message, &mut frames);
         let route = self.routes.find(message.namespace, out.parts.topic, view);

@@ -5,7 +5,6 @@
 //! (`docs/decisions/0002-shared-view.md`).
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use bellbird_topics::{Cursor, Filter, Index, Namespace, PARTS, Progress, Retained, TopicName};
 use bellbird_topics::{part_of_filter, part_of_topic};
@@ -50,7 +49,7 @@ pub trait View {
         filter: Filter<'_>,
         cursor: &mut Cursor,
         budget: usize,
-        found: &mut Vec<Arc<Message>>,
+        found: &mut Vec<Message>,
     ) -> Progress;
 }
 
@@ -73,7 +72,7 @@ pub struct Tables {
     subscriptions: Index<Subscriber, Granted>,
     /// Who has which exclusive subscription, by its whole filter.
     owners: BTreeMap<(Namespace, Box<str>), Holder>,
-    retained: Retained<Arc<Message>>,
+    retained: Retained<Message>,
     retained_bytes: usize,
     retained_system: usize,
     system_bytes: usize,
@@ -132,12 +131,7 @@ impl Tables {
         self.order
     }
 
-    fn retain(
-        &mut self,
-        namespace: Namespace,
-        topic: TopicName<'_>,
-        message: Option<&Arc<Message>>,
-    ) {
+    fn retain(&mut self, namespace: Namespace, topic: TopicName<'_>, message: Option<&Message>) {
         let old = match message {
             Some(message) => self.retained.set(namespace, topic, message.clone()),
             None => self.retained.clear(namespace, topic),
@@ -213,7 +207,7 @@ impl Tables {
         filter: Filter<'_>,
         cursor: &mut Cursor,
         budget: usize,
-        found: &mut Vec<Arc<Message>>,
+        found: &mut Vec<Message>,
     ) -> Progress {
         self.retained.walk(namespace, filter, cursor, budget, |m| found.push(m.clone()))
     }
@@ -300,7 +294,7 @@ impl View for OwnView {
         filter: Filter<'_>,
         cursor: &mut Cursor,
         budget: usize,
-        found: &mut Vec<Arc<Message>>,
+        found: &mut Vec<Message>,
     ) -> Progress {
         self.tables.walk(namespace, filter, cursor, budget, found)
     }

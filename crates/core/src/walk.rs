@@ -1,7 +1,6 @@
 //! Retained messages on their way to a new subscription: a cursor, not a list.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use bellbird_codec::QoS;
 use bellbird_topics::Cursor;
@@ -19,7 +18,7 @@ pub(crate) struct Walk {
     pub(crate) ids: SubscriptionIds,
     pub(crate) cursor: Cursor,
     /// What the last slice found and is still to be sent.
-    pub(crate) found: VecDeque<Arc<Message>>,
+    pub(crate) found: VecDeque<Message>,
     /// Nothing is left to be found.
     pub(crate) is_done: bool,
 }

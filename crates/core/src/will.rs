@@ -3,8 +3,6 @@
 //! A will is logged with the session at CONNECT and forgotten only after its message is stored, so
 //! that a crash neither loses it nor says it for a session that ended in peace.
 
-use std::sync::Arc;
-
 use bellbird_codec::{PropertyBuffer, QoS, Version};
 use bellbird_topics::{Namespace, TopicName};
 
@@ -27,7 +25,7 @@ use crate::view::View;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Will {
     /// The message as it will be published, but for its id and its expiry.
-    pub message: Arc<Message>,
+    pub message: Message,
     /// Message Expiry Interval in seconds; it counts from the publication.
     pub expiry_secs: Option<u32>,
     /// Will Delay Interval in seconds [MQTT-3.1.3-9].
@@ -76,7 +74,7 @@ impl Will {
             payload: packet.payload,
         });
         Self {
-            message: Arc::new(message),
+            message,
             expiry_secs: packet.properties.message_expiry_interval(),
             delay_secs: packet.properties.will_delay_interval().unwrap_or(0),
         }
@@ -156,14 +154,14 @@ impl Shard {
         let from_now = will.expiry_secs.map(|secs| now.plus_secs(u64::from(secs)));
         let expires_at = from_now.or(body.expires_at);
         let parts = MessageParts { id: self.ids.take(), expires_at, ..body.parts() };
-        let message = Arc::new(Message::new(&parts));
+        let message = Message::new(&parts);
         let namespace = message.namespace;
         let publisher = Publisher::of_will(namespace, origin, lane);
         // A queue of its own: its connection is gone, and nothing comes behind it.
         let queue = self.releases.open(NO_CONNECTION);
         let place = self.releases.take_place(queue);
         self.releases.orphan(queue);
-        self.releases.fill(place, Release { after, ..Release::waiting() });
+        self.releases.fill(place, Release { after: after.map(Box::new), ..Release::waiting() });
         // Without room it is said all the same, to those who are there.
         let is_retained = message.retain && self.may_retain_message(&message, view);
         if message.retain && !is_retained {

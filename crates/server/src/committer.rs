@@ -317,9 +317,12 @@ impl Commit {
         report: &mut dyn FnMut(Report),
     ) -> Result<(), StoreError> {
         let batches: Vec<&Batch> = self.orders.iter().map(|order| &order.batch).collect();
-        log.append(&batches, &mut self.firsts)?;
-        self.report(Durability::Written, report);
-        if self.orders.iter().any(|order| order.durability == Durability::Synced) {
+        if self.orders.iter().all(|order| order.durability != Durability::Synced) {
+            log.append(&batches, &mut self.firsts)?;
+            self.report(Durability::Written, report);
+        } else {
+            log.append_before_sync(&batches, &mut self.firsts)?;
+            self.report(Durability::Written, report);
             log.sync()?;
             self.report(Durability::Synced, report);
         }

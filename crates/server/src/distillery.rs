@@ -196,7 +196,7 @@ mod tests {
             let (order, at) = (round * TOPICS + number + 1, Time(round * 100_000 + number));
             let (namespace, topic) = (Namespace(0), format!("t/{number}"));
             let message = payload.map(|payload| {
-                Arc::new(Message::new(&MessageParts {
+                Message::new(&MessageParts {
                     id: MessageId { start: 1, shard: 0, counter: order },
                     namespace,
                     qos: QoS::AtLeastOnce,
@@ -205,7 +205,7 @@ mod tests {
                     topic: TopicName::parse(&topic).unwrap(),
                     properties: &[],
                     payload,
-                }))
+                })
             });
             let topic = topic.as_str().into();
             let mut batch = Batch::new();

@@ -3,7 +3,6 @@
 //! A holder asks for one handful at a time, so that what is under way is bounded by the sessions
 //! that have a connection.
 
-use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::{self, JoinHandle};
 
@@ -55,10 +54,7 @@ fn fetch_all<M: Medium>(reader: &Reader<M>, wanted: &Receiver<Wanted>, slits: &[
 
 /// The messages at these positions. What cannot be read is told; what is over is not, since its
 /// session ended while it was asked for.
-pub(crate) fn fetch<M: Medium>(
-    reader: &Reader<M>,
-    positions: &[Position],
-) -> Vec<Option<Arc<Message>>> {
+pub(crate) fn fetch<M: Medium>(reader: &Reader<M>, positions: &[Position]) -> Vec<Option<Message>> {
     let told = |result: Result<_, _>| {
         let tell = |unread: &Unread| match unread.path {
             Some(_) => log::error!("a message is lost: {unread}"),

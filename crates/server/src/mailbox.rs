@@ -35,7 +35,7 @@ pub(crate) enum Letter {
     /// written.
     Stored { first: Ticket, count: u32, position: Position, batch: Option<Batch> },
     /// Messages that were in the log only.
-    Fetched { of: Subscriber, messages: Vec<Option<Arc<Message>>> },
+    Fetched { of: Subscriber, messages: Vec<Option<Message>> },
     /// The log takes what must be stored, or not.
     Storage(Storage),
     /// The answer to a question about a user.

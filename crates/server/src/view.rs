@@ -101,7 +101,7 @@ impl View for SharedView {
         filter: Filter<'_>,
         cursor: &mut Cursor,
         budget: usize,
-        found: &mut Vec<Arc<Message>>,
+        found: &mut Vec<Message>,
     ) -> Progress {
         self.read(|tables| tables.walk(namespace, filter, cursor, budget, found))
     }

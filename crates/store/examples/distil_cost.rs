@@ -4,7 +4,6 @@
 
 use std::error::Error;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Instant;
 
 use bellbird_codec::QoS;
@@ -61,7 +60,7 @@ fn append(turn: u64, number: u64) -> Record {
     Record::Append(Append {
         lane: Lane(5),
         at: Time(1_700_000_000_000),
-        message: Arc::new(message),
+        message,
         holders: vec![Delivery { holder, qos: QoS::AtLeastOnce, retain: false, ids }],
         received: None,
         retained: None,

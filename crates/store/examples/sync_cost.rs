@@ -8,7 +8,6 @@ use std::error::Error;
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bellbird_codec::QoS;
@@ -124,7 +123,7 @@ fn record() -> Result<Record, Box<dyn Error>> {
     Ok(Record::Append(Append {
         lane: Lane(7),
         at: Time(1_800_000_000_000),
-        message: Arc::new(message),
+        message,
         holders: vec![Delivery {
             holder,
             qos: QoS::AtLeastOnce,

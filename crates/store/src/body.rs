@@ -1,7 +1,5 @@
 //! What the four kinds of records say, as bytes. `format.md` has the tables.
 
-use std::sync::Arc;
-
 use bellbird_codec::{PacketId, QoS, RetainHandling, SubscribeOptions};
 use bellbird_core::identity::{DeliveryId, Holder, Lane, MessageId, Position, Time};
 use bellbird_core::message::{Message, MessageParts};
@@ -114,7 +112,7 @@ fn decode_append(reader: &mut Reader<'_>) -> Result<Append, Malformed> {
     Ok(Append {
         lane: Lane(reader.u32()?),
         at: Time(reader.u64()?),
-        message: Arc::new(decode_message(reader)?),
+        message: decode_message(reader)?,
         holders: reader.list(DELIVERY_BYTES_MIN, |reader| {
             let holder = decode_holder(reader)?;
             let flags = flags(reader, QOS | RETAIN)?;
@@ -280,7 +278,7 @@ fn decode_operation(reader: &mut Reader<'_>) -> Result<Operation, Malformed> {
         HAD | HAD_OF => Operation::Had { delivery: decode_delivery(tag, reader)? },
         RELEASED => Operation::Released { position: Position(reader.u64()?) },
         WILL => Operation::Will {
-            message: Arc::new(decode_message(reader)?),
+            message: decode_message(reader)?,
             expiry_secs: match reader.u64()?.checked_sub(1) {
                 Some(secs) => {
                     let too_large = Malformed("a number is too large");
@@ -339,7 +337,7 @@ fn decode_retain(reader: &mut Reader<'_>) -> Result<Retain, Malformed> {
         topic: reader.text()?.into(),
         message: match flags(reader, 1)? {
             0 => None,
-            _ => Some(Arc::new(decode_message(reader)?)),
+            _ => Some(decode_message(reader)?),
         },
     })
 }
@@ -509,7 +507,7 @@ mod tests {
         Record::Append(Append {
             lane: Lane(7),
             at: Time(8),
-            message: Arc::new(message),
+            message,
             holders: vec![Delivery {
                 holder,
                 qos: QoS::AtLeastOnce,

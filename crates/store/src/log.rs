@@ -73,6 +73,13 @@ impl Drop for OwnIndex {
     }
 }
 
+/// What comes after an append.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Next {
+    Sync,
+    Anything,
+}
+
 /// What may be chosen about a log.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Options {
@@ -176,6 +183,28 @@ impl<M: Medium> Log<M> {
         batches: &[&Batch],
         firsts: &mut Vec<Position>,
     ) -> Result<(), StoreError> {
+        self.append_for(Next::Anything, batches, firsts)
+    }
+
+    /// The same for who calls [`Log::sync`] next: both take less time then, but nothing is written
+    /// much earlier than synced.
+    ///
+    /// # Panics
+    /// As [`Log::append`].
+    pub fn append_before_sync(
+        &mut self,
+        batches: &[&Batch],
+        firsts: &mut Vec<Position>,
+    ) -> Result<(), StoreError> {
+        self.append_for(Next::Sync, batches, firsts)
+    }
+
+    fn append_for(
+        &mut self,
+        next_is: Next,
+        batches: &[&Batch],
+        firsts: &mut Vec<Position>,
+    ) -> Result<(), StoreError> {
         self.refuse_if_poisoned()?;
         firsts.clear();
         let records: u64 = batches.iter().map(|batch| batch.len() as u64).sum();
@@ -205,7 +234,7 @@ impl<M: Medium> Log<M> {
             let records = crc32c::crc32c(&self.buffer[records_at..]);
             assert_eq!(unfinished, records, "what had no room comes first");
         }
-        let written = self.write_buffer();
+        let written = self.write_buffer(next_is);
         if let Err(error) = &written
             && is_full(error)
         {
@@ -389,7 +418,7 @@ impl<M: Medium> Log<M> {
 
     /// Appends the buffer; if it is small and does not fit into the reserved zeros, after having
     /// reserved more of them, so that the next small ones do.
-    fn write_buffer(&mut self) -> io::Result<()> {
+    fn write_buffer(&mut self, next_is: Next) -> io::Result<()> {
         let end = self.segment_bytes + self.buffer.len() as u64;
         if end > self.reserved_bytes && self.buffer.len() <= RESERVE_FOR_BYTES_MAX {
             let wanted = (end + RESERVE_BYTES).min(self.segment_bytes_max.max(end));
@@ -404,7 +433,10 @@ impl<M: Medium> Log<M> {
                 Err(error) => return Err(error),
             }
         }
-        self.segment.append(&self.buffer)?;
+        match next_is {
+            Next::Sync => self.segment.append_before_sync(&self.buffer)?,
+            Next::Anything => self.segment.append(&self.buffer)?,
+        }
         self.segment_bytes = end;
         self.reserved_bytes = self.reserved_bytes.max(end);
         Ok(())

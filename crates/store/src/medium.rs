@@ -49,6 +49,10 @@ pub trait MediumFile {
     /// Writes all of the bytes behind those appended before, or fails; then part of them may be
     /// written, and the next append writes over them.
     fn append(&mut self, bytes: &[u8]) -> io::Result<()>;
+    /// The same for who syncs next: what waits for the disk in any case may go there at once.
+    fn append_before_sync(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.append(bytes)
+    }
     /// Makes the file longer by so many zeros, which later appends overwrite: a sync is cheaper
     /// if the file's length has not changed.
     fn reserve(&mut self, bytes: usize) -> io::Result<()>;

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use bellbird_core::identity::Position;
 use bellbird_core::message::Message;
@@ -50,10 +49,10 @@ struct Chunk {
 impl<M: Medium> Reader<M> {
     /// The messages at these positions, in their order. Each has been reported stored, or is about
     /// to be written: then it is waited for, until the log is gone.
-    pub fn read(&self, positions: &[Position]) -> Vec<Result<Arc<Message>, Unread>> {
+    pub fn read(&self, positions: &[Position]) -> Vec<Result<Message, Unread>> {
         let mut order: Vec<usize> = (0..positions.len()).collect();
         order.sort_unstable_by_key(|index| positions[*index]);
-        let mut found: Vec<Option<Result<Arc<Message>, Unread>>> = Vec::new();
+        let mut found: Vec<Option<Result<Message, Unread>>> = Vec::new();
         found.resize_with(positions.len(), || None);
         let mut chunk = None;
         for index in order {
@@ -62,11 +61,7 @@ impl<M: Medium> Reader<M> {
         found.into_iter().flatten().collect()
     }
 
-    fn read_one(
-        &self,
-        position: Position,
-        chunk: &mut Option<Chunk>,
-    ) -> Result<Arc<Message>, Unread> {
+    fn read_one(&self, position: Position, chunk: &mut Option<Chunk>) -> Result<Message, Unread> {
         let unread = |path, error| Unread { position, path, error };
         let mut tries = TRIES;
         loop {
@@ -97,7 +92,7 @@ impl<M: Medium> Reader<M> {
         position: u64,
         place: Place,
         chunk: &mut Option<Chunk>,
-    ) -> io::Result<Option<Arc<Message>>> {
+    ) -> io::Result<Option<Message>> {
         let chunk = match chunk {
             Some(chunk) if chunk.place == place => chunk,
             _ => {
@@ -167,7 +162,7 @@ impl<M: Medium> Reader<M> {
 
 /// What came of a search.
 enum Searched {
-    Found(Arc<Message>),
+    Found(Message),
     /// The file has no such message any more: whoever waited for it is gone.
     Absent,
     /// Nobody can know.
@@ -175,14 +170,14 @@ enum Searched {
 }
 
 impl Searched {
-    fn of(message: Option<Arc<Message>>) -> Self {
+    fn of(message: Option<Message>) -> Self {
         message.map_or(Self::Absent, Self::Found)
     }
 }
 
 /// How a walk over a chunk ends.
 enum Walk {
-    Found(Arc<Message>),
+    Found(Message),
     /// It is not where it should be.
     Lost,
     /// The chunk ends before.
@@ -218,7 +213,7 @@ impl Chunk {
     }
 }
 
-fn message_in(kind: u8, body: &[u8]) -> Option<Arc<Message>> {
+fn message_in(kind: u8, body: &[u8]) -> Option<Message> {
     body::decode(kind, body).ok()?.message().cloned()
 }
 

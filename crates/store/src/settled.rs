@@ -118,8 +118,6 @@ const PASSED: u64 = u64::MAX;
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use bellbird_codec::{PacketId, QoS};
     use bellbird_core::identity::{Lane, MessageId};
     use bellbird_core::message::{Message, MessageParts};
@@ -156,7 +154,7 @@ mod tests {
             &Record::Append(Append {
                 lane: Lane(0),
                 at: Time(7),
-                message: Arc::new(message),
+                message,
                 holders: holders.iter().map(deliver).collect(),
                 received: is_received.then(|| Received { holder: holder(9), packet_id }),
                 retained,

@@ -4,8 +4,6 @@
 
 mod support;
 
-use std::sync::Arc;
-
 use bellbird_codec::{PacketId, QoS};
 use bellbird_core::identity::{DeliveryId, Holder, Lane, MessageId, Position, Time};
 use bellbird_core::message::{Message, MessageParts};
@@ -48,8 +46,8 @@ fn holder(number: usize) -> Holder {
     Holder { number: number as u64, incarnation: 1 }
 }
 
-fn note(topic: &str, payload: &[u8]) -> Arc<Message> {
-    Arc::new(Message::new(&MessageParts {
+fn note(topic: &str, payload: &[u8]) -> Message {
+    Message::new(&MessageParts {
         id: MessageId { start: 1, shard: 0, counter: 1 },
         namespace: Namespace(0),
         qos: QoS::ExactlyOnce,
@@ -58,7 +56,7 @@ fn note(topic: &str, payload: &[u8]) -> Arc<Message> {
         topic: TopicName::parse(topic).unwrap(),
         properties: &[],
         payload,
-    }))
+    })
 }
 
 fn commit(number: usize, operations: Vec<Operation>) -> Record {

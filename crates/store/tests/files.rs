@@ -128,3 +128,40 @@ fn nobody_else_may_read_it() {
         assert_eq!(mode(&entry.unwrap().path()), 0o600);
     }
 }
+
+/// Appends of either kind, zeros in between, all lengths around a block's: what stands in the file
+/// is what was appended, and zeros up to its end.
+#[test]
+fn a_file_holds_what_was_appended_whichever_way() {
+    let directory = Directory::new("appended");
+    let mut files = Files::open(&directory.0).unwrap();
+    let lengths = [1, 40, 4095, 4096, 4097, 300, 3796, 8192, 0, 12_000, 70_000, 5, 65_536, 61_440];
+    for (number, reserved) in [0, 1 << 12, 1 << 20].into_iter().enumerate() {
+        let name = format!("{number}");
+        let mut file = files.create(&name).unwrap();
+        let mut expected = Vec::new();
+        file.reserve(reserved).unwrap();
+        let mut len = reserved;
+        for (step, bytes) in lengths.iter().chain(lengths.iter().rev()).enumerate() {
+            let bytes = vec![step as u8 + 1; *bytes];
+            if step % 3 == 0 {
+                file.append(&bytes).unwrap();
+            } else {
+                file.append_before_sync(&bytes).unwrap();
+            }
+            expected.extend_from_slice(&bytes);
+            len = len.max(expected.len());
+            if step % 5 == 0 {
+                file.reserve(10_000).unwrap();
+                len += 10_000;
+            }
+            file.sync().unwrap();
+            let found = files.read(&name).unwrap();
+            assert!(found.len() == len && found.starts_with(&expected), "{reserved} {step}");
+            assert!(found[expected.len()..].iter().all(|byte| *byte == 0), "{reserved} {step}");
+            let (at, wanted) = (expected.len() / 2, 5000);
+            let part = files.read_at(&name, at as u64, wanted).unwrap();
+            assert!(part == found[at..found.len().min(at + wanted)], "{reserved} {step}");
+        }
+    }
+}

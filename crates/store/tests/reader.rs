@@ -4,7 +4,6 @@
 
 mod support;
 
-use std::sync::Arc;
 use std::thread;
 
 use bellbird_codec::QoS;
@@ -19,8 +18,8 @@ use support::{Random, append, numbered, open, segments};
 
 const SESSION: Holder = Holder { number: 1, incarnation: 1 };
 
-fn message(number: u64, bytes: usize) -> Arc<Message> {
-    Arc::new(Message::new(&MessageParts {
+fn message(number: u64, bytes: usize) -> Message {
+    Message::new(&MessageParts {
         id: MessageId { start: 1, shard: 0, counter: number },
         namespace: Namespace(0),
         qos: QoS::AtLeastOnce,
@@ -29,7 +28,7 @@ fn message(number: u64, bytes: usize) -> Arc<Message> {
         topic: TopicName::parse("plant/speed").unwrap(),
         properties: &[],
         payload: &vec![b'x'; bytes],
-    }))
+    })
 }
 
 fn stored(number: u64, bytes: usize) -> Record {

@@ -432,7 +432,7 @@ const WAKE_UPS_MAX: usize = 64;
 const ROUNDS_MAX: usize = 20_000;
 
 /// The messages of a log whose first record has position 1.
-fn messages_at(log: &[Record], positions: &[Position]) -> Vec<Option<Arc<Message>>> {
+fn messages_at(log: &[Record], positions: &[Position]) -> Vec<Option<Message>> {
     let record = |position: &Position| log.get(usize::try_from(position.0).ok()?.checked_sub(1)?);
     positions.iter().map(|position| record(position)?.message().cloned()).collect()
 }

@@ -69,7 +69,7 @@ fn has_room(record: &Record) -> bool {
                 && commit.operations.iter().all(operation)
         }
         Record::Retain(retain) => {
-            let retained = retain.message.as_deref().is_none_or(message);
+            let retained = retain.message.as_ref().is_none_or(message);
             retain.order <= u64::MAX / 2 && time(retain.at) && retained
         }
         Record::Settings(_) => true,

@@ -1,8 +1,6 @@
 //! A workload of the log alone: few clients, records of up to some hundred kilobytes, and a disk
 //! that fails now and then.
 
-use std::sync::Arc;
-
 use bellbird_codec::QoS;
 use bellbird_core::identity::{DeliveryId, Holder, Lane, MessageId, Position, Time};
 use bellbird_core::record::{Append, Commit, Delivery, Operation, Record, Retain, Settings};
@@ -181,12 +179,12 @@ impl Broker {
         })
     }
 
-    fn message(&mut self, topic: &str, bytes: usize) -> Arc<Message> {
+    fn message(&mut self, topic: &str, bytes: usize) -> Message {
         self.messages += 1;
         // Bytes that differ from sector to sector, and none of them 0.
         let payload: Vec<u8> =
             (0..bytes).map(|at| u8::try_from((at / 97 + at % 13) % 255 + 1).unwrap_or(1)).collect();
-        Arc::new(Message::new(&MessageParts {
+        Message::new(&MessageParts {
             id: MessageId { start: 1, shard: 0, counter: self.messages },
             namespace: Namespace(0),
             qos: QoS::AtLeastOnce,
@@ -195,7 +193,7 @@ impl Broker {
             topic: TopicName::parse(topic).expect("a topic name"),
             properties: &[],
             payload: &payload,
-        }))
+        })
     }
 
     fn commit(&self, holder: Holder, operation: Operation) -> Record {

@@ -5,7 +5,6 @@
 //! stands behind the one that made it, and the commits of one holder stand in their order.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use bellbird_codec::{PacketId, QoS};
 use bellbird_topics::{Namespace, TopicName};
@@ -259,9 +258,9 @@ impl HolderState {
     }
 }
 
-pub(super) fn stand_in() -> Arc<Message> {
+pub(super) fn stand_in() -> Message {
     let topic = TopicName::parse("-").expect("a topic name");
-    Arc::new(Message::new(&MessageParts {
+    Message::new(&MessageParts {
         id: MessageId { start: 0, shard: 0, counter: 0 },
         namespace: Namespace::default(),
         qos: QoS::AtMostOnce,
@@ -270,7 +269,7 @@ pub(super) fn stand_in() -> Arc<Message> {
         topic,
         properties: &[],
         payload: &[],
-    }))
+    })
 }
 
 /// Shards hand in their records within a turn, and a turn takes milliseconds.

@@ -3,8 +3,6 @@
 // Each test file uses its own part of this; helpers may fail as tests do.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
-use std::sync::Arc;
-
 use bellbird_codec::{PacketId, QoS, RetainHandling, SubscribeOptions};
 use bellbird_core::identity::{DeliveryId, Holder, Lane, MessageId, Position, Time};
 use bellbird_core::message::{Message, MessageParts};
@@ -74,7 +72,7 @@ pub fn message(at: u64, payload: &[u8]) -> Record {
     Record::Append(Append {
         lane: Lane(77),
         at: Time(at),
-        message: Arc::new(Message::new(&parts)),
+        message: Message::new(&parts),
         holders: vec![Delivery { holder, qos: QoS::AtLeastOnce, retain: false, ids: ids(&[]) }],
         received: None,
         retained: None,
@@ -87,7 +85,7 @@ pub fn every_kind() -> Vec<Record> {
     let mut records = vec![message(1, b"21.5"), numbered(7)];
     for qos in [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce] {
         for retain in [false, true] {
-            let message = Arc::new(Message::new(&MessageParts {
+            let message = Message::new(&MessageParts {
                 id: MessageId { start: u32::MAX, shard: u8::MAX, counter: u64::MAX },
                 namespace: Namespace(u32::MAX),
                 qos,
@@ -96,7 +94,7 @@ pub fn every_kind() -> Vec<Record> {
                 topic: TopicName::parse("ä/€/𝄞").unwrap(),
                 properties: &[1, 1, 3, 0, 1, b'x'],
                 payload: &[0xFF; 300],
-            }));
+            });
             let holders = vec![
                 Delivery { holder, qos, retain, ids: ids(&[1, 268_435_455]) },
                 Delivery {
@@ -116,7 +114,7 @@ pub fn every_kind() -> Vec<Record> {
                 at: Time(9),
                 namespace: Namespace(2),
                 topic: "ä/€/𝄞".into(),
-                message: Some(Arc::clone(&append.message)),
+                message: Some(append.message.clone()),
             }));
             records.push(Record::Append(append));
         }
