@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use bellbird_admin::Admin;
 use bellbird_server::{
-    Authenticator, Governor, ListenError, Listener, Node, NodeError, Settings, Transport,
+    Allocator, Authenticator, Governor, ListenError, Listener, Node, NodeError, Settings, Transport,
 };
 use clap::Args;
 use log::{error, info, warn};
@@ -85,11 +85,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Box<dyn Error>> {
         test_mechanism: configuration.access_test_mechanism,
         core: configuration.core(),
         gate: access.gate(),
-        governor: Governor::new(
-            bellbird_memory::in_use,
-            bellbird_memory::keep_little,
-            configuration.memory_bytes_max,
-        ),
+        governor: Governor::new(ALLOCATOR, configuration.memory_bytes_max),
         authenticator: access.authenticator().map(Authenticator::new),
     };
     let node = Node::start(&settings, &listeners, || {
@@ -279,3 +275,9 @@ fn greet(
 
 /// EX_IOERR of sysexits.h: the status of a broker whose log has failed.
 const LOG_FAILED: u8 = 74;
+
+const ALLOCATOR: Allocator = Allocator {
+    in_use: bellbird_memory::in_use,
+    give_back: bellbird_memory::keep_little,
+    widen: bellbird_memory::widen,
+};

@@ -496,7 +496,8 @@ impl Shard {
     /// Tells the log what became of stored deliveries: one commit for each session and turn.
     fn commit_operations(&mut self, now: Time) {
         let mut operations = std::mem::take(&mut self.clients.operations);
-        operations.sort_by_key(|(index, holder, _)| (*index, *holder));
+        // One place may have had two sessions in a turn: what the first one did comes first.
+        operations.sort_by_cached_key(|(index, _, _)| *index);
         for of_one in operations.chunk_by(|a, b| a.1 == b.1) {
             let (index, holder, _) = of_one[0];
             let epoch = self
@@ -546,7 +547,7 @@ impl Shard {
 
     fn commit_group_operations(&mut self, now: Time) {
         let mut operations = std::mem::take(&mut self.clients.group_operations);
-        operations.sort_by_key(|(holder, _)| *holder);
+        operations.sort_by_cached_key(|(holder, _)| *holder);
         for of_one in operations.chunk_by(|a, b| a.0 == b.0) {
             let steps = of_one.iter().map(|(_, operation)| operation.clone()).collect();
             self.commit(now, of_one[0].0, GROUP_EPOCH, steps, StoredFor::Nothing);

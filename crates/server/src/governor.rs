@@ -12,9 +12,19 @@ use crate::event_loop::EventLoop;
 /// Knows how much memory the process uses.
 #[derive(Clone, Debug)]
 pub struct Governor {
-    in_use: fn() -> usize,
-    give_back: fn(),
+    allocator: Allocator,
     shared: Arc<Shared>,
+}
+
+/// What the program's allocator can be asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Allocator {
+    /// The bytes that the process has allocated; it is called often.
+    pub in_use: fn() -> usize,
+    /// Gives the system what is free of them, where much was in use for a moment.
+    pub give_back: fn(),
+    /// Prepares for the calling thread to have much.
+    pub widen: fn(),
 }
 
 /// What all shards look at.
@@ -41,18 +51,22 @@ pub struct MemoryReport {
 }
 
 impl Governor {
-    /// `in_use` gives the bytes that the process has allocated; it is called often. `give_back`
-    /// gives the system what is free of them, where much was in use for a moment.
-    pub fn new(in_use: fn() -> usize, give_back: fn(), bytes_max: usize) -> Self {
+    /// One that keeps what the allocator has handed out below a ceiling.
+    pub fn new(allocator: Allocator, bytes_max: usize) -> Self {
         let (bytes_max, stage) = (AtomicUsize::new(bytes_max), AtomicUsize::new(0));
         let (peak, gave_back_at) = (AtomicUsize::new(0), AtomicU64::new(0));
         let shared = Arc::new(Shared { bytes_max, stage, peak, gave_back_at });
-        Self { in_use, give_back, shared }
+        Self { allocator, shared }
     }
 
     /// One that never finds memory short.
     pub fn idle() -> Self {
-        Self::new(|| 0, || {}, usize::MAX)
+        Self::new(Allocator { in_use: || 0, give_back: || {}, widen: || {} }, usize::MAX)
+    }
+
+    /// A shard's thread begins.
+    pub(crate) fn shard_begins(&self) {
+        (self.allocator.widen)();
     }
 
     /// Changes the ceiling.
@@ -65,7 +79,8 @@ impl Governor {
         let MemoryReport { bytes, bytes_max, memory } = self.report();
         if self.must_give_back(now, bytes) {
             // Its own thread, for it takes a while. Without one it happens the next time.
-            let _thread = thread::Builder::new().name("memory".into()).spawn(self.give_back);
+            let _thread =
+                thread::Builder::new().name("memory".into()).spawn(self.allocator.give_back);
         }
         let next = stage(bytes, bytes_max, memory);
         // Two shards that look at once may both find it changed; one of them says so.
@@ -101,18 +116,18 @@ impl Governor {
     /// When memory is given back, if it has to wait.
     fn gives_back_at(&self) -> Option<Time> {
         let Shared { peak, gave_back_at, .. } = &*self.shared;
-        let is_due = is_worth_it(peak.load(Ordering::Relaxed), (self.in_use)());
+        let is_due = is_worth_it(peak.load(Ordering::Relaxed), (self.allocator.in_use)());
         is_due.then(|| Time(gave_back_at.load(Ordering::Relaxed) + GIVE_BACK_EVERY_MS))
     }
 
     /// Whether more is in use than may be.
     fn is_over(&self) -> bool {
-        (self.in_use)() > self.shared.bytes_max.load(Ordering::Relaxed)
+        (self.allocator.in_use)() > self.shared.bytes_max.load(Ordering::Relaxed)
     }
 
     /// For an operator.
     pub(crate) fn report(&self) -> MemoryReport {
-        let (bytes, shared) = ((self.in_use)(), &self.shared);
+        let (bytes, shared) = ((self.allocator.in_use)(), &self.shared);
         let stage = shared.stage.load(Ordering::Relaxed);
         MemoryReport {
             bytes,
@@ -279,7 +294,8 @@ mod tests {
 
     #[test]
     fn memory_is_given_back_when_most_of_it_is_free_and_not_all_the_time() {
-        let governor = Governor::new(|| 40 << 20, || {}, usize::MAX);
+        let allocator = Allocator { in_use: || 40 << 20, give_back: || {}, widen: || {} };
+        let governor = Governor::new(allocator, usize::MAX);
         let minute = GIVE_BACK_EVERY_MS;
         let check = |now, mib: usize, expected, why| {
             assert_eq!(governor.must_give_back(Time(now), mib << 20), expected, "{why}");

@@ -39,7 +39,7 @@ pub use census::Counts;
 pub use committer::LogReport;
 pub use control::{Bookmark, Control, Status, Trouble};
 pub use doors::{ControlError, ControlPath, ControlSocket, bind_metrics};
-pub use governor::{Governor, MemoryReport};
+pub use governor::{Allocator, Governor, MemoryReport};
 pub use listen::{ListenError, Listener, Transport};
 pub use node::{Node, NodeError, Settings, StartReport, Summary};
 pub use query::{Client, Depth};

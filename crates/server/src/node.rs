@@ -181,7 +181,11 @@ impl Node {
                 losses: Watch::new(losses.clone()),
                 desk: Desk::default(),
             };
-            let run = move || guard(|| or_abort("an event loop", event_loop.run()));
+            let governor = settings.governor.clone();
+            let run = move || {
+                governor.shard_begins();
+                guard(|| or_abort("an event loop", event_loop.run()))
+            };
             threads.push(thread::Builder::new().name(format!("shard-{index}")).spawn(run)?);
         }
         let listening = listeners
