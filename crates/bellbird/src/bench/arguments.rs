@@ -99,6 +99,9 @@ pub(super) enum Scenario {
     FanIn,
     /// One publisher, many subscribers to its topic (1 to 100)
     FanOut,
+    /// Publishers with 10 topics each, subscribers with a filter with `+` each; a message matches
+    /// every tenth of these and none of 1,000 others (50 to 50)
+    Wild,
     /// QoS 1 to persistent sessions (100 publishers with 100 outstanding, 10 sessions)
     Durable,
     /// Persistent sessions: messages while they are away, then all come back (1,000 x 20)
@@ -112,6 +115,7 @@ impl Scenario {
             Self::Pair => "pair",
             Self::FanIn => "fan-in",
             Self::FanOut => "fan-out",
+            Self::Wild => "wild",
             Self::Durable => "durable",
             Self::Offline => "offline",
         }

@@ -18,7 +18,7 @@ use super::plan::Plan;
 pub(super) struct Client {
     pub(super) introduction: Introduction,
     /// What it subscribes to, and with which QoS.
-    pub(super) subscription: Option<(String, QoS)>,
+    pub(super) subscription: Option<(Vec<String>, QoS)>,
 }
 
 /// Connections after their set-up.
@@ -92,11 +92,11 @@ fn open_batch(
         *receive_maximum = welcome.receive_maximum.min(*receive_maximum);
     }
     let streams = &mut streams[first..];
-    for (stream, (filter, qos)) in subscribing(streams, clients) {
-        send(stream, "SUBSCRIBE", &subscribe(version, filter, *qos))?;
+    for (stream, (filters, qos)) in subscribing(streams, clients) {
+        send(stream, "SUBSCRIBE", &subscribe(version, filters, *qos))?;
     }
-    for (stream, (_, qos)) in subscribing(streams, clients) {
-        granted(version, &receive(version, stream, "SUBACK")?, *qos)?;
+    for (stream, (filters, qos)) in subscribing(streams, clients) {
+        granted(version, &receive(version, stream, "SUBACK")?, filters.len(), *qos)?;
     }
     Ok(())
 }
@@ -105,7 +105,7 @@ fn open_batch(
 fn subscribing<'a>(
     streams: &'a mut [TcpStream],
     clients: &'a [Client],
-) -> impl Iterator<Item = (&'a mut TcpStream, &'a (String, QoS))> {
+) -> impl Iterator<Item = (&'a mut TcpStream, &'a (Vec<String>, QoS))> {
     std::iter::zip(streams, clients)
         .filter_map(|(stream, client)| Some((stream, client.subscription.as_ref()?)))
 }

@@ -58,17 +58,19 @@ pub(super) fn connect(version: Version, introduction: &Introduction) -> Vec<u8> 
     encoded(&packet, version)
 }
 
-/// A SUBSCRIBE to one filter.
-pub(super) fn subscribe(version: Version, filter: &str, qos: QoS) -> Vec<u8> {
-    let mut filters = SubscribeBuffer::new();
+/// A SUBSCRIBE to these filters.
+pub(super) fn subscribe(version: Version, filters: &[String], qos: QoS) -> Vec<u8> {
+    let mut buffer = SubscribeBuffer::new();
     let retain_handling = RetainHandling::SendAlways;
     let options =
         SubscribeOptions { qos, no_local: false, retain_as_published: false, retain_handling };
-    filters.push(filter, options);
+    for filter in filters {
+        buffer.push(filter, options);
+    }
     let packet = Packet::Subscribe(Subscribe {
         packet_id: PacketId::new(1).expect("1 is not 0"),
         properties: Properties::EMPTY,
-        filters: filters.as_filters(),
+        filters: buffer.as_filters(),
     });
     encoded(&packet, version)
 }
@@ -121,18 +123,23 @@ pub(super) fn refusal(code: u8) -> Failure {
     Failure::Broker(format!("the broker refused a connection with code {code}: {meaning}"))
 }
 
-/// Whether a SUBACK grants what was asked for.
-pub(super) fn granted(version: Version, answer: &[u8], qos: QoS) -> Result<(), Failure> {
+/// Whether a SUBACK grants what was asked for: so many filters with this QoS.
+pub(super) fn granted(
+    version: Version,
+    answer: &[u8],
+    filters: usize,
+    qos: QoS,
+) -> Result<(), Failure> {
     let Some(Packet::Suback(suback)) = decoded(version, answer) else {
         return Err(Failure::Broker(
             "the broker answered SUBSCRIBE with another packet".to_owned(),
         ));
     };
-    if suback.codes == [qos.value()] {
+    if suback.codes.len() == filters && suback.codes.iter().all(|code| *code == qos.value()) {
         return Ok(());
     }
     Err(Failure::Broker(format!(
-        "the broker answered a SUBSCRIBE for QoS {} with codes {:?}",
+        "the broker answered a SUBSCRIBE for {filters} filters and QoS {} with codes {:?}",
         qos.value(),
         suback.codes
     )))
@@ -165,8 +172,11 @@ mod tests {
             b"\x10\x14\0\x04MQTT\x05\0\0\0\x05\x11\0\0\x0e\x10\0\x02ab"
         );
         let at_least_once = QoS::AtLeastOnce;
-        assert_eq!(subscribe(Version::V311, "a/#", at_least_once), b"\x82\x08\0\x01\0\x03a/#\x01");
-        assert_eq!(subscribe(Version::V5, "a/#", QoS::AtMostOnce), b"\x82\x09\0\x01\0\0\x03a/#\0");
+        let filters = ["a/#".to_owned(), "b".to_owned()];
+        let one = subscribe(Version::V311, &filters[..1], at_least_once);
+        assert_eq!(one, b"\x82\x08\0\x01\0\x03a/#\x01");
+        let two = subscribe(Version::V5, &filters, QoS::AtMostOnce);
+        assert_eq!(two, b"\x82\x0d\0\x01\0\0\x03a/#\0\0\x01b\0");
         assert_eq!(disconnect(Version::V311), b"\xe0\0");
     }
 
@@ -196,7 +206,8 @@ mod tests {
         let version = accepted(Version::V5, &[0x20, 3, 0, 0x84, 0]).unwrap_err();
         assert!(told(version).contains("--mqtt"));
         assert!(accepted(Version::V311, &[0xd0, 0]).is_err());
-        let granted = |answer| granted(Version::V311, answer, QoS::AtLeastOnce);
+        let granted = |answer| granted(Version::V311, answer, 1, QoS::AtLeastOnce);
+        assert!(granted(&[0x90, 4, 0, 1, 1, 1]).is_err());
         assert!(told(granted(&[0x90, 3, 0, 1, 0x80]).unwrap_err()).contains("128"));
         assert!(granted(&[0x90, 3, 0, 1, 1]).is_ok());
         assert!(granted(&[0x30, 0]).is_err());

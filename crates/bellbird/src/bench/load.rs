@@ -76,7 +76,7 @@ impl<'a> Load<'a> {
         let subscribers: Vec<_> = (0..work.subscribers)
             .map(|number| Client {
                 introduction: Introduction { client_id: plan.client_id('s', number), session },
-                subscription: Some((plan.filter(work, number), plan.qos)),
+                subscription: Some((plan.filters(work, number), plan.qos)),
             })
             .collect();
         let publishers: Vec<_> = (0..work.publishers)

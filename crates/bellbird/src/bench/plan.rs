@@ -66,6 +66,12 @@ const OUTSTANDING_MAX: usize = 65_535;
 const CONNECTIONS_MAX: usize = 65_535;
 /// A run is over within this, whatever was asked.
 const SECONDS_MAX: f64 = 3600.0;
+/// Scenario `wild`: a message of a publisher of one group goes to the subscribers of that group.
+const WILD_GROUPS: usize = 10;
+/// Scenario `wild`: topics of each publisher.
+const WILD_TOPICS: usize = 10;
+/// Scenario `wild`: filters that match nothing, spread over the subscribers.
+const WILD_OTHERS: usize = 1000;
 /// Bounds the ledger, which has an account for each pair.
 const PAIRS_MAX: usize = 10_000_000;
 
@@ -104,23 +110,39 @@ impl Plan {
         }
     }
 
-    /// The topic a publisher publishes to.
-    pub(super) fn topic(&self, work: &LoadWork, publisher: usize) -> String {
+    /// The topics a publisher publishes to, in turns.
+    pub(super) fn topics(&self, work: &LoadWork, publisher: usize) -> Vec<String> {
         let tag = &self.tag;
         match work.scenario {
-            Scenario::FanOut => format!("{tag}/all"),
-            Scenario::Durable => format!("{tag}/{}", publisher % work.subscribers),
-            Scenario::Pair | Scenario::FanIn | Scenario::Offline => format!("{tag}/{publisher}"),
+            Scenario::FanOut => vec![format!("{tag}/all")],
+            Scenario::Durable => vec![format!("{tag}/{}", publisher % work.subscribers)],
+            Scenario::Wild => {
+                let group = publisher % WILD_GROUPS;
+                let topic = |number| format!("{tag}/{group}/{publisher}/{number}");
+                (0..WILD_TOPICS).map(topic).collect()
+            }
+            Scenario::Pair | Scenario::FanIn | Scenario::Offline => {
+                vec![format!("{tag}/{publisher}")]
+            }
         }
     }
 
-    /// The filter a subscriber subscribes to.
-    pub(super) fn filter(&self, work: &LoadWork, subscriber: usize) -> String {
+    /// The filters a subscriber subscribes to.
+    pub(super) fn filters(&self, work: &LoadWork, subscriber: usize) -> Vec<String> {
         let tag = &self.tag;
         match work.scenario {
-            Scenario::FanOut => format!("{tag}/all"),
-            Scenario::FanIn => format!("{tag}/#"),
-            Scenario::Pair | Scenario::Durable | Scenario::Offline => format!("{tag}/{subscriber}"),
+            Scenario::FanOut => vec![format!("{tag}/all")],
+            Scenario::FanIn => vec![format!("{tag}/#")],
+            Scenario::Wild => {
+                // A look for matches meets the others down to their last level.
+                let other = |number| format!("{tag}/{}/+/other{number}", number % WILD_GROUPS);
+                let others = (subscriber..WILD_OTHERS).step_by(work.subscribers).map(other);
+                let own = format!("{tag}/{}/+/+", subscriber % WILD_GROUPS);
+                std::iter::once(own).chain(others).collect()
+            }
+            Scenario::Pair | Scenario::Durable | Scenario::Offline => {
+                vec![format!("{tag}/{subscriber}")]
+            }
         }
     }
 
@@ -135,6 +157,7 @@ impl LoadWork {
     pub(super) fn receivers(&self) -> usize {
         match self.scenario {
             Scenario::FanOut | Scenario::FanIn => self.subscribers,
+            Scenario::Wild => self.subscribers / WILD_GROUPS,
             Scenario::Pair | Scenario::Durable | Scenario::Offline => 1,
         }
     }
@@ -152,6 +175,8 @@ impl LoadWork {
         }
         match self.scenario {
             Scenario::FanOut | Scenario::FanIn => Some(subscriber * self.publishers + publisher),
+            Scenario::Wild => (subscriber % WILD_GROUPS == publisher % WILD_GROUPS)
+                .then_some(subscriber / WILD_GROUPS * self.publishers + publisher),
             Scenario::Pair | Scenario::Offline => (subscriber == publisher).then_some(publisher),
             Scenario::Durable => (publisher % self.subscribers == subscriber).then_some(publisher),
         }
@@ -211,12 +236,18 @@ fn load_work(arguments: &Arguments) -> Result<LoadWork, Failure> {
         (Scenario::FanIn, _) => (50, 1, 20),
         (Scenario::FanOut, QoS::AtMostOnce) => (1, 100, 100),
         (Scenario::FanOut, _) => (1, 100, 20),
+        (Scenario::Wild, QoS::AtMostOnce) => (50, 50, 100),
+        (Scenario::Wild, _) => (50, 50, 20),
         (Scenario::Durable | Scenario::Offline, _) => (100, 10, 100),
     };
     let publishers = arguments.publishers.unwrap_or(publishers);
     let subscribers = arguments.subscribers.unwrap_or(match arguments.scenario {
         Scenario::Pair => publishers,
-        Scenario::FanIn | Scenario::FanOut | Scenario::Durable | Scenario::Offline => subscribers,
+        Scenario::FanIn
+        | Scenario::FanOut
+        | Scenario::Wild
+        | Scenario::Durable
+        | Scenario::Offline => subscribers,
     });
     let outstanding = arguments.outstanding.unwrap_or(outstanding);
     let work = LoadWork {
@@ -234,6 +265,12 @@ fn load_work(arguments: &Arguments) -> Result<LoadWork, Failure> {
     if work.scenario == Scenario::Pair && publishers != subscribers {
         return usage(format!(
             "--scenario pair has a subscriber for each publisher, not {publishers} to {subscribers}"
+        ));
+    }
+    if work.scenario == Scenario::Wild && !subscribers.is_multiple_of(WILD_GROUPS) {
+        return usage(format!(
+            "--subscribers is {subscribers}, but --scenario wild has {WILD_GROUPS} groups of \
+             subscribers of the same size: use a multiple of {WILD_GROUPS}"
         ));
     }
     if work.rate.is_some_and(|rate| !(rate > 0.0 && rate <= 1e8)) {

@@ -22,7 +22,8 @@ pub(super) struct Traffic<'a> {
     run: u16,
     outstanding: usize,
     publishers: Vec<Publisher>,
-    templates: Vec<Template>,
+    /// Of each publisher, one for each of its topics.
+    templates: Vec<Vec<Template>>,
     ledger: Ledger,
     delivered: u64,
     foreign: u64,
@@ -46,16 +47,15 @@ impl<'a> Traffic<'a> {
             backlog: (!work.subscribers_away).then_some(work.backlog),
             receivers: work.receivers(),
         };
-        let template = |publisher| {
-            let topic = plan.topic(work, publisher);
-            Template::new(plan.version, plan.qos, &topic, plan.payload_bytes)
-        };
+        let template =
+            |topic: &String| Template::new(plan.version, plan.qos, topic, plan.payload_bytes);
+        let templates = |publisher| plan.topics(work, publisher).iter().map(template).collect();
         Self {
             work,
             run: plan.run,
             outstanding,
             publishers: (0..work.publishers).map(|_| Publisher::new(limits)).collect(),
-            templates: (0..work.publishers).map(template).collect(),
+            templates: (0..work.publishers).map(templates).collect(),
             ledger: Ledger::new(work.pairs()),
             delivered: 0,
             foreign: 0,
@@ -151,7 +151,8 @@ impl<'a> Traffic<'a> {
         let (sequence, id) = self.publishers[number].take(sent_nanos);
         let publisher = u16::try_from(number).expect("the plan allows 65,535 publishers");
         let stamp = Stamp { sent_nanos, sequence, publisher, run: self.run };
-        self.templates[number].append(stamp, id, net.outbox(number));
+        let templates = &self.templates[number];
+        templates[sequence as usize % templates.len()].append(stamp, id, net.outbox(number));
     }
 
     /// Nothing moved for long: gives up on what is under way, where that opens a window.

@@ -52,7 +52,7 @@ fn make_sessions(plan: &Plan, work: &OfflineWork) -> Result<(), Failure> {
                 client_id: plan.client_id('s', number),
                 session: Session::Persistent,
             },
-            subscription: Some((topic(plan, number), plan.qos)),
+            subscription: Some((vec![topic(plan, number)], plan.qos)),
         })
         .collect();
     for batch in clients.chunks(100) {

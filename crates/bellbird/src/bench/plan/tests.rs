@@ -1,5 +1,6 @@
 //! Which options fit together, and what a scenario brings along.
 
+use bellbird_topics::{Filter, TopicName};
 use clap::Parser;
 
 use super::*;
@@ -38,6 +39,8 @@ fn scenarios_bring_their_numbers() {
         ("--publishers 3", (3, 3, 100)),
         ("--scenario fan-in", (50, 1, 100)),
         ("--scenario fan-out --subscribers 1000", (1, 1000, 100)),
+        ("--scenario wild", (50, 50, 100)),
+        ("--scenario wild --qos 1", (50, 50, 20)),
         ("--scenario durable", (100, 10, 100)),
     ] {
         let work = load(line);
@@ -67,6 +70,7 @@ fn bounds_are_named() {
     check_refused("--payload 15", &["--payload", "16"]);
     check_refused("--payload 70000", &["65536"]);
     check_refused("--publishers 2 --subscribers 3", &["pair", "2 to 3"]);
+    check_refused("--scenario wild --subscribers 25", &["--subscribers", "25", "multiple of 10"]);
     check_refused("--outstanding 0", &["--outstanding", "at least 1"]);
     check_refused("--outstanding 70000", &["65535"]);
     check_refused("--outstanding 50 --backlog 20", &["--backlog", "50"]);
@@ -86,6 +90,7 @@ fn pairs_are_numbered_without_gaps() {
         "--publishers 4",
         "--scenario fan-in --publishers 4 --subscribers 2",
         "--scenario fan-out --publishers 2 --subscribers 5",
+        "--scenario wild --publishers 23 --subscribers 30",
         "--scenario durable --publishers 7 --subscribers 3",
     ] {
         let work = load(line);
@@ -106,11 +111,38 @@ fn pairs_are_numbered_without_gaps() {
 fn topics_meet_their_filters() {
     let durable = plan("--scenario durable --tag t").unwrap();
     let work = load("--scenario durable --tag t");
-    assert_eq!(durable.topic(&work, 23), "t/3");
-    assert_eq!(durable.filter(&work, 3), "t/3");
+    assert_eq!(durable.topics(&work, 23), ["t/3"]);
+    assert_eq!(durable.filters(&work, 3), ["t/3"]);
     let work = load("--scenario fan-in");
-    assert_eq!(durable.topic(&work, 23), "t/23");
-    assert_eq!(durable.filter(&work, 0), "t/#");
+    assert_eq!(durable.topics(&work, 23), ["t/23"]);
+    assert_eq!(durable.filters(&work, 0), ["t/#"]);
+}
+
+/// By the index of the broker itself: each topic meets one filter of each subscriber of its
+/// publisher's group, and no other.
+#[test]
+fn wild_topics_meet_the_filters_of_their_group() {
+    let plan = plan("--scenario wild --tag t").unwrap();
+    let work = load("--scenario wild --tag t");
+    let filters: Vec<Vec<String>> =
+        (0..work.subscribers).map(|number| plan.filters(&work, number)).collect();
+    assert_eq!(filters.iter().map(Vec::len).sum::<usize>(), 50 + 1000);
+    for publisher in 0..work.publishers {
+        let topics = plan.topics(&work, publisher);
+        assert_eq!(topics.len(), 10);
+        for topic in &topics {
+            let topic = TopicName::parse(topic).unwrap();
+            for (subscriber, filters) in filters.iter().enumerate() {
+                let matching = filters
+                    .iter()
+                    .filter(|filter| Filter::parse(filter).unwrap().matches(topic))
+                    .count();
+                let is_meant = work.pair(subscriber, publisher).is_some();
+                assert_eq!(matching, usize::from(is_meant), "{topic:?} {subscriber}");
+            }
+        }
+    }
+    assert_eq!(work.receivers(), 5);
 }
 
 #[test]
