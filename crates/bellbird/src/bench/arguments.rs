@@ -18,8 +18,8 @@ pub(crate) struct Arguments {
     #[arg(long, value_enum, default_value_t = Scenario::Pair)]
     pub(super) scenario: Scenario,
 
-    /// QoS of messages and subscriptions, 0 or 1
-    #[arg(long, value_parser = clap::value_parser!(u8).range(0..=1))]
+    /// QoS of messages and subscriptions, 0, 1 or 2
+    #[arg(long, value_parser = clap::value_parser!(u8).range(0..=2))]
     pub(super) qos: Option<u8>,
 
     /// Payload in bytes, at least 16: they carry time, sequence and publisher
@@ -35,11 +35,11 @@ pub(crate) struct Arguments {
     pub(super) subscribers: Option<usize>,
 
     /// Messages a publisher may have under way: at QoS 0 not yet received by all its subscribers,
-    /// at QoS 1 not yet acknowledged
+    /// at QoS 1 and 2 not yet acknowledged
     #[arg(long, value_name = "N")]
     pub(super) outstanding: Option<usize>,
 
-    /// QoS 1: messages of a publisher that may be sent but not yet received by its subscribers; as
+    /// QoS 1 and 2: messages of a publisher that may be sent but not yet received by its subscribers; as
     /// many as may be outstanding, unless you want to see queues grow
     #[arg(long, value_name = "N")]
     pub(super) backlog: Option<usize>,

@@ -1,5 +1,5 @@
-//! The frames of the hot path, by hand: PUBLISH and PUBACK out of prepared bytes, and as much of
-//! a broker's answer as a generator needs. All else goes through the codec (`handshake`).
+//! The frames of the hot path, by hand: PUBLISH and its acknowledgements out of prepared bytes, and
+//! as much of a broker's answer as a generator needs. All else goes through the codec (`handshake`).
 
 use bellbird_codec::{QoS, Version};
 
@@ -8,16 +8,32 @@ use super::stamp::Stamp;
 /// What a broker sent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Frame<'a> {
-    /// A message; with a packet id if it wants to be acknowledged.
-    Publish { id: Option<u16>, payload: &'a [u8] },
+    /// A message; with what it wants to be answered, if anything.
+    Publish { answer: Option<Answer>, payload: &'a [u8] },
     /// Answers a message of ours; codes from 0x80 on refuse it.
-    PubAck { id: u16, code: u8 },
+    Answer { answer: Answer, code: u8 },
     /// Answers CONNECT; codes from 1 on refuse it.
     ConnAck { session_present: bool, code: u8 },
     /// The broker is about to close.
     Disconnect { code: u8 },
     /// Nothing the generator acts on.
     Other,
+}
+
+/// A step of the acknowledgement of a message.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Answer {
+    pub(super) step: Step,
+    pub(super) id: u16,
+}
+
+/// PUBACK, PUBREC, PUBREL and PUBCOMP, by their first byte.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Step {
+    Ack = 0x40,
+    Rec = 0x50,
+    Rel = 0x62,
+    Comp = 0x70,
 }
 
 /// The broker sent bytes that are no MQTT.
@@ -69,11 +85,12 @@ impl Template {
     }
 }
 
-/// Appends a PUBACK.
-#[inline]
-pub(super) fn append_puback(id: u16, outbox: &mut Vec<u8>) {
-    let [high, low] = id.to_be_bytes();
-    outbox.extend_from_slice(&[0x40, 2, high, low]);
+impl Answer {
+    #[inline]
+    pub(super) fn append(self, outbox: &mut Vec<u8>) {
+        let [high, low] = self.id.to_be_bytes();
+        outbox.extend_from_slice(&[self.step as u8, 2, high, low]);
+    }
 }
 
 /// Takes the first frame off `bytes`, with its length; `None` if it is not complete yet.
@@ -87,11 +104,10 @@ pub(super) fn first_frame(
     let Some(body) = rest.get(width..width + len) else { return Ok(None) };
     let frame = match head >> 4 {
         3 => publish(version, head, body).ok_or(Malformed)?,
-        4 => {
-            let (id, rest) = body.split_first_chunk().ok_or(Malformed)?;
-            let code = rest.first().copied().unwrap_or(0);
-            Frame::PubAck { id: u16::from_be_bytes(*id), code }
-        }
+        4 => answer(Step::Ack, body)?,
+        5 => answer(Step::Rec, body)?,
+        6 => answer(Step::Rel, body)?,
+        7 => answer(Step::Comp, body)?,
         2 => match body {
             [flags, code, ..] => Frame::ConnAck { session_present: *flags == 1, code: *code },
             _ => return Err(Malformed),
@@ -104,20 +120,33 @@ pub(super) fn first_frame(
 }
 
 #[inline]
+fn answer(step: Step, body: &[u8]) -> Result<Frame<'_>, Malformed> {
+    let (id, rest) = body.split_first_chunk().ok_or(Malformed)?;
+    let answer = Answer { step, id: u16::from_be_bytes(*id) };
+    Ok(Frame::Answer { answer, code: rest.first().copied().unwrap_or(0) })
+}
+
+#[inline]
 fn publish(version: Version, head: u8, body: &[u8]) -> Option<Frame<'_>> {
     let (topic_len, rest) = body.split_first_chunk()?;
     let mut rest = rest.get(usize::from(u16::from_be_bytes(*topic_len))..)?;
-    let mut id = None;
-    if head & 0b110 != 0 {
-        let (bytes, after) = rest.split_first_chunk()?;
-        id = Some(u16::from_be_bytes(*bytes));
+    let step = match head & 0b110 {
+        0 => None,
+        0b10 => Some(Step::Ack),
+        0b100 => Some(Step::Rec),
+        _ => return None,
+    };
+    let mut answer = None;
+    if let Some(step) = step {
+        let (id, after) = rest.split_first_chunk()?;
+        answer = Some(Answer { step, id: u16::from_be_bytes(*id) });
         rest = after;
     }
     if version == Version::V5 {
         let (len, width) = variable_integer(rest).ok()??;
         rest = rest.get(width + len..)?;
     }
-    Some(Frame::Publish { id, payload: rest })
+    Some(Frame::Publish { answer, payload: rest })
 }
 
 /// A variable byte integer and its width; `None` if it is not complete yet [MQTT-1.5.5].
@@ -157,7 +186,12 @@ mod tests {
     #[test]
     fn templates_are_read_back() {
         for version in [Version::V311, Version::V5] {
-            for (qos, id) in [(QoS::AtMostOnce, None), (QoS::AtLeastOnce, Some(0x0102))] {
+            for (qos, step) in [
+                (QoS::AtMostOnce, None),
+                (QoS::AtLeastOnce, Some(Step::Ack)),
+                (QoS::ExactlyOnce, Some(Step::Rec)),
+            ] {
+                let wanted = step.map(|step| Answer { step, id: 0x0102 });
                 for payload_bytes in [16, 100, 200, 20_000] {
                     let template = Template::new(version, qos, "a/b", payload_bytes);
                     let mut bytes = Vec::new();
@@ -174,8 +208,8 @@ mod tests {
                     bytes.push(0x30);
                     let (frame, len) = first_frame(version, &bytes).unwrap().unwrap();
                     assert_eq!(len, bytes.len() - 1);
-                    let Frame::Publish { id: found, payload } = frame else { panic!("{frame:?}") };
-                    assert_eq!((found, payload.len()), (id, payload_bytes));
+                    let Frame::Publish { answer, payload } = frame else { panic!("{frame:?}") };
+                    assert_eq!((answer, payload.len()), (wanted, payload_bytes));
                     assert_eq!(Stamp::from_payload(payload), Some(STAMP));
                 }
             }
@@ -193,8 +227,16 @@ mod tests {
     #[test]
     fn answers() {
         let done = |frame, len| Ok(Some((frame, len)));
-        check(Version::V311, &[0x40, 2, 1, 2], done(Frame::PubAck { id: 258, code: 0 }, 4));
-        check(Version::V5, &[0x40, 3, 0, 2, 0x97], done(Frame::PubAck { id: 2, code: 0x97 }, 5));
+        for step in [Step::Ack, Step::Rec, Step::Rel, Step::Comp] {
+            let (first, answer) = (step as u8, Answer { step, id: 258 });
+            let bytes = [first, 2, 1, 2];
+            check(Version::V311, &bytes, done(Frame::Answer { answer, code: 0 }, 4));
+            let refused = Frame::Answer { answer, code: 0x97 };
+            check(Version::V5, &[first, 3, 1, 2, 0x97], done(refused, 5));
+            let mut appended = Vec::new();
+            answer.append(&mut appended);
+            assert_eq!(appended, bytes);
+        }
         let refused = Frame::ConnAck { session_present: false, code: 5 };
         check(Version::V311, &[0x20, 2, 0, 5], done(refused, 4));
         check(Version::V5, &[0xe0, 1, 0x8e, 9], done(Frame::Disconnect { code: 0x8e }, 3));
@@ -209,6 +251,7 @@ mod tests {
             &[0x30, 0xff, 0xff, 0xff, 0xff],
             &[0x30, 1, 0],
             &[0x32, 5, 0, 3, b'a', b'/', b'b'],
+            &[0x36, 7, 0, 3, b'a', b'/', b'b', 0, 1],
             &[0x40, 1, 0],
             &[0x20, 1, 0],
         ] {
@@ -216,12 +259,5 @@ mod tests {
             assert!(matches!(found, Err(Malformed) | Ok(None)), "{bytes:02x?}: {found:?}");
         }
         check(Version::V5, &[0x30, 3, 0, 0, 0x80], Err(Malformed));
-    }
-
-    #[test]
-    fn pubacks() {
-        let mut bytes = Vec::new();
-        append_puback(0xfffe, &mut bytes);
-        assert_eq!(bytes, [0x40, 2, 0xff, 0xfe]);
     }
 }

@@ -60,7 +60,7 @@ pub(super) struct OfflineWork {
 
 /// Payloads beyond this would not fit the generator's read buffer several times.
 const PAYLOAD_BYTES_MAX: usize = 65_536;
-/// Packet ids of QoS 1 are 16 bits, and 0 is none.
+/// Packet ids are 16 bits, and 0 is none.
 const OUTSTANDING_MAX: usize = 65_535;
 /// Publishers and sessions are 16 bits in a stamp.
 const CONNECTIONS_MAX: usize = 65_535;
@@ -298,16 +298,17 @@ fn offline_work(arguments: &Arguments) -> Result<OfflineWork, Failure> {
     })
 }
 
-/// Durable scenarios speak of acknowledgements, which QoS 0 does not have.
+/// Durable scenarios speak of PUBACK.
 fn qos(arguments: &Arguments) -> Result<QoS, Failure> {
     let durable = matches!(arguments.scenario, Scenario::Durable | Scenario::Offline);
-    if durable && arguments.qos == Some(0) && arguments.idle.is_none() {
+    if durable && arguments.qos.is_some_and(|qos| qos != 1) && arguments.idle.is_none() {
         return usage(format!("--scenario {} needs --qos 1", arguments.scenario.name()));
     }
     match arguments.qos.unwrap_or(u8::from(durable)) {
         0 => Ok(QoS::AtMostOnce),
         1 => Ok(QoS::AtLeastOnce),
-        other => usage(format!("--qos {other}: use 0 or 1")),
+        2 => Ok(QoS::ExactlyOnce),
+        other => usage(format!("--qos {other}: use 0, 1 or 2")),
     }
 }
 

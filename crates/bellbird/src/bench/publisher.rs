@@ -30,7 +30,7 @@ const SENT_MAX: u32 = u32::MAX - 65_536;
 pub(super) struct Limits {
     pub(super) qos: QoS,
     pub(super) outstanding: usize,
-    /// Bound on messages sent but not received by the subscribers; QoS 1 only, and only where the
+    /// Bound on messages sent but not received by the subscribers; not at QoS 0, and only where the
     /// subscribers are there.
     pub(super) backlog: Option<usize>,
     /// Subscribers that each message reaches.
@@ -78,7 +78,12 @@ impl Publisher {
         self.settled += u64::from(deliveries);
     }
 
-    /// A PUBACK came. Returns when its message was sent.
+    /// Whether the message with this packet id is not acknowledged yet.
+    pub(super) fn is_under_way(&self, id: u16) -> bool {
+        self.sent_at.get(usize::from(id)).is_some_and(Option::is_some)
+    }
+
+    /// A PUBACK or PUBCOMP came, or a PUBREC that refuses. Returns when its message was sent.
     #[inline]
     pub(super) fn acknowledge(&mut self, id: u16, code: u8) -> Result<u64, UnexpectedAck> {
         let slot = self.sent_at.get_mut(usize::from(id)).ok_or(UnexpectedAck)?;
@@ -208,7 +213,9 @@ mod tests {
         assert_eq!(publisher.take(5), (0, 1));
         assert_eq!(publisher.take(6), (1, 2));
         assert_eq!(publisher.credit(), 0);
+        assert!(publisher.is_under_way(2));
         assert_eq!(publisher.acknowledge(2, 0), Ok(6));
+        assert!(!publisher.is_under_way(2) && !publisher.is_under_way(9));
         assert_eq!(publisher.acknowledge(2, 0), Err(UnexpectedAck));
         assert_eq!(publisher.take(7), (2, 2));
         assert_eq!(publisher.acknowledge(1, 0x97), Ok(5));

@@ -3,7 +3,7 @@
 use bellbird_codec::QoS;
 
 use crate::bench::failure::Failure;
-use crate::bench::frames::{Frame, Template, append_puback};
+use crate::bench::frames::{Answer, Frame, Step, Template};
 use crate::bench::handshake::refusal;
 use crate::bench::latency::Latencies;
 use crate::bench::ledger::Ledger;
@@ -77,14 +77,14 @@ impl<'a> Traffic<'a> {
     ) -> Result<(), Failure> {
         self.frames += 1;
         match frame {
-            Frame::Publish { id, payload } => {
-                if let Some(id) = id {
-                    append_puback(id, outbox);
+            Frame::Publish { answer, payload } => {
+                if let Some(answer) = answer {
+                    answer.append(outbox);
                 }
                 self.receive(link, now, payload);
                 Ok(())
             }
-            Frame::PubAck { id, code } => self.acknowledge(link, now, id, code),
+            Frame::Answer { answer, code } => self.on_answer(link, now, answer, code, outbox),
             Frame::ConnAck { code, .. } => Err(refusal(code)),
             Frame::Disconnect { code } => Err(Failure::Broker(format!(
                 "the broker ended a connection with reason code {code:#04x}"
@@ -110,10 +110,29 @@ impl<'a> Traffic<'a> {
         self.publishers[usize::from(stamp.publisher)].settle(settled);
     }
 
-    fn acknowledge(&mut self, link: usize, now: u64, id: u16, code: u8) -> Result<(), Failure> {
+    fn on_answer(
+        &mut self,
+        link: usize,
+        now: u64,
+        answer: Answer,
+        code: u8,
+        outbox: &mut Vec<u8>,
+    ) -> Result<(), Failure> {
+        let Answer { step, id } = answer;
+        if step == Step::Rel {
+            Answer { step: Step::Comp, id }.append(outbox);
+            return Ok(());
+        }
         let unexpected =
             || Failure::Broker(format!("the broker acknowledged packet {id}, which nobody sent"));
         let publisher = self.publishers.get_mut(link).ok_or_else(unexpected)?;
+        if step == Step::Rec && code < 0x80 {
+            if !publisher.is_under_way(id) {
+                return Err(unexpected());
+            }
+            Answer { step: Step::Rel, id }.append(outbox);
+            return Ok(());
+        }
         let sent_at = publisher.acknowledge(id, code).map_err(|_| unexpected())?;
         self.ack_latencies.record(now.saturating_sub(sent_at));
         Ok(())

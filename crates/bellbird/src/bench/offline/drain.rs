@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::{PERIOD, PHASE_MAX, SILENCE_MAX};
 use crate::bench::connect::{dial, forget};
 use crate::bench::failure::Failure;
-use crate::bench::frames::{Frame, append_puback};
+use crate::bench::frames::Frame;
 use crate::bench::handshake::{Introduction, Session, connect, refusal};
 use crate::bench::ledger::Ledger;
 use crate::bench::meter::Meter;
@@ -110,9 +110,9 @@ impl Drain {
         outbox: &mut Vec<u8>,
     ) -> Result<(), Failure> {
         match frame {
-            Frame::Publish { id, payload } => {
-                if let Some(id) = id {
-                    append_puback(id, outbox);
+            Frame::Publish { answer, payload } => {
+                if let Some(answer) = answer {
+                    answer.append(outbox);
                 }
                 self.receive(link, payload);
                 Ok(())
@@ -126,7 +126,7 @@ impl Drain {
             Frame::Disconnect { code } => Err(Failure::Broker(format!(
                 "the broker ended a connection with reason code {code:#04x}"
             ))),
-            Frame::PubAck { .. } | Frame::Other => Ok(()),
+            Frame::Answer { .. } | Frame::Other => Ok(()),
         }
     }
 

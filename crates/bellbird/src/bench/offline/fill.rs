@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::{PERIOD, PHASE_MAX, SILENCE_MAX};
 use crate::bench::connect::{Client, close, forget, open};
 use crate::bench::failure::Failure;
-use crate::bench::frames::{Frame, Template};
+use crate::bench::frames::{Answer, Frame, Template};
 use crate::bench::handshake::{Introduction, Session};
 use crate::bench::latency::Latencies;
 use crate::bench::meter::Meter;
@@ -147,7 +147,7 @@ impl Fill {
 
     fn on_frame(&mut self, link: usize, now: u64, frame: Frame<'_>) -> Result<(), Failure> {
         match frame {
-            Frame::PubAck { id, code } => {
+            Frame::Answer { answer: Answer { id, .. }, code } => {
                 let sent_at = self.publishers[link].acknowledge(id, code).map_err(|_| {
                     Failure::Broker(format!("the broker acknowledged packet {id} twice"))
                 })?;

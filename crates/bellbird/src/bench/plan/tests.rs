@@ -54,6 +54,8 @@ fn durable_scenarios_are_qos_1() {
     assert_eq!(plan("--scenario offline").unwrap().qos, QoS::AtLeastOnce);
     assert_eq!(plan("").unwrap().qos, QoS::AtMostOnce);
     check_refused("--scenario durable --qos 0", &["durable", "--qos 1"]);
+    check_refused("--scenario offline --qos 2", &["offline", "--qos 1"]);
+    assert_eq!(plan("--qos 2").unwrap().qos, QoS::ExactlyOnce);
 }
 
 #[test]
