@@ -231,6 +231,11 @@ def _judge_order(kept: Kept, holder: str, observer: Observer) -> None:
         newest[name] = number
 
 
+def is_under_way(values: dict[str, float]) -> bool:
+    """Whether a delivery has not come to its end."""
+    return any(values[f"bellbird_deliveries_{name}"] for name in ("inflight", "queued", "unsent"))
+
+
 def judge_metrics(values: dict[str, float], observer: Observer, *, at_rest: bool) -> None:
     """No delivery may be dropped for any reason; at rest, none may be on its way either."""
     for name, value in values.items():

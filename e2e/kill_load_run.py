@@ -13,7 +13,14 @@ from pathlib import Path
 
 from broker import Broker, bellbird_binary
 from client_store import Kept
-from kill_load_checks import Reader, RetainedLedger, WillLedger, judge_files, judge_metrics
+from kill_load_checks import (
+    Reader,
+    RetainedLedger,
+    WillLedger,
+    is_under_way,
+    judge_files,
+    judge_metrics,
+)
 from kill_load_clients import Client, MortalClient, Observer, Publisher
 from kill_load_faults import Fault
 from kill_load_plan import (
@@ -417,14 +424,23 @@ class Run:
         """Judges the metrics; a broker that is killed meanwhile has none."""
         if self.broker.kind != "bellbird":
             return
+        metrics = self.metrics()
+        deadline = time.monotonic() + QUIET_SECS
+        # A will with a delay may be said once more just now.
+        while at_rest and metrics and is_under_way(metrics) and time.monotonic() < deadline:
+            self.turn()
+            metrics = self.metrics()
+        if metrics and not self.observer.is_killed:
+            judge_metrics(metrics, self.observer, at_rest=at_rest)
+
+    def metrics(self) -> dict[str, float]:
+        """What the broker counts; nothing if it cannot say."""
         try:
-            metrics = self.broker.metrics(QUIET_SECS)
+            return self.broker.metrics(QUIET_SECS)
         except OSError as error:
             if not self.observer.is_killed:
                 self.observer.complain("metrics", str(error))
-            return
-        if not self.observer.is_killed:
-            judge_metrics(metrics, self.observer, at_rest=at_rest)
+            return {}
 
     # --- rest -------------------------------------------------------------------------------------
 

@@ -274,11 +274,6 @@ impl Commit {
             };
             match task {
                 Ok(Task::Commit(order)) => {
-                    if self.orders.is_empty() {
-                        // A shard on the same core hands in first what it is at: 20,000 messages
-                        // took 432 syncs, and take 248.
-                        thread::yield_now();
-                    }
                     bytes += order.batch.bytes_len();
                     self.orders.push(order);
                 }

@@ -64,6 +64,11 @@ impl Governor {
         Self::new(Allocator { in_use: || 0, give_back: || {}, widen: || {} }, usize::MAX)
     }
 
+    /// A log was read, and what it took is free again.
+    pub(crate) fn log_was_read(&self) {
+        (self.allocator.give_back)();
+    }
+
     /// A shard's thread begins.
     pub(crate) fn shard_begins(&self) {
         (self.allocator.widen)();

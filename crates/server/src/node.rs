@@ -122,6 +122,9 @@ impl Node {
         first.push(&recovered.first_record);
         log.append(&[&first], &mut Vec::new())?;
         log.sync()?;
+        if log_report.bytes > 0 {
+            settings.governor.log_was_read();
+        }
         let view = Arc::new(SharedView::new(recovered.last_order));
         view.apply(&recovered.changes);
 

@@ -30,7 +30,15 @@ pub struct Files {
 /// The file that a part was read of last, and its name: often the next one is of the same. A clone
 /// is for somebody else, who reads something else.
 #[derive(Default, Debug)]
-struct LastRead(Mutex<Option<(String, File)>>);
+struct LastRead(Mutex<Option<Last>>);
+
+#[derive(Debug)]
+struct Last {
+    name: String,
+    file: File,
+    /// The window that was read in last and was not in memory.
+    missed: Option<u64>,
+}
 
 impl Clone for LastRead {
     fn clone(&self) -> Self {
@@ -44,7 +52,7 @@ impl LastRead {
         *self.lock() = None;
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<(String, File)>> {
+    fn lock(&self) -> MutexGuard<'_, Option<Last>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -116,18 +124,21 @@ impl Medium for Files {
     }
 
     fn read_at(&self, name: &str, offset: u64, bytes: usize) -> io::Result<Vec<u8>> {
-        let mut last = self.last_read.lock();
-        let (_, file) = match last.take() {
-            Some(last) if last.0 == name => last,
-            _ => (name.to_owned(), File::open(self.directory.join(name))?),
+        let mut last_read = self.last_read.lock();
+        let mut last = match last_read.take() {
+            Some(last) if last.name == name => last,
+            _ => {
+                let file = File::open(self.directory.join(name))?;
+                Last { name: name.to_owned(), file, missed: None }
+            }
         };
         let mut read = vec![0; bytes];
-        let mut filled = read_cached(&file, &mut read, offset);
+        let mut filled = read_cached(&last.file, &mut read, offset);
         if filled < bytes {
-            read_ahead(&file, offset + filled as u64);
+            last.misses(offset + filled as u64);
         }
         while filled < bytes {
-            match file.read_at(&mut read[filled..], offset + filled as u64) {
+            match last.file.read_at(&mut read[filled..], offset + filled as u64) {
                 Ok(0) => break,
                 Ok(more) => filled += more,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -135,7 +146,7 @@ impl Medium for Files {
             }
         }
         read.truncate(filled);
-        *last = Some((name.to_owned(), file));
+        *last_read = Some(last);
         Ok(read)
     }
 
@@ -181,13 +192,21 @@ fn read_cached(file: &File, read: &mut [u8], offset: u64) -> usize {
     rustix::io::preadv2(file, &mut parts, offset, ReadWriteFlags::NOWAIT).unwrap_or(0)
 }
 
-/// Who reads here soon reads what stands around it: messages that came together are fetched
-/// together, for other sessions.
-fn read_ahead(file: &File, offset: u64) {
-    let window = offset / WINDOW_BYTES * WINDOW_BYTES;
-    // Advice may be refused.
-    let bytes = NonZeroU64::new(WINDOW_BYTES);
-    rustix::fs::fadvise(file, window, bytes, Advice::WillNeed).unwrap_or_default();
+impl Last {
+    /// What stands here is not in memory. Who reads where the last one did reads on: messages that
+    /// came together are fetched together, for different sessions. Others read here and there.
+    fn misses(&mut self, offset: u64) {
+        let window = offset / WINDOW_BYTES;
+        let is_near = self.missed.is_some_and(|missed| window.abs_diff(missed) <= 1);
+        if is_near {
+            let bytes = NonZeroU64::new(WINDOW_BYTES);
+            let advice = Advice::WillNeed;
+            // Advice may be refused.
+            rustix::fs::fadvise(&self.file, window * WINDOW_BYTES, bytes, advice)
+                .unwrap_or_default();
+        }
+        self.missed = Some(window);
+    }
 }
 
 /// As much as a disk reads in about the time that it needs to begin.
@@ -205,6 +224,12 @@ pub struct SegmentFile {
 }
 
 impl SegmentFile {
+    /// Whether all blocks that an append writes are there already: others need room first, and a
+    /// file must not grow by what stands behind the bytes.
+    fn is_in_zeros(&self, bytes: &[u8]) -> bool {
+        Direct::reach(self.end, bytes.len()) <= self.len
+    }
+
     fn has_appended(&mut self, bytes: &[u8]) {
         self.direct.note(bytes);
         self.end += bytes.len() as u64;
@@ -214,20 +239,19 @@ impl SegmentFile {
 
 impl MediumFile for SegmentFile {
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.file.write_all_at(bytes, self.end)?;
+        if !self.is_in_zeros(bytes) || !self.direct.append_cached(&self.file, self.end, bytes)? {
+            self.file.write_all_at(bytes, self.end)?;
+        }
         self.has_appended(bytes);
         Ok(())
     }
 
     fn append_before_sync(&mut self, bytes: &[u8]) -> io::Result<()> {
-        // Only over zeros: what is longer has to find room first.
-        if Direct::reach(self.end, bytes.len()) <= self.len
-            && self.direct.append(&self.file, self.end, bytes)?
-        {
-            self.has_appended(bytes);
-            return Ok(());
+        if !self.is_in_zeros(bytes) || !self.direct.append(&self.file, self.end, bytes)? {
+            return self.append(bytes);
         }
-        self.append(bytes)
+        self.has_appended(bytes);
+        Ok(())
     }
 
     fn reserve(&mut self, bytes: usize) -> io::Result<()> {
