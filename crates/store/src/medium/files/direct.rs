@@ -89,7 +89,7 @@ impl Direct {
         self.begun.extend_from_slice(&bytes[bytes.len() - new..]);
     }
 
-    /// Blocks that an append here writes, from the one on that `end` is in.
+    /// Where the last block ends that an append of so many bytes at `end` writes.
     pub(super) fn reach(end: u64, bytes: usize) -> u64 {
         (end + bytes as u64).next_multiple_of(BLOCK as u64)
     }
@@ -153,7 +153,7 @@ const BYTES_MAX: usize = 64 * 1024;
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::path::PathBuf;
+    use std::path::{Path, PathBuf};
 
     use rustix::io::{Errno, ReadWriteFlags};
 
@@ -174,29 +174,41 @@ mod tests {
         }
     }
 
-    #[test]
-    fn where_the_file_system_can_the_page_cache_has_nothing_of_it() {
-        let path = path("direct");
+    fn new_file(path: &Path) -> File {
         let mut options = OpenOptions::new();
-        let file = options.read(true).write(true).create(true).truncate(true).open(&path).unwrap();
+        options.read(true).write(true).create(true).truncate(true).open(path).unwrap()
+    }
+
+    /// Whether the file system takes writes past the cache, and whether they are seen to be. To
+    /// look may begin to read the file, so this has a file of its own.
+    fn probe(path: &Path) -> (bool, bool) {
+        let file = new_file(path);
         file.write_all_at(&[1; BLOCK], 0).unwrap();
         let is_seen = is_cached(&file) == Some(true);
         let raw = OpenOptions::new()
             .write(true)
             .custom_flags(OFlags::DIRECT.bits().cast_signed())
-            .open(&path);
+            .open(path);
         let mut zeros = Blocks::default();
         let can = raw.is_ok_and(|raw| raw.write_at(zeros.zeroed_behind(0, BLOCK), 0).is_ok());
         // Some file systems take such writes and have them in the cache all the same.
         let is_past = is_seen && can && is_cached(&file) == Some(false);
+        fs::remove_file(path).unwrap();
+        (can, is_past)
+    }
+
+    #[test]
+    fn where_the_file_system_can_the_page_cache_has_nothing_of_it() {
+        let (can, is_past) = probe(&path("probe"));
+        let path = path("direct");
+        let file = new_file(&path);
         let mut direct = Direct::default();
         assert_eq!(direct.reserve(&file, 0, 16 * BLOCK).unwrap(), can);
         assert_eq!(direct.append(&file, 0, &[1; 5000]).unwrap(), can);
         direct.note(&[1; 5000]);
-        assert!(!is_past || is_cached(&file) == Some(false));
         assert_eq!(direct.append(&file, 5000, &[2; 5000]).unwrap(), can);
-        assert!(!is_past || is_cached(&file) == Some(false));
         direct.note(&[2; 5000]);
+        assert!(!is_past || is_cached(&file) == Some(false));
         assert!(direct.append_cached(&file, 10_000, &[3; 5000]).unwrap());
         if can {
             let read = fs::read(&path).unwrap();
