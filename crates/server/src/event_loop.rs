@@ -6,8 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bellbird_codec::DecodeError;
-use bellbird_core::{ConnectionId, Durability, Input, Output, Shard, ShardId, Ticket, Time};
-use bellbird_store::Batch;
+use bellbird_core::{ConnectionId, Input, Output, Shard, ShardId, Storage, Time};
 use mio::event::Event as Readiness;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
@@ -26,6 +25,7 @@ use crate::listen;
 use crate::losses;
 use crate::mailbox::{Letter, Mailbox, Slit};
 use crate::mechanism::Mechanisms;
+use crate::pile::Pile;
 use crate::query::{Depth, Endings};
 use crate::sockets::Sockets;
 use crate::telling::Teller;
@@ -69,11 +69,7 @@ pub(crate) struct Desk {
     closing: Vec<ConnectionId>,
     lingering: Lingering,
     pub(crate) held: Held,
-    /// Records of one level of durability, in the order of their tickets.
-    batch: Batch,
-    batch_first: Option<Ticket>,
-    batch_durability: Durability,
-    spare: Vec<Batch>,
+    pile: Pile,
     budget: Budget,
     must_accept: bool,
     /// The system refused to accept: tried again after a while.
@@ -111,8 +107,10 @@ impl EventLoop {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(error),
             }
+            self.desk.pile.begin_turn(!events.is_empty());
             self.turn(&events);
         }
+        self.hand_in_rest();
         self.teller.end_second(Time(u64::MAX));
         self.census.leave(&self.counts(Depth::Sessions));
         Ok(())
@@ -158,7 +156,9 @@ impl EventLoop {
             }
             self.alive.note(self.id, self.core.ledger());
             // The disk works while the sockets are written.
-            self.hand_in_batch();
+            if self.desk.pile.is_due() {
+                self.hand_in_rest();
+            }
             let touched = std::mem::take(&mut self.desk.touched);
             for id in &touched {
                 self.flush(now, *id);
@@ -177,15 +177,8 @@ impl EventLoop {
         match output {
             Output::Send(id) => self.desk.touched.push(id),
             Output::Store { ticket, record, durability } => {
-                if durability != self.desk.batch_durability {
-                    self.hand_in_batch();
-                    self.desk.batch_durability = durability;
-                }
-                self.desk.batch.push(&record);
-                self.desk.batch_first.get_or_insert(ticket);
-                if self.desk.batch.bytes_len() >= BATCH_BYTES {
-                    self.hand_in_batch();
-                }
+                let orders = self.desk.pile.add(self.id, ticket, &record, durability);
+                orders.into_iter().flatten().for_each(|order| self.hand_in(order));
             }
             Output::Mail { to, mail } => {
                 self.slits[to.index()].drop_in(Letter::Mail { from: self.id, mail });
@@ -466,9 +459,7 @@ impl EventLoop {
                     }
                 }
                 Letter::Stored { first, count, position, batch } => {
-                    if self.desk.spare.len() < SPARE_BATCHES {
-                        self.desk.spare.extend(batch);
-                    }
+                    self.desk.pile.note_stored(batch);
                     self.input(now, Input::Stored { first, count, position });
                 }
                 Letter::Fetched { of, messages } => {
@@ -477,7 +468,12 @@ impl EventLoop {
                 Letter::Decided { connection, verdict } => {
                     self.input(now, Input::Decided { connection, verdict });
                 }
-                Letter::Storage(storage) => self.input(now, Input::Storage(storage)),
+                Letter::Storage(storage) => {
+                    if storage == Storage::Failed {
+                        self.desk.pile.give_up();
+                    }
+                    self.input(now, Input::Storage(storage));
+                }
                 Letter::Gate(gate) => self.input(now, Input::Gate(gate)),
                 Letter::Query(query) => self.answer(now, query),
                 Letter::Config(config) => self.input(now, Input::Config(config)),
@@ -489,13 +485,14 @@ impl EventLoop {
         }
     }
 
-    fn hand_in_batch(&mut self) {
-        let Some(first) = self.desk.batch_first.take() else { return };
-        let next = self.desk.spare.pop().unwrap_or_default();
-        let batch = std::mem::replace(&mut self.desk.batch, next);
+    fn hand_in_rest(&mut self) {
+        if let Some(order) = self.desk.pile.take(self.id) {
+            self.hand_in(order);
+        }
+    }
+
+    fn hand_in(&self, order: Order) {
         // The committer ends only after its shards, or when the node has failed and says so.
-        let durability = self.desk.batch_durability;
-        let order = Order { from: self.id, first, batch, durability };
         let _handed_in = self.orders.send(Task::Commit(order));
     }
 
@@ -520,7 +517,7 @@ impl EventLoop {
     }
 
     fn timeout(&self) -> Option<Duration> {
-        if !self.desk.again.is_empty() {
+        if !self.desk.again.is_empty() || self.desk.pile.is_waiting_for_more() {
             return Some(Duration::ZERO);
         }
         let due = self.core.poll_timeout().map(|due| due.millis_since(self.clock.now()));
@@ -553,9 +550,6 @@ const SCRATCH_BYTES: usize = 64 * 1024;
 /// Bytes of outboxes that a turn fills before they are flushed: at 1:1000 and full load a turn
 /// would otherwise be 3 ms, and this is also the fairness among connections.
 const TURN_BYTES: u64 = 512 * 1024;
-/// Records beyond this go to the committer before the turn ends.
-const BATCH_BYTES: usize = 1 << 20;
-const SPARE_BATCHES: usize = 8;
 const EVENTS: usize = 1024;
 const ACCEPTS_PER_TURN: usize = 128;
 const ACCEPT_RETRY_MS: u64 = 50;

@@ -25,6 +25,7 @@ mod losses;
 mod mailbox;
 mod mechanism;
 mod node;
+mod pile;
 mod preallocator;
 mod progress;
 mod query;
