@@ -6,6 +6,7 @@
 
 mod arguments;
 mod plan;
+mod preset;
 
 mod frames;
 mod handshake;
@@ -20,9 +21,13 @@ mod connect;
 mod link;
 mod net;
 
-mod idle;
+mod arrival;
+mod feed;
 mod load;
 mod offline;
+mod pace;
+mod retained;
+mod subscribing;
 
 mod failure;
 mod meter;
@@ -47,11 +52,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
     let mut report = Report::new(&plan);
     match &plan.work {
-        Work::Load(work) => report.load = Some(load::run(&plan, work, broker.as_ref())?),
-        Work::Offline(work) => offline::run(&plan, work, broker.as_ref(), &mut report)?,
-        Work::Idle { connections } => {
-            report.idle = Some(idle::run(&plan, *connections, broker.as_ref())?);
+        Work::Load(work) => {
+            report.phases.push(("load", load::run(&plan, work, broker.as_ref())?));
         }
+        Work::Offline(work) => offline::run(&plan, work, broker.as_ref(), &mut report)?,
+        Work::Retained(work) => retained::run(&plan, work, broker.as_ref(), &mut report)?,
+        Work::Connect(work) => arrival::run(&plan, work, broker.as_ref(), &mut report)?,
+        Work::Subscribe(work) => subscribing::run(&plan, work, broker.as_ref(), &mut report)?,
     }
     report.print(arguments.json)
 }

@@ -2,6 +2,8 @@
 
 use clap::{Args, ValueEnum};
 
+use super::preset::Preset;
+
 /// Options of a run. Each is bounded in time and stops by itself.
 #[derive(Args, Clone, Debug)]
 #[command(override_usage = "bellbird bench [OPTIONS]")]
@@ -14,9 +16,13 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "PID")]
     pub(super) broker_pid: Option<u32>,
 
-    /// Who publishes to whom
-    #[arg(long, value_enum, default_value_t = Scenario::Pair)]
-    pub(super) scenario: Scenario,
+    /// What the clients do
+    #[arg(long, value_enum, conflicts_with = "preset")]
+    pub(super) scenario: Option<Scenario>,
+
+    /// A use case of the Open MQTT Benchmark Suite; other options go before what it says
+    #[arg(long, value_enum, ignore_case = true)]
+    pub(super) preset: Option<Preset>,
 
     /// QoS of messages and subscriptions, 0, 1 or 2
     #[arg(long, value_parser = clap::value_parser!(u8).range(0..=2))]
@@ -34,8 +40,13 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "N")]
     pub(super) subscribers: Option<usize>,
 
+    /// Connections besides that do nothing
+    #[arg(long, value_name = "N")]
+    pub(super) background: Option<usize>,
+
     /// Messages a publisher may have under way: at QoS 0 not yet received by all its subscribers,
-    /// at QoS 1 and 2 not yet acknowledged
+    /// at QoS 1 and 2 not yet acknowledged. Of `connect`: connections that wait for CONNACK; of
+    /// `subscribe`: packets of a client that wait for their answer
     #[arg(long, value_name = "N")]
     pub(super) outstanding: Option<usize>,
 
@@ -44,11 +55,12 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "N")]
     pub(super) backlog: Option<usize>,
 
-    /// Messages per second of all publishers together; without it, as many as the window lets
-    #[arg(long, value_name = "MESSAGES")]
+    /// Messages per second of all publishers together (of `connect`: connections per second);
+    /// without it, as many as the window lets
+    #[arg(long, value_name = "N")]
     pub(super) rate: Option<f64>,
 
-    /// Measured seconds
+    /// Measured seconds (of `connect`: how long the connections then stay)
     #[arg(long, value_name = "SECONDS", default_value_t = 5.0)]
     pub(super) seconds: f64,
 
@@ -56,16 +68,20 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "SECONDS", default_value_t = 1.0)]
     pub(super) warmup: f64,
 
-    /// Version of MQTT: 3 (3.1.1) or 5
-    #[arg(long, value_name = "VERSION", default_value_t = 3,
-          value_parser = clap::value_parser!(u8).range(3..=5))]
-    pub(super) mqtt: u8,
+    /// Version of MQTT: 3 (3.1.1) or 5 [default: 3; of `shared`: 5]
+    #[arg(long, value_name = "VERSION", value_parser = clap::value_parser!(u8).range(3..=5))]
+    pub(super) mqtt: Option<u8>,
+
+    /// What each CONNECT says of its keep-alive, in seconds; 0 is none
+    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    pub(super) keep_alive: u16,
 
     /// Scenario `offline`: what to do
     #[arg(long, value_enum)]
     pub(super) phase: Option<Phase>,
 
-    /// Scenario `offline`: persistent sessions
+    /// Scenario `offline`: persistent sessions; `connect`: connections; `subscribe`: subscribing
+    /// connections
     #[arg(long, value_name = "N")]
     pub(super) clients: Option<usize>,
 
@@ -73,13 +89,17 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "N")]
     pub(super) messages: Option<u32>,
 
+    /// Scenario `retained`: topics with a retained message each
+    #[arg(long, value_name = "N")]
+    pub(super) topics: Option<usize>,
+
+    /// Scenario `subscribe`: filters of each client
+    #[arg(long, value_name = "N")]
+    pub(super) filters: Option<usize>,
+
     /// Scenario `durable`: the sessions stay disconnected
     #[arg(long)]
     pub(super) offline_subscribers: bool,
-
-    /// Opens N connections that do nothing and reports the broker's resident bytes for each
-    #[arg(long, value_name = "N")]
-    pub(super) idle: Option<usize>,
 
     /// Begins client ids and topics; two runs on one broker need two tags
     #[arg(long, value_name = "NAME")]
@@ -90,7 +110,7 @@ pub(crate) struct Arguments {
     pub(super) json: bool,
 }
 
-/// Who publishes to whom.
+/// What the clients do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 pub(super) enum Scenario {
     /// Each publisher has one subscriber and a topic of their own (10 to 10)
@@ -102,10 +122,18 @@ pub(super) enum Scenario {
     /// Publishers with 10 topics each, subscribers with a filter with `+` each; a message matches
     /// every tenth of these and none of 1,000 others (50 to 50)
     Wild,
+    /// Subscribers share one subscription: each message goes to one of them (10 to 10)
+    Shared,
     /// QoS 1 to persistent sessions (100 publishers with 100 outstanding, 10 sessions)
     Durable,
     /// Persistent sessions: messages while they are away, then all come back (1,000 x 20)
     Offline,
+    /// Retained messages are stored, sent to a new subscriber, and removed (100,000 topics)
+    Retained,
+    /// Clients connect, 100 at a time, and then do nothing (10,000)
+    Connect,
+    /// Clients subscribe to filter after filter, and unsubscribe again (100 to 1,000 each)
+    Subscribe,
 }
 
 impl Scenario {
@@ -116,8 +144,12 @@ impl Scenario {
             Self::FanIn => "fan-in",
             Self::FanOut => "fan-out",
             Self::Wild => "wild",
+            Self::Shared => "shared",
             Self::Durable => "durable",
             Self::Offline => "offline",
+            Self::Retained => "retained",
+            Self::Connect => "connect",
+            Self::Subscribe => "subscribe",
         }
     }
 }
@@ -131,4 +163,28 @@ pub(super) enum Phase {
     Drain,
     /// One after the other
     Both,
+}
+
+impl Arguments {
+    /// With what the preset says where nothing else was said.
+    pub(super) fn with_preset(&self) -> Self {
+        let mut filled = self.clone();
+        let Some(preset) = self.preset else { return filled };
+        let said = preset.said();
+        filled.scenario = filled.scenario.or(said.scenario);
+        filled.qos = filled.qos.or(said.qos);
+        filled.payload = filled.payload.or(said.payload);
+        filled.publishers = filled.publishers.or(said.publishers);
+        filled.subscribers = filled.subscribers.or(said.subscribers);
+        filled.background = filled.background.or(said.background);
+        filled.rate = filled.rate.or(said.rate);
+        filled.clients = filled.clients.or(said.clients);
+        filled.mqtt = filled.mqtt.or(said.mqtt);
+        filled
+    }
+
+    /// The scenario of the run.
+    pub(super) fn scenario(&self) -> Scenario {
+        self.scenario.unwrap_or(Scenario::Pair)
+    }
 }

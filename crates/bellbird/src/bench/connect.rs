@@ -5,7 +5,7 @@ use std::io::{ErrorKind, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-use bellbird_codec::{QoS, Version};
+use bellbird_codec::{PacketId, QoS, Version};
 
 use super::failure::Failure;
 use super::handshake::{
@@ -55,9 +55,10 @@ pub(super) fn close(version: Version, streams: Vec<TcpStream>) -> Result<(), Fai
     Ok(())
 }
 
-/// Removes the stored sessions of these clients, by connecting each with a clean session.
-pub(super) fn forget(plan: &Plan, clients: impl Iterator<Item = String>) -> Result<(), Failure> {
-    let clients: Vec<_> = clients.map(Client::transient).collect();
+/// Removes the stored sessions of the first `count` clients in a role, by connecting each with a
+/// clean session.
+pub(super) fn forget(plan: &Plan, role: char, count: usize) -> Result<(), Failure> {
+    let clients: Vec<_> = (0..count).map(|number| Client::transient(plan, role, number)).collect();
     for batch in clients.chunks(BATCH) {
         close(plan.version, open(plan, batch)?.streams)?;
     }
@@ -92,8 +93,9 @@ fn open_batch(
         *receive_maximum = welcome.receive_maximum.min(*receive_maximum);
     }
     let streams = &mut streams[first..];
+    let id = PacketId::new(1).expect("1 is not 0");
     for (stream, (filters, qos)) in subscribing(streams, clients) {
-        send(stream, "SUBSCRIBE", &subscribe(version, filters, *qos))?;
+        send(stream, "SUBSCRIBE", &subscribe(version, id, filters, *qos))?;
     }
     for (stream, (filters, qos)) in subscribing(streams, clients) {
         granted(version, &receive(version, stream, "SUBACK")?, filters.len(), *qos)?;
@@ -131,8 +133,8 @@ fn receive(version: Version, stream: &mut TcpStream, name: &str) -> Result<Vec<u
 
 impl Client {
     /// With a clean session and without subscription.
-    pub(super) fn transient(client_id: String) -> Self {
-        let introduction = Introduction { client_id, session: Session::Clean };
+    pub(super) fn transient(plan: &Plan, role: char, number: usize) -> Self {
+        let introduction = plan.introduction(role, number, Session::Clean);
         Self { introduction, subscription: None }
     }
 }

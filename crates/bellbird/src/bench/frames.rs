@@ -14,6 +14,10 @@ pub(super) enum Frame<'a> {
     Answer { answer: Answer, code: u8 },
     /// Answers CONNECT; codes from 1 on refuse it.
     ConnAck { session_present: bool, code: u8 },
+    /// Answers SUBSCRIBE or UNSUBSCRIBE with one filter; codes from 0x80 on refuse it.
+    Granted { id: u16, code: u8 },
+    /// Answers PINGREQ.
+    Pong,
     /// The broker is about to close.
     Disconnect { code: u8 },
     /// Nothing the generator acts on.
@@ -40,16 +44,20 @@ pub(super) enum Step {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Malformed;
 
+/// PINGREQ: its answer says that the broker has taken all that went before.
+pub(super) const PING: [u8; 2] = [0xc0, 0];
+
 /// A PUBLISH whose stamp and packet id are filled in for each message.
 #[derive(Debug)]
 pub(super) struct Template {
     bytes: Vec<u8>,
     id_at: Option<usize>,
-    stamp_at: usize,
+    /// An empty payload has none.
+    stamp_at: Option<usize>,
 }
 
 impl Template {
-    /// A PUBLISH with a payload of `payload_bytes`, at least a stamp's length.
+    /// A PUBLISH with a payload of `payload_bytes`, at least a stamp's length, or 0.
     pub(super) fn new(version: Version, qos: QoS, topic: &str, payload_bytes: usize) -> Self {
         let has_id = qos != QoS::AtMostOnce;
         let properties: &[u8] = match version {
@@ -66,9 +74,15 @@ impl Template {
         let id_at = has_id.then_some(bytes.len());
         bytes.extend_from_slice(id);
         bytes.extend_from_slice(properties);
-        let stamp_at = bytes.len();
-        bytes.resize(stamp_at + payload_bytes, 0x62);
-        Self { bytes, id_at, stamp_at }
+        let payload_at = bytes.len();
+        bytes.resize(payload_at + payload_bytes, 0x62);
+        Self { bytes, id_at, stamp_at: (payload_bytes > 0).then_some(payload_at) }
+    }
+
+    /// The same to be retained; without payload it removes what is retained.
+    pub(super) fn retained(mut self) -> Self {
+        self.bytes[0] |= 1;
+        self
     }
 
     /// Appends one message. `id` is ignored at QoS 0.
@@ -80,12 +94,21 @@ impl Template {
         if let Some(at) = self.id_at {
             frame[at..at + 2].copy_from_slice(&id.to_be_bytes());
         }
-        let stamp = stamp.to_bytes();
-        frame[self.stamp_at..self.stamp_at + stamp.len()].copy_from_slice(&stamp);
+        if let Some(at) = self.stamp_at {
+            let stamp = stamp.to_bytes();
+            frame[at..at + stamp.len()].copy_from_slice(&stamp);
+        }
     }
 }
 
 impl Answer {
+    /// Answers PUBREL, and nothing else.
+    pub(super) fn complete(self, outbox: &mut Vec<u8>) {
+        if self.step == Step::Rel {
+            Answer { step: Step::Comp, id: self.id }.append(outbox);
+        }
+    }
+
     #[inline]
     pub(super) fn append(self, outbox: &mut Vec<u8>) {
         let [high, low] = self.id.to_be_bytes();
@@ -112,6 +135,8 @@ pub(super) fn first_frame(
             [flags, code, ..] => Frame::ConnAck { session_present: *flags == 1, code: *code },
             _ => return Err(Malformed),
         },
+        9 | 11 => granted(version, body).ok_or(Malformed)?,
+        13 => Frame::Pong,
         14 => Frame::Disconnect { code: body.first().copied().unwrap_or(0) },
         0 | 15 => return Err(Malformed),
         _ => Frame::Other,
@@ -124,6 +149,19 @@ fn answer(step: Step, body: &[u8]) -> Result<Frame<'_>, Malformed> {
     let (id, rest) = body.split_first_chunk().ok_or(Malformed)?;
     let answer = Answer { step, id: u16::from_be_bytes(*id) };
     Ok(Frame::Answer { answer, code: rest.first().copied().unwrap_or(0) })
+}
+
+/// SUBACK and UNSUBACK, of which 3.1.1 gives no code.
+fn granted(version: Version, body: &[u8]) -> Option<Frame<'_>> {
+    let (id, mut rest) = body.split_first_chunk()?;
+    if version == Version::V5 {
+        let (len, width) = variable_integer(rest).ok()??;
+        rest = rest.get(width + len..)?;
+    }
+    Some(Frame::Granted {
+        id: u16::from_be_bytes(*id),
+        code: rest.iter().copied().max().unwrap_or(0),
+    })
 }
 
 #[inline]
@@ -216,6 +254,14 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_message_without_payload_has_no_stamp() {
+        let mut bytes = Vec::new();
+        let template = Template::new(Version::V311, QoS::AtLeastOnce, "a", 0).retained();
+        template.append(STAMP, 7, &mut bytes);
+        assert_eq!(bytes, [0x33, 5, 0, 1, b'a', 0, 7]);
+    }
+
     fn check(
         version: Version,
         bytes: &[u8],
@@ -240,7 +286,14 @@ mod tests {
         let refused = Frame::ConnAck { session_present: false, code: 5 };
         check(Version::V311, &[0x20, 2, 0, 5], done(refused, 4));
         check(Version::V5, &[0xe0, 1, 0x8e, 9], done(Frame::Disconnect { code: 0x8e }, 3));
-        check(Version::V311, &[0xd0, 0], done(Frame::Other, 2));
+        check(Version::V311, &[0xd0, 0], done(Frame::Pong, 2));
+        check(Version::V311, &[0xf0, 0], Err(Malformed));
+        let granted = |id, code| Frame::Granted { id, code };
+        check(Version::V311, &[0x90, 3, 1, 2, 1], done(granted(258, 1), 5));
+        check(Version::V311, &[0xb0, 2, 1, 2], done(granted(258, 0), 4));
+        check(Version::V5, &[0x90, 4, 1, 2, 0, 0x87], done(granted(258, 0x87), 6));
+        check(Version::V5, &[0xb0, 4, 1, 2, 0, 0x11], done(granted(258, 0x11), 6));
+        check(Version::V5, &[0xb0, 2, 1, 2], Err(Malformed));
     }
 
     #[test]

@@ -4,8 +4,8 @@ use std::io::{self, Read};
 
 use bellbird_codec::{
     Connect, Decoded, Disconnect, Packet, PacketId, Properties, Property, PropertyBuffer, QoS,
-    ReasonCode, RetainHandling, Subscribe, SubscribeBuffer, SubscribeOptions, Version,
-    decode_from_server,
+    ReasonCode, RetainHandling, Subscribe, SubscribeBuffer, SubscribeOptions, Unsubscribe,
+    UnsubscribeBuffer, Version, decode_from_server,
 };
 
 use super::failure::Failure;
@@ -15,6 +15,8 @@ use super::failure::Failure;
 pub(super) struct Introduction {
     pub(super) client_id: String,
     pub(super) session: Session,
+    /// 0 for none.
+    pub(super) keep_alive_secs: u16,
 }
 
 /// What becomes of a client's session.
@@ -38,7 +40,7 @@ const SESSION_EXPIRY_SECS: u32 = 3600;
 /// More than any answer to a packet of the set-up.
 const ANSWER_BYTES_MAX: u32 = 4096;
 
-/// A CONNECT without keep-alive: an idle client stays.
+/// A CONNECT.
 pub(super) fn connect(version: Version, introduction: &Introduction) -> Vec<u8> {
     let mut properties = PropertyBuffer::new();
     if introduction.session == Session::Persistent {
@@ -48,7 +50,7 @@ pub(super) fn connect(version: Version, introduction: &Introduction) -> Vec<u8> 
         is_bridge: false,
         version,
         clean_start: introduction.session == Session::Clean,
-        keep_alive_secs: 0,
+        keep_alive_secs: introduction.keep_alive_secs,
         client_id: &introduction.client_id,
         will: None,
         user_name: None,
@@ -59,7 +61,7 @@ pub(super) fn connect(version: Version, introduction: &Introduction) -> Vec<u8> 
 }
 
 /// A SUBSCRIBE to these filters.
-pub(super) fn subscribe(version: Version, filters: &[String], qos: QoS) -> Vec<u8> {
+pub(super) fn subscribe(version: Version, id: PacketId, filters: &[String], qos: QoS) -> Vec<u8> {
     let mut buffer = SubscribeBuffer::new();
     let retain_handling = RetainHandling::SendAlways;
     let options =
@@ -68,7 +70,19 @@ pub(super) fn subscribe(version: Version, filters: &[String], qos: QoS) -> Vec<u
         buffer.push(filter, options);
     }
     let packet = Packet::Subscribe(Subscribe {
-        packet_id: PacketId::new(1).expect("1 is not 0"),
+        packet_id: id,
+        properties: Properties::EMPTY,
+        filters: buffer.as_filters(),
+    });
+    encoded(&packet, version)
+}
+
+/// An UNSUBSCRIBE from one filter.
+pub(super) fn unsubscribe(version: Version, id: PacketId, filter: &str) -> Vec<u8> {
+    let mut buffer = UnsubscribeBuffer::new();
+    buffer.push(filter);
+    let packet = Packet::Unsubscribe(Unsubscribe {
+        packet_id: id,
         properties: Properties::EMPTY,
         filters: buffer.as_filters(),
     });
@@ -164,19 +178,25 @@ mod tests {
 
     #[test]
     fn packets_by_the_book() {
-        let clean = Introduction { client_id: "ab".to_owned(), session: Session::Clean };
+        let clean = Introduction {
+            client_id: "ab".to_owned(),
+            session: Session::Clean,
+            keep_alive_secs: 0,
+        };
         assert_eq!(connect(Version::V311, &clean), b"\x10\x0e\0\x04MQTT\x04\x02\0\0\0\x02ab");
-        let kept = Introduction { client_id: "ab".to_owned(), session: Session::Persistent };
+        let kept = Introduction { session: Session::Persistent, keep_alive_secs: 258, ..clean };
         assert_eq!(
             connect(Version::V5, &kept),
-            b"\x10\x14\0\x04MQTT\x05\0\0\0\x05\x11\0\0\x0e\x10\0\x02ab"
+            b"\x10\x14\0\x04MQTT\x05\0\x01\x02\x05\x11\0\0\x0e\x10\0\x02ab"
         );
         let at_least_once = QoS::AtLeastOnce;
         let filters = ["a/#".to_owned(), "b".to_owned()];
-        let one = subscribe(Version::V311, &filters[..1], at_least_once);
+        let id = PacketId::new(1).unwrap();
+        let one = subscribe(Version::V311, id, &filters[..1], at_least_once);
         assert_eq!(one, b"\x82\x08\0\x01\0\x03a/#\x01");
-        let two = subscribe(Version::V5, &filters, QoS::AtMostOnce);
+        let two = subscribe(Version::V5, id, &filters, QoS::AtMostOnce);
         assert_eq!(two, b"\x82\x0d\0\x01\0\0\x03a/#\0\0\x01b\0");
+        assert_eq!(unsubscribe(Version::V311, id, "b"), b"\xa2\x05\0\x01\0\x01b");
         assert_eq!(disconnect(Version::V311), b"\xe0\0");
     }
 

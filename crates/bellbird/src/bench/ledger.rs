@@ -1,6 +1,19 @@
 //! Which messages arrived: lost, duplicate and overtaken ones for each pair of publisher and
 //! subscriber.
 
+mod shared;
+
+use shared::SharedLedger;
+
+/// The accounts of a run, by who gets a message.
+#[derive(Debug)]
+pub(super) enum Accounts {
+    /// Every subscriber that has to do with its publisher.
+    Each(Ledger),
+    /// One of the subscribers.
+    OneOf(SharedLedger),
+}
+
 /// Accounts of all pairs of a run.
 #[derive(Debug)]
 pub(super) struct Ledger {
@@ -28,6 +41,48 @@ struct Gap {
 /// Gaps remembered for each pair. A broker that drops makes one gap per burst; past this many,
 /// what comes late is called a duplicate.
 const GAPS_MAX: usize = 1024;
+
+impl Accounts {
+    /// For so many publishers, and pairs of them with subscribers.
+    pub(super) fn new(is_shared: bool, publishers: usize, pairs: usize) -> Self {
+        if is_shared {
+            Self::OneOf(SharedLedger::new(publishers, pairs))
+        } else {
+            Self::Each(Ledger::new(pairs))
+        }
+    }
+
+    /// Message `sequence` of a pair arrived. Returns how many messages are thereby settled.
+    #[inline]
+    pub(super) fn receive(&mut self, pair: usize, sequence: u32) -> u32 {
+        match self {
+            Self::Each(ledger) => ledger.receive(pair, sequence),
+            Self::OneOf(ledger) => ledger.receive(pair, sequence),
+        }
+    }
+
+    /// Messages that never arrived, given how many the publisher of a pair published.
+    pub(super) fn lost(&self, published: impl Fn(usize) -> u32) -> u64 {
+        match self {
+            Self::Each(ledger) => ledger.lost(published),
+            Self::OneOf(ledger) => ledger.lost(published),
+        }
+    }
+
+    pub(super) fn duplicates(&self) -> u64 {
+        match self {
+            Self::Each(ledger) => ledger.duplicates(),
+            Self::OneOf(ledger) => ledger.duplicates(),
+        }
+    }
+
+    pub(super) fn overtaken(&self) -> u64 {
+        match self {
+            Self::Each(ledger) => ledger.overtaken(),
+            Self::OneOf(ledger) => ledger.overtaken(),
+        }
+    }
+}
 
 impl Ledger {
     /// Accounts for so many pairs.

@@ -1,20 +1,20 @@
 //! Publishers and subscribers at work: warm-up, measurement, and the wait for what is under way.
 
-mod pace;
 mod traffic;
 
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use super::connect::{Client, close, forget, open};
 use super::failure::Failure;
-use super::handshake::{Introduction, Session};
+use super::handshake::Session;
 use super::meter::Meter;
 use super::net::Net;
+use super::pace::Pace;
 use super::plan::{LoadWork, Plan};
 use super::process::Process;
 use super::progress::Progress;
 use super::report::Figures;
-use pace::Pace;
 use traffic::Traffic;
 
 /// Nothing moves for so long: what is under way at QoS 0 is lost.
@@ -49,10 +49,10 @@ pub(super) fn run(
     figures.ack_latency = load.traffic.ack_latencies.percentiles();
     load.settle()?;
     figures.trouble = load.traffic.trouble();
+    close(plan.version, std::mem::take(&mut load.background))?;
     drop(load);
     if work.persistent {
-        let sessions = (0..work.subscribers).map(|number| plan.client_id('s', number));
-        forget(plan, sessions)?;
+        forget(plan, 's', work.subscribers)?;
     }
     if counts.messages() == 0 {
         return Err(Failure::Broker("no message came through in the measured time".to_owned()));
@@ -64,6 +64,8 @@ struct Load<'a> {
     net: Net,
     traffic: Traffic<'a>,
     pace: Option<Pace>,
+    /// Connected, and nothing else.
+    background: Vec<TcpStream>,
     progress: Progress,
     frames: u64,
     moved_at: Instant,
@@ -75,13 +77,15 @@ impl<'a> Load<'a> {
         let session = if work.persistent { Session::Persistent } else { Session::Clean };
         let subscribers: Vec<_> = (0..work.subscribers)
             .map(|number| Client {
-                introduction: Introduction { client_id: plan.client_id('s', number), session },
+                introduction: plan.introduction('s', number, session),
                 subscription: Some((plan.filters(work, number), plan.qos)),
             })
             .collect();
-        let publishers: Vec<_> = (0..work.publishers)
-            .map(|number| Client::transient(plan.client_id('p', number)))
-            .collect();
+        let publishers: Vec<_> =
+            (0..work.publishers).map(|number| Client::transient(plan, 'p', number)).collect();
+        let background: Vec<_> =
+            (0..work.background).map(|number| Client::transient(plan, 'b', number)).collect();
+        let background = open(plan, &background)?.streams;
         let subscribers = open(plan, &subscribers)?.streams;
         let origin = Instant::now();
         let mut net = Net::new(plan.version, origin)?;
@@ -103,6 +107,7 @@ impl<'a> Load<'a> {
             net,
             traffic: Traffic::new(plan, work, receive_maximum),
             pace,
+            background,
             progress: Progress::new(),
             frames: 0,
             moved_at: now,

@@ -29,10 +29,10 @@ pub(super) fn run(
     report: &mut Report,
 ) -> Result<(), Failure> {
     if work.phase != Phase::Drain {
-        report.fill = Some(fill::run(plan, work, broker)?);
+        report.phases.push(("fill", fill::run(plan, work, broker)?));
     }
     if work.phase != Phase::Fill {
-        report.drain = Some(drain::run(plan, work, broker)?);
+        report.phases.push(("drain", drain::run(plan, work, broker)?));
     }
     Ok(())
 }

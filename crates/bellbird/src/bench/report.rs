@@ -3,13 +3,13 @@
 use std::fmt;
 
 use bellbird_codec::Version;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::failure::Failure;
-use super::latency::Percentiles;
+use super::latency::{Percentiles, round};
 use super::meter::{BrokerUsage, GeneratorUsage, Usage, ratio};
 use super::plan::{Plan, Work};
-use super::process::load_averages;
+use super::process::{Process, load_averages};
 
 /// A run's result.
 #[derive(Debug, Serialize)]
@@ -22,10 +22,17 @@ pub(super) struct Report {
     subscribers: usize,
     asked_rate: Option<f64>,
     load_average: Option<[f64; 3]>,
-    pub(super) load: Option<Figures>,
-    pub(super) fill: Option<Figures>,
-    pub(super) drain: Option<Figures>,
-    pub(super) idle: Option<IdleFigures>,
+    /// By name, in the order they were carried out.
+    #[serde(flatten, serialize_with = "by_name")]
+    pub(super) phases: Vec<(&'static str, Figures)>,
+    pub(super) held: Option<Held>,
+}
+
+fn by_name<S: Serializer>(
+    phases: &[(&'static str, Figures)],
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(phases.iter().map(|(name, figures)| (name, figures)))
 }
 
 /// What happened while messages flowed.
@@ -77,16 +84,14 @@ pub(super) struct Trouble {
     pub(super) stalls: u64,
 }
 
-/// What idle connections cost.
+/// What the broker's memory grew by while it came to hold so many connections, subscriptions or
+/// retained messages.
 #[derive(Debug, Serialize)]
-pub(super) struct IdleFigures {
-    pub(super) connections: usize,
-    pub(super) connect_seconds: f64,
-    pub(super) connects_per_s: f64,
-    pub(super) resident_before: Option<u64>,
-    pub(super) resident_after: Option<u64>,
-    pub(super) resident_bytes_each: Option<f64>,
-    pub(super) broker_us_per_connect: Option<f64>,
+pub(super) struct Held {
+    count: usize,
+    resident_before: Option<u64>,
+    resident_after: Option<u64>,
+    resident_bytes_each: Option<f64>,
 }
 
 impl Counts {
@@ -129,19 +134,19 @@ impl Figures {
 impl Report {
     /// Of a run that has not begun.
     pub(super) fn new(plan: &Plan) -> Self {
-        let (scenario, publishers, subscribers, asked_rate) = match &plan.work {
-            Work::Load(work) => {
-                (work.scenario.name(), work.publishers, work.subscribers, work.rate)
-            }
-            Work::Offline(work) => ("offline", work.publishers, work.clients, None),
-            Work::Idle { .. } => ("idle", 0, 0, None),
+        let (publishers, subscribers, asked_rate) = match &plan.work {
+            Work::Load(work) => (work.publishers, work.subscribers, work.rate),
+            Work::Offline(work) => (work.publishers, work.clients, None),
+            Work::Retained(work) => (work.publishers, 1, None),
+            Work::Connect(work) => (0, work.clients, work.rate),
+            Work::Subscribe(work) => (0, work.clients, None),
         };
         let mqtt = match plan.version {
             Version::V31 | Version::V311 => 3,
             Version::V5 => 5,
         };
         Self {
-            scenario,
+            scenario: plan.scenario.name(),
             mqtt,
             qos: plan.qos.value(),
             payload_bytes: plan.payload_bytes,
@@ -149,10 +154,8 @@ impl Report {
             subscribers,
             asked_rate,
             load_average: load_averages(),
-            load: None,
-            fill: None,
-            drain: None,
-            idle: None,
+            phases: Vec::new(),
+            held: None,
         }
     }
 
@@ -173,14 +176,11 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}, MQTT {}, QoS {}", self.scenario, self.mqtt, self.qos)?;
         writeln!(f, ", payload {} bytes", self.payload_bytes)?;
-        for (name, figures) in [("load", &self.load), ("fill", &self.fill), ("drain", &self.drain)]
-        {
-            if let Some(figures) = figures {
-                writeln!(f, "{name}: {:.2} s\n{figures}", figures.seconds)?;
-            }
+        for (name, figures) in &self.phases {
+            writeln!(f, "{name}: {:.2} s\n{figures}", figures.seconds)?;
         }
-        if let Some(idle) = &self.idle {
-            writeln!(f, "{idle}")?;
+        if let Some(Held { count, resident_bytes_each: Some(each), .. }) = self.held {
+            writeln!(f, "held: {count}, {each:.0} resident bytes each")?;
         }
         if let Some([one, five, fifteen]) = self.load_average {
             writeln!(f, "  load average {one:.2} {five:.2} {fifteen:.2}")?;
@@ -192,9 +192,15 @@ impl fmt::Display for Report {
 impl fmt::Display for Figures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Counts { published, acknowledged, delivered } = self.counts;
-        writeln!(f, "  published    {published:>10}  {:>9}/s", self.published_per_s)?;
-        writeln!(f, "  acknowledged {acknowledged:>10}  {:>9}/s", self.acknowledged_per_s)?;
-        writeln!(f, "  delivered    {delivered:>10}  {:>9}/s", self.delivered_per_s)?;
+        for (name, count, rate) in [
+            ("published", published, self.published_per_s),
+            ("acknowledged", acknowledged, self.acknowledged_per_s),
+            ("delivered", delivered, self.delivered_per_s),
+        ] {
+            if count > 0 {
+                writeln!(f, "  {name:<12} {count:>10}  {rate:>9}/s")?;
+            }
+        }
         if let Some(resumed) = self.resumed_sessions {
             writeln!(f, "  sessions resumed {resumed}")?;
         }
@@ -212,6 +218,10 @@ impl fmt::Display for Figures {
                 "  {name} µs: p50 {}, p90 {}, p99 {}, p99.9 {}, max {}",
                 latency.p50_us, latency.p90_us, latency.p99_us, latency.p999_us, latency.max_us
             )?;
+        }
+        if let Some(broker) = self.broker.as_ref().filter(|_| self.counts.messages() == 0) {
+            let share = broker.cpu.seconds / self.seconds * 100.0;
+            return write!(f, "  broker    {share:.4} % of a core");
         }
         if let Some(broker) = &self.broker {
             writeln!(
@@ -239,18 +249,21 @@ impl fmt::Display for Figures {
     }
 }
 
-impl fmt::Display for IdleFigures {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "  {} connections in {:.2} s, {:.0}/s",
-            self.connections, self.connect_seconds, self.connects_per_s
-        )?;
-        if let (Some(bytes), Some(micros)) = (self.resident_bytes_each, self.broker_us_per_connect)
-        {
-            write!(f, "\n  broker: {bytes:.0} resident bytes and {micros:.1} µs CPU for each")?;
-        }
-        Ok(())
+impl Held {
+    /// The broker's memory now.
+    pub(super) fn look(broker: Option<&Process>) -> Result<Option<u64>, Failure> {
+        broker
+            .map(Process::resident_bytes)
+            .transpose()
+            .map_err(Failure::system("read the broker's figures in /proc (has it ended?)"))
+    }
+
+    /// Of two looks.
+    pub(super) fn new(count: usize, before: Option<u64>, after: Option<u64>) -> Self {
+        let each = before
+            .zip(after)
+            .map(|(before, after)| round((after as f64 - before as f64) / count as f64));
+        Self { count, resident_before: before, resident_after: after, resident_bytes_each: each }
     }
 }
 

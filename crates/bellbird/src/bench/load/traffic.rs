@@ -6,14 +6,13 @@ use crate::bench::failure::Failure;
 use crate::bench::frames::{Answer, Frame, Step, Template};
 use crate::bench::handshake::refusal;
 use crate::bench::latency::Latencies;
-use crate::bench::ledger::Ledger;
+use crate::bench::ledger::Accounts;
 use crate::bench::net::Net;
+use crate::bench::pace::Pace;
 use crate::bench::plan::{LoadWork, Plan};
 use crate::bench::publisher::{Limits, Publisher};
 use crate::bench::report::{Counts, Trouble};
 use crate::bench::stamp::Stamp;
-
-use super::pace::Pace;
 
 /// The publishers, which are the first connections of the net, and the subscribers behind them.
 #[derive(Debug)]
@@ -24,7 +23,7 @@ pub(super) struct Traffic<'a> {
     publishers: Vec<Publisher>,
     /// Of each publisher, one for each of its topics.
     templates: Vec<Vec<Template>>,
-    ledger: Ledger,
+    ledger: Accounts,
     delivered: u64,
     foreign: u64,
     frames: u64,
@@ -56,7 +55,7 @@ impl<'a> Traffic<'a> {
             outstanding,
             publishers: (0..work.publishers).map(|_| Publisher::new(limits)).collect(),
             templates: (0..work.publishers).map(templates).collect(),
-            ledger: Ledger::new(work.pairs()),
+            ledger: Accounts::new(work.is_shared(), work.publishers, work.pairs()),
             delivered: 0,
             foreign: 0,
             frames: 0,
@@ -89,7 +88,7 @@ impl<'a> Traffic<'a> {
             Frame::Disconnect { code } => Err(Failure::Broker(format!(
                 "the broker ended a connection with reason code {code:#04x}"
             ))),
-            Frame::Other => Ok(()),
+            Frame::Granted { .. } | Frame::Pong | Frame::Other => Ok(()),
         }
     }
 
@@ -120,7 +119,7 @@ impl<'a> Traffic<'a> {
     ) -> Result<(), Failure> {
         let Answer { step, id } = answer;
         if step == Step::Rel {
-            Answer { step: Step::Comp, id }.append(outbox);
+            answer.complete(outbox);
             return Ok(());
         }
         let unexpected =

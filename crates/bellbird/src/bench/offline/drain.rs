@@ -6,7 +6,7 @@ use super::{PERIOD, PHASE_MAX, SILENCE_MAX};
 use crate::bench::connect::{dial, forget};
 use crate::bench::failure::Failure;
 use crate::bench::frames::Frame;
-use crate::bench::handshake::{Introduction, Session, connect, refusal};
+use crate::bench::handshake::{Session, connect, refusal};
 use crate::bench::ledger::Ledger;
 use crate::bench::meter::Meter;
 use crate::bench::net::Net;
@@ -28,8 +28,7 @@ pub(super) fn run(
     }
     let meter = Meter::start(broker, net.traffic())?;
     for number in 0..work.clients {
-        let introduction =
-            Introduction { client_id: plan.client_id('s', number), session: Session::Persistent };
+        let introduction = plan.introduction('s', number, Session::Persistent);
         net.outbox(number).extend_from_slice(&connect(plan.version, &introduction));
     }
     let mut drain = Drain::new(plan, work);
@@ -47,7 +46,7 @@ pub(super) fn run(
         foreign: drain.foreign,
         ..Trouble::default()
     };
-    forget(plan, (0..work.clients).map(|number| plan.client_id('s', number)))?;
+    forget(plan, 's', work.clients)?;
     Ok(figures)
 }
 
@@ -126,7 +125,7 @@ impl Drain {
             Frame::Disconnect { code } => Err(Failure::Broker(format!(
                 "the broker ended a connection with reason code {code:#04x}"
             ))),
-            Frame::Answer { .. } | Frame::Other => Ok(()),
+            Frame::Answer { .. } | Frame::Granted { .. } | Frame::Pong | Frame::Other => Ok(()),
         }
     }
 
