@@ -51,7 +51,8 @@ def main() -> int:
                    for path in run(binary).splitlines()}
     if options.rebase:
         noted = {path: round(value) for path, value in counted.items()}
-        text = json.dumps({"compiler": compiler, "instructions": noted}, indent=2)
+        kept = json.loads(BASELINE.read_text()) if BASELINE.exists() else {}
+        text = json.dumps({**kept, "compiler": compiler, "instructions": noted}, indent=2)
         BASELINE.write_text(text + "\n")
     baseline = json.loads(BASELINE.read_text())
     noted = baseline["instructions"]
