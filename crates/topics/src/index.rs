@@ -58,14 +58,18 @@ impl<K: Copy + Eq + Ord, V: Copy> Index<K, V> {
     /// Calls `found` once for each subscription whose filter matches the topic.
     /// A key with several matching filters is found several times.
     /// The order depends on nothing but the calls that built the index.
+    ///
+    /// Returns how many nodes of filters with wildcards it looked at, whoever they belong to: of a
+    /// topic with `n` levels at most one for each level of each filter and the root, and at most
+    /// two to the power of `k` at level `k`.
     pub fn matches(
         &self,
         namespace: Namespace,
         topic: TopicName<'_>,
         mut found: impl FnMut(&K, &V),
-    ) {
+    ) -> usize {
         self.exact.matches(namespace, topic.as_bytes(), &mut found);
-        self.wild.matches(namespace, topic, &mut found);
+        self.wild.matches(namespace, topic, &mut found)
     }
 
     /// The number of subscriptions.
@@ -137,6 +141,36 @@ mod tests {
         let filters: Vec<&str> = texts.iter().map(String::as_str).collect();
         check(&filters, "a/a/a/a/a/a/a", &(0..128).collect::<Vec<_>>());
         check(&filters, "a/a/a/a/a/a/b", &(64..128).collect::<Vec<_>>());
+    }
+
+    /// Filters of 20 levels with `+` in all places where ten of them may stand: whatever the topic,
+    /// no level has more than what its places can be combined to.
+    #[test]
+    fn all_combinations_of_wildcards_bound_a_match() {
+        const LEVELS: usize = 20;
+        const PLACES: usize = 10;
+        let mut index = Index::new();
+        for bits in 0_u32..1 << PLACES {
+            let is_place = |at: usize| at.is_multiple_of(2) && bits >> (at / 2) & 1 == 1;
+            let level = |at: usize| if is_place(at) { "+" } else { "a" };
+            let text = (0..LEVELS).map(level).collect::<Vec<_>>().join("/");
+            index.insert(Namespace(0), filter(&text), bits, ());
+        }
+        // The root, and at each level two to the power of the places so far.
+        let most: usize = 1 + (0..LEVELS).map(|level| 1 << (level / 2 + 1)).sum::<usize>();
+        let nodes = |topic: &[&str]| {
+            let topic = topic.join("/");
+            let mut hits = 0;
+            let topic = TopicName::parse(&topic).unwrap();
+            (index.matches(Namespace(0), topic, |_, ()| hits += 1), hits)
+        };
+        // The filter without wildcards stands elsewhere: it has no node behind the last place.
+        assert_eq!(nodes(&["a"; LEVELS]), (most - 2, 1 << PLACES));
+        // In vain down to the last level, which no filter has.
+        let mut in_vain = ["a"; LEVELS];
+        in_vain[LEVELS - 1] = "b";
+        assert_eq!(nodes(&in_vain), (most - 2 - ((1 << PLACES) - 1), 0));
+        assert_eq!(nodes(&["b"; LEVELS]), (2, 0));
     }
 
     #[test]

@@ -40,6 +40,17 @@ impl<'a> TopicName<'a> {
         Self::parse(str::from_utf8(bytes).map_err(|_| TopicError::NotUtf8)?)
     }
 
+    /// Takes bytes that were a topic name when somebody looked at them, as those of a message that
+    /// waited: what they consist of is not looked at again.
+    ///
+    /// # Panics
+    /// If they are not UTF-8.
+    pub fn of_checked(bytes: &'a [u8]) -> Self {
+        let text = str::from_utf8(bytes).expect("the bytes were a topic name before");
+        debug_assert!(Self::parse(text).is_ok(), "{text:?} was a topic name before");
+        Self(text)
+    }
+
     /// The whole name.
     pub fn as_str(self) -> &'a str {
         self.0

@@ -62,17 +62,19 @@ impl<K: Copy + Ord, V: Copy> Wild<K, V> {
     }
 
     /// Keeps the nodes of one level that fit the topic so far, and steps from level to level.
-    /// There are at most as many as filters, and two to the power of the level.
+    /// There are at most as many as filters, and two to the power of the level. Returns how many
+    /// it looked at in all.
     pub(crate) fn matches(
         &self,
         namespace: Namespace,
         topic: TopicName<'_>,
         found: &mut impl FnMut(&K, &V),
-    ) {
+    ) -> usize {
         if self.tree.is_empty() {
-            return;
+            return 0;
         }
-        let Some(root) = self.tree.root(namespace) else { return };
+        let Some(root) = self.tree.root(namespace) else { return 0 };
+        let mut nodes = 0;
         let (mut here, mut next) = (&mut Frontier::new(), &mut Frontier::new());
         here.push(root);
         // [MQTT-4.7.2-1]: in the first level only.
@@ -80,6 +82,7 @@ impl<K: Copy + Ord, V: Copy> Wild<K, V> {
         for level in topic.as_bytes().split(|byte| *byte == b'/') {
             // Asked when the first node needs it: many have no way on but wildcards.
             let mut word = None;
+            nodes += here.count();
             for node in here.iter() {
                 let at = self.tree.at(node);
                 if wildcards {
@@ -98,7 +101,7 @@ impl<K: Copy + Ord, V: Copy> Wild<K, V> {
             std::mem::swap(&mut here, &mut next);
             next.clear();
             if here.is_empty() {
-                return;
+                return nodes;
             }
         }
         for node in here.iter() {
@@ -107,6 +110,7 @@ impl<K: Copy + Ord, V: Copy> Wild<K, V> {
             // "sport/#" matches "sport".
             self.visit(at.content.hash, found);
         }
+        nodes + here.count()
     }
 
     pub(crate) fn memory_bytes(&self) -> usize {
@@ -204,6 +208,10 @@ impl Frontier {
 
     fn is_empty(&self) -> bool {
         self.len == 0
+    }
+
+    fn count(&self) -> usize {
+        self.len + self.rest.len()
     }
 
     fn iter(&self) -> impl Iterator<Item = u32> {
