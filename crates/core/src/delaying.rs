@@ -6,6 +6,7 @@
 
 use bellbird_codec::{PropertyBuffer, Publish};
 use bellbird_topics::TopicName;
+use smallvec::smallvec;
 
 use crate::agenda::Agenda;
 use crate::contract::Flow;
@@ -106,7 +107,7 @@ impl Shard {
             lane: publisher.lane,
             at: now,
             message: for_log,
-            holders: vec![Delivery {
+            holders: smallvec![Delivery {
                 holder: DELAYED,
                 qos: packet.qos,
                 retain: packet.retain,

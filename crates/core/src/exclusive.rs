@@ -44,6 +44,10 @@ impl Session {
         if let Some(shown) = filter.strip_prefix(EXCLUSIVE) {
             return self.has_subscription(shown);
         }
+        // They sort before nearly all others: where the first is no such filter, there is none.
+        if self.subscriptions.first().is_none_or(|(first, _)| first.as_bytes() > b"$exclusive0") {
+            return false;
+        }
         let exclusive = || EXCLUSIVE.bytes().chain(filter.bytes());
         let found =
             self.subscriptions.binary_search_by(|(known, _)| known.bytes().cmp(exclusive()));

@@ -109,8 +109,7 @@ impl Message {
 
     /// The topic as text.
     pub fn topic(&self) -> TopicName<'_> {
-        TopicName::from_bytes(self.part(0, self.topic_end()))
-            .expect("the topic was a topic name when the message was made")
+        TopicName::of_checked(self.topic_bytes())
     }
 
     /// The topic's bytes, UTF-8 and free of wildcards.

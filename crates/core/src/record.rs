@@ -6,6 +6,7 @@
 
 use bellbird_codec::{PacketId, QoS};
 use bellbird_topics::Namespace;
+use smallvec::SmallVec;
 
 use crate::identity::{DeliveryId, Holder, Lane, Position, Time};
 use crate::message::Message;
@@ -44,13 +45,16 @@ pub struct Append {
     /// The body, stored once whatever the fan-out.
     pub message: Message,
     /// Who holds a delivery of it.
-    pub holders: Vec<Delivery>,
+    pub holders: Holders,
     /// Whose QoS 2 receive state it begins: packet id and message are one record.
     pub received: Option<Received>,
     /// Its order if it was retained: whoever has this record needs no [`Retain`] for it. A client
     /// that was received once never sends the message again.
     pub retained: Option<u64>,
 }
+
+/// The durable holders of a message; most have one, which takes no allocation.
+pub type Holders = SmallVec<[Delivery; 1]>;
 
 /// A PUBLISH of QoS 2 whose PUBREL has not come: the same packet id is the same message
 /// [MQTT-4.3.3-10].

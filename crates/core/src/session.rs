@@ -313,27 +313,28 @@ impl Session {
         (self.expiry_secs != u32::MAX).then(|| self.left_at.plus_secs(u64::from(self.expiry_secs)))
     }
 
-    /// Adds or replaces a subscription. Returns whether it is new.
-    pub(crate) fn subscribe(&mut self, filter: &str, subscription: Subscription) -> bool {
-        match self.subscriptions.binary_search_by(|(known, _)| (**known).cmp(filter)) {
-            Ok(index) => {
-                self.subscriptions[index].1 = subscription;
-                false
-            }
+    /// Adds or replaces a subscription, whose place is [`Session::place_of`] its filter.
+    pub(crate) fn subscribe(
+        &mut self,
+        place: Result<usize, usize>,
+        filter: &str,
+        subscription: Subscription,
+    ) {
+        match place {
+            Ok(index) => self.subscriptions[index].1 = subscription,
             Err(index) => {
                 if self.subscriptions.is_empty() {
                     // Most sessions have one or two.
                     self.subscriptions.reserve_exact(1);
                 }
                 self.subscriptions.insert(index, (filter.into(), subscription));
-                true
             }
         }
     }
 
     /// Ends a subscription. Returns whether there was one.
     pub(crate) fn unsubscribe(&mut self, filter: &str) -> bool {
-        match self.subscriptions.binary_search_by(|(known, _)| (**known).cmp(filter)) {
+        match self.place_of(filter) {
             Ok(index) => {
                 self.subscriptions.remove(index);
                 true
@@ -343,7 +344,12 @@ impl Session {
     }
 
     pub(crate) fn has_subscription(&self, filter: &str) -> bool {
-        self.subscriptions.binary_search_by(|(known, _)| (**known).cmp(filter)).is_ok()
+        self.place_of(filter).is_ok()
+    }
+
+    /// Where a filter stands among the subscriptions, or else would stand.
+    pub(crate) fn place_of(&self, filter: &str) -> Result<usize, usize> {
+        self.subscriptions.binary_search_by(|(known, _)| (**known).cmp(filter))
     }
 }
 

@@ -33,6 +33,7 @@ use crate::walk::Walk;
 pub(crate) struct Outcome {
     pub(crate) codes: Vec<u8>,
     changes: Vec<Change>,
+    /// What the log is told, if the session is durable.
     operations: Vec<Operation>,
     walks: Vec<Walk>,
     /// Groups joined or left.
@@ -67,9 +68,10 @@ impl Shard {
         let subscription_id =
             packet.properties.subscription_identifier().and_then(SubscriptionId::new);
         // What stands for each filter, where it is not itself.
-        let texts = packet.filters.iter().map(|item| item.text);
+        let as_sent: Vec<_> = packet.filters.iter().collect();
+        let texts = as_sent.iter().map(|item| item.text);
         let others: Vec<_> = texts.map(|text| self.rewrite(id, Subject::Filter, text)).collect();
-        let items = || packet.filters.iter().zip(&others).map(|(item, other)| read_as(item, other));
+        let items = || as_sent.iter().zip(&others).map(|(item, other)| read_as(*item, other));
         let is_told = self.session_of(id).is_some_and(|(_, version)| version == Version::V5);
         if let Some(reason) = self.not_offered(id, subscription_id, items()).filter(|_| is_told) {
             return self.break_off(now, id, reason);
@@ -144,7 +146,9 @@ impl Shard {
                 let waits = durable && change.is_exclusive();
                 if waits { &mut outcome.given_up } else { &mut outcome.changes }.push(change);
             }
-            outcome.operations.push(Operation::Unsubscribe { filter: text.into() });
+            if durable {
+                outcome.operations.push(Operation::Unsubscribe { filter: text.into() });
+            }
             self.clients.tell(index, |client_id| {
                 let filter = text.into();
                 Event::Unsubscribed { client_id, filter }
@@ -211,7 +215,8 @@ impl Shard {
         if session.has_counterpart(item.text) || (session.durable && !has_log) {
             return Err(ReasonCode::ImplementationSpecificError);
         }
-        let is_known = session.has_subscription(item.text);
+        let place = session.place_of(item.text);
+        let is_known = place.is_ok();
         let is_full = session.subscriptions.len() >= subscriptions_max;
         if !is_known && (is_full || !has_memory) {
             return Err(ReasonCode::QuotaExceeded);
@@ -223,7 +228,7 @@ impl Shard {
             ..item.options
         };
         let subscription = Subscription { options, id: asked.id };
-        session.subscribe(item.text, subscription);
+        session.subscribe(place, item.text, subscription);
         let (namespace, durable) = (session.namespace, session.durable);
         let wants_retained = match options.retain_handling {
             _ if filter.group.is_some() => false,
@@ -239,20 +244,17 @@ impl Shard {
         if is_exclusive {
             outcome.claims.push((outcome.codes.len(), filter.clone()));
         }
+        if durable {
+            outcome.operations.push(Operation::Subscribe { filter: filter.clone(), subscription });
+        }
         let granted = Granted::new(subscription, durable);
         if is_group {
-            let name = GroupName { namespace, name: filter.clone() };
+            let name = GroupName { namespace, name: filter };
             let is_new = !is_known;
             outcome.groups.push(GroupChange::Join { name, subscriber, granted, is_new });
         } else {
-            outcome.changes.push(Change::Subscribe {
-                namespace,
-                filter: filter.clone(),
-                subscriber,
-                granted,
-            });
+            outcome.changes.push(Change::Subscribe { namespace, filter, subscriber, granted });
         }
-        outcome.operations.push(Operation::Subscribe { filter, subscription });
         outcome.codes.push(qos as u8);
         self.clients.tell(index, |client_id| {
             let filter = item.text.into();

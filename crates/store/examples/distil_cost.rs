@@ -61,7 +61,7 @@ fn append(turn: u64, number: u64) -> Record {
         lane: Lane(5),
         at: Time(1_700_000_000_000),
         message,
-        holders: vec![Delivery { holder, qos: QoS::AtLeastOnce, retain: false, ids }],
+        holders: vec![Delivery { holder, qos: QoS::AtLeastOnce, retain: false, ids }].into(),
         received: None,
         retained: None,
     })

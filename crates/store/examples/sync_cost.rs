@@ -129,7 +129,8 @@ fn record() -> Result<Record, Box<dyn Error>> {
             qos: QoS::AtLeastOnce,
             retain: false,
             ids: SubscriptionIds::default(),
-        }],
+        }]
+        .into(),
         received: None,
         retained: None,
     }))

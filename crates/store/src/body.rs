@@ -113,12 +113,14 @@ fn decode_append(reader: &mut Reader<'_>) -> Result<Append, Malformed> {
         lane: Lane(reader.u32()?),
         at: Time(reader.u64()?),
         message: decode_message(reader)?,
-        holders: reader.list(DELIVERY_BYTES_MIN, |reader| {
-            let holder = decode_holder(reader)?;
-            let flags = flags(reader, QOS | RETAIN)?;
-            let retain = flags & RETAIN != 0;
-            Ok(Delivery { holder, qos: qos(flags)?, retain, ids: decode_ids(reader)? })
-        })?,
+        holders: reader
+            .list(DELIVERY_BYTES_MIN, |reader| {
+                let holder = decode_holder(reader)?;
+                let flags = flags(reader, QOS | RETAIN)?;
+                let retain = flags & RETAIN != 0;
+                Ok(Delivery { holder, qos: qos(flags)?, retain, ids: decode_ids(reader)? })
+            })?
+            .into(),
         received: match PacketId::new(reader.u16()?) {
             Some(packet_id) => Some(Received { holder: decode_holder(reader)?, packet_id }),
             None => None,
@@ -513,7 +515,8 @@ mod tests {
                 qos: QoS::AtLeastOnce,
                 retain: true,
                 ids: [2, 1].into_iter().filter_map(SubscriptionId::new).collect(),
-            }],
+            }]
+            .into(),
             received: PacketId::new(300).map(|packet_id| Received { holder, packet_id }),
             retained: Some(9),
         })

@@ -42,7 +42,7 @@ fn stored(number: u64, bytes: usize) -> Record {
         lane: Lane(3),
         at: Time(7),
         message: message(number, bytes),
-        holders: vec![delivery],
+        holders: vec![delivery].into(),
         received: None,
         retained: None,
     })

@@ -73,7 +73,8 @@ pub fn message(at: u64, payload: &[u8]) -> Record {
         lane: Lane(77),
         at: Time(at),
         message: Message::new(&parts),
-        holders: vec![Delivery { holder, qos: QoS::AtLeastOnce, retain: false, ids: ids(&[]) }],
+        holders: vec![Delivery { holder, qos: QoS::AtLeastOnce, retain: false, ids: ids(&[]) }]
+            .into(),
         received: None,
         retained: None,
     })
@@ -103,7 +104,8 @@ pub fn every_kind() -> Vec<Record> {
                     retain: !retain,
                     ids: ids(&[]),
                 },
-            ];
+            ]
+            .into();
             let packet_id = PacketId::new(u16::MAX).unwrap();
             let received = retain.then_some(Received { holder, packet_id });
             let (lane, at) = (Lane(u32::MAX), Time(u64::MAX));
