@@ -3,8 +3,8 @@
 import math
 from xml.sax.saxutils import escape
 
-WIDTH, HEIGHT = 640, 360
-LEFT, RIGHT, TOP, BOTTOM = 70, 150, 36, 46
+WIDTH, HEIGHT = 800, 360
+LEFT, RIGHT, TOP, BOTTOM = 70, 310, 36, 46
 COLOURS = ("#1b6ca8", "#c8553d", "#2f855a", "#7b4ea3", "#b7791f")
 
 
