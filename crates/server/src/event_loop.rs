@@ -549,7 +549,7 @@ fn connection_of(token: Token) -> ConnectionId {
 const SCRATCH_BYTES: usize = 64 * 1024;
 /// Bytes of outboxes that a turn fills before they are flushed, which is also the fairness among
 /// connections. Each touched connection costs a write, however little is in it: at 1:1000 and full
-/// load a turn is 11 ms with this and 9 ms with a quarter of it, and delivers four times as much.
+/// load a delivery takes 0.42 µs of CPU with this, and 1.33 µs with a quarter of it.
 const TURN_BYTES: u64 = 2 << 20;
 const EVENTS: usize = 1024;
 const ACCEPTS_PER_TURN: usize = 128;
