@@ -2,7 +2,7 @@
 
 use bellbird_codec::{Decoded, Packet, QoS, decode};
 use bellbird_core::Durability;
-use bellbird_core::contract::{Change, Flow, Input, Output};
+use bellbird_core::contract::{Change, ChangeBatch, Flow, Input, Output};
 use bellbird_core::identity::{ConnectionId, ShardId, Ticket};
 use bellbird_core::mail::Mail;
 use bellbird_core::record::{Operation, Record};
@@ -120,7 +120,7 @@ impl World {
         self.node.mail[lane].push_back(mail);
     }
 
-    fn take_changes(&mut self, shard: usize, ticket: Ticket, mut changes: Vec<Change>) {
+    fn take_changes(&mut self, shard: usize, ticket: Ticket, changes: ChangeBatch) {
         self.line(format_args!("{shard}< change {}{}", ticket.0, ShowChanges(&changes)));
         if let Some(turn) = self.turn
             && matches!(turn.kind, Kind::Subscribe | Kind::Unsubscribe)
@@ -138,6 +138,7 @@ impl World {
         if self.plant == Some(Plant::AppliedBeforeView) && is_subscription {
             self.node.applied[shard].push_back((ticket, 0));
         }
+        let mut changes = changes.into_vec();
         self.spoil_changes(&mut changes);
         self.node.changes[shard].push_back((ticket, changes));
     }
@@ -276,8 +277,10 @@ impl World {
         let Some((shard, connection)) = self.links[link].place else { return };
         let bytes = std::mem::take(&mut self.links[link].unread);
         let (mut at, max) = (0, self.node.config.terms(0).packet_bytes_max);
+        let mut is_settled = true;
         for nth in 0..self.rng.between(1, 4) {
-            let is_parked = self.node.shards[shard].is_parked(connection);
+            // One that was taken to go on says itself what may follow it.
+            let is_parked = nth == 0 && self.node.shards[shard].is_parked(connection);
             if is_parked && self.plant != Some(Plant::ParkIgnored) {
                 self.links[link].runnable = false;
                 break;
@@ -286,6 +289,11 @@ impl World {
             let (packet, len) = match decode(&bytes[at..], version, max) {
                 Ok(Decoded::Packet { packet, len }) => (packet, len),
                 Ok(Decoded::Incomplete { .. }) => {
+                    self.links[link].runnable = false;
+                    break;
+                }
+                // Not before what waits for the view.
+                Err(_) if self.node.shards[shard].is_parked(connection) => {
                     self.links[link].runnable = false;
                     break;
                 }
@@ -301,15 +309,17 @@ impl World {
                     break;
                 }
             };
-            if nth > 0 && !may_go_on(&packet) {
+            if !is_settled && !may_go_on(&packet) {
                 // What it does to other connections comes after what the ones before it did.
                 break;
             }
             let hex = Hex(&bytes[at..at + len]);
             self.trace.line(self.step, format_args!("{shard}> link {link} {hex}"));
+            let is_behind = nth > 0 && self.node.shards[shard].is_parked(connection);
             let flow = self.hand_in(shard, connection, link, &packet);
             self.line(format_args!("{shard}: {flow:?}"));
             if flow != Flow::Again {
+                self.stats.passed += u64::from(is_behind);
                 at += len;
             }
             if flow != Flow::Continue {
@@ -317,8 +327,13 @@ impl World {
                 self.links[link].runnable = false;
                 break;
             }
-            if !may_go_on(&packet) {
-                break;
+            is_settled = !may_go_on(&packet);
+            if is_settled {
+                // What it has led to is told from what the next one leads to.
+                self.settle(shard);
+                if self.links[link].place != Some((shard, connection)) {
+                    return;
+                }
             }
         }
         self.links[link].unread = bytes[at..].to_vec();

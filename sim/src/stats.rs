@@ -64,6 +64,7 @@ stats! {
     moves "Connections moved to their home.",
     takeovers "Connections taken over.",
     parks "Connections parked.",
+    passed "Packets taken behind others whose changes were under way.",
     asks "Questions asked outside.",
     fetched "Messages that came back from the store.",
     cuts "Connections cut.",

@@ -48,6 +48,7 @@ fn two_shards_on_the_log() {
         (stats.shared, 1_000),
         (stats.shared_again, 100),
         (stats.owed_to_groups, 1_000),
+        (stats.passed, 100),
         (stats.takeovers, 300),
         (stats.moves, 1_000),
         (stats.crashes, 300),

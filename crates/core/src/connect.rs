@@ -1,5 +1,7 @@
 //! CONNECT: the lobby settles who it is, the home gives it its session.
 
+use std::sync::Arc;
+
 use bellbird_codec::{
     Connack, Connect, Packet, Properties, Property, PropertyBuffer, QoS, ReasonCode, Version,
 };
@@ -471,7 +473,7 @@ impl Shard {
         let mut given_up = Vec::new();
         if !session.subscriptions.is_empty() {
             let namespace = session.namespace;
-            let gone = |(filter, _): &(Box<str>, _)| Change::Unsubscribe {
+            let gone = |(filter, _): &(Arc<str>, _)| Change::Unsubscribe {
                 namespace,
                 filter: filter.clone(),
                 subscriber,
@@ -484,7 +486,7 @@ impl Shard {
             given_up = after;
             if !changes.is_empty() {
                 let ticket = self.changes.ticket(None);
-                self.clients.outputs.push_back(Output::Change { ticket, changes });
+                self.clients.outputs.push_back(Output::Change { ticket, changes: changes.into() });
             }
         }
         Some((session, given_up))

@@ -3,7 +3,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use bellbird_codec::{PacketId, Version};
+use bellbird_codec::{Packet, PacketId, Version};
+use smallvec::SmallVec;
 
 use crate::aliases::Aliases;
 use crate::auth::{Exchange, Proof};
@@ -16,7 +17,7 @@ use crate::permit::{Action, Verdict};
 use crate::publish::Retaining;
 use crate::session::NONE;
 use crate::slots::Slots;
-use crate::walk::Walk;
+use crate::subscription::Subscription;
 
 /// Why a connection ended.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -93,6 +94,8 @@ pub(crate) struct Connection {
     pub(crate) version: Version,
     /// PUBLISH packets of QoS 1 that are not answered.
     pub(crate) unanswered: u16,
+    /// SUBSCRIBEs and UNSUBSCRIBEs whose changes of the view are under way.
+    pub(crate) unapplied: u16,
     /// The number of the listener it came through.
     pub(crate) listener: u8,
     /// The settings of its beginning: what it was promised holds to its end.
@@ -145,6 +148,16 @@ impl Parks {
     /// Whether it waits for the log, and would read an answer.
     pub(crate) fn is_held(self) -> bool {
         self.0 & (Self::STORE.0 | Self::ROOM.0) != 0 && self.0 & Self::OUTBOX.0 == 0
+    }
+
+    /// Whether a packet that was read with those before it is taken: behind a SUBSCRIBE whose
+    /// change is under way only others are. Changes get into the view in their order, and their
+    /// answers out; whatever else the client says is to find them there.
+    pub(crate) fn let_pass(self, packet: &Packet<'_>) -> bool {
+        !self.contains(Self::APPLY)
+            || matches!(packet, Packet::Subscribe(_) | Packet::Unsubscribe(_))
+            // Handed in ahead of what is held.
+            || (matches!(packet, Packet::Pingreq) && self.is_held())
     }
 
     /// Whether it is parked for another reason than that it does not read.
@@ -203,14 +216,21 @@ pub(crate) struct Opening {
 #[derive(Debug)]
 pub(crate) struct Reply {
     pub(crate) kind: ReplyKind,
-    pub(crate) codes: Vec<u8>,
+    pub(crate) codes: Codes,
     /// Reports that are still to come; 0 sends it.
     pub(crate) waiting: usize,
-    /// Changes of the view among them; while there are any, the client's input waits.
+    /// Changes of the view among them; while there are any, the client's input waits but for what
+    /// is like it.
     pub(crate) unapplied: usize,
     /// Walks that start when it is out.
-    pub(crate) walks: Vec<Walk>,
+    pub(crate) walks: Wanted,
 }
+
+/// A code for each filter; most packets have one or a few.
+pub(crate) type Codes = SmallVec<[u8; 16]>;
+
+/// Subscriptions that want the retained messages of their filters.
+pub(crate) type Wanted = SmallVec<[(Arc<str>, Subscription); 1]>;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum ReplyKind {
@@ -227,6 +247,7 @@ impl Connection {
             phase: Phase::Fresh,
             version: Version::V311,
             unanswered: 0,
+            unapplied: 0,
             listener,
             config,
             parks: Parks::default(),
@@ -351,26 +372,28 @@ pub(crate) struct Changes {
     next: u64,
     /// The newest that is applied; they are applied in order.
     last_applied: u64,
-    waiting: std::collections::BTreeMap<u64, AppliedFor>,
+    /// In the order of their tickets.
+    waiting: VecDeque<(Ticket, AppliedFor)>,
 }
 
 impl Changes {
     pub(crate) fn ticket(&mut self, waits: Option<AppliedFor>) -> Ticket {
         self.next += 1;
+        let ticket = Ticket(self.next);
         if let Some(waits) = waits {
-            self.waiting.insert(self.next, waits);
+            self.waiting.push_back((ticket, waits));
         }
-        Ticket(self.next)
+        ticket
     }
 
     pub(crate) fn applied(&mut self, ticket: Ticket) -> Option<AppliedFor> {
         self.last_applied = ticket.0;
-        self.waiting.remove(&ticket.0)
+        self.waiting.pop_front_if(|(first, _)| *first == ticket).map(|(_, waits)| waits)
     }
 
     /// Whether the view has still to decide about a claim of this session.
     pub(crate) fn is_claimed(&self, subscriber: Subscriber, filter: &str) -> bool {
-        self.waiting.values().any(|waits| match waits {
+        self.waiting.iter().any(|(_, waits)| match waits {
             AppliedFor::Claims(claims) => claims.speaks_of(subscriber, filter),
             AppliedFor::Reply(_)
             | AppliedFor::Retaining(_)

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use bellbird_codec::{DecodeError, Packet, Version};
 use bellbird_topics::Namespace;
+use smallvec::SmallVec;
 
 use crate::auth::{AuthOutcome, AuthStep};
 use crate::config::Config;
@@ -186,7 +187,7 @@ pub enum Output {
         /// Names the batch in the report.
         ticket: Ticket,
         /// In this order.
-        changes: Vec<Change>,
+        changes: ChangeBatch,
     },
     /// Make a record durable, then report [`Input::Stored`]. Tickets are consecutive.
     Store {
@@ -236,6 +237,9 @@ pub enum Flow {
     Again,
 }
 
+/// What is applied together; most often one change.
+pub type ChangeBatch = SmallVec<[Change; 1]>;
+
 /// One change of the node-wide view.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Change {
@@ -244,7 +248,7 @@ pub enum Change {
         /// The filter's namespace.
         namespace: Namespace,
         /// The filter.
-        filter: Box<str>,
+        filter: Arc<str>,
         /// Who.
         subscriber: Subscriber,
         /// With what.
@@ -255,7 +259,7 @@ pub enum Change {
         /// The filter's namespace.
         namespace: Namespace,
         /// The filter.
-        filter: Box<str>,
+        filter: Arc<str>,
         /// Who.
         subscriber: Subscriber,
     },

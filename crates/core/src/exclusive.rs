@@ -3,6 +3,8 @@
 //! The view decides, for it applies one change after the other: the first claim stands until its
 //! session unsubscribes or ends. Only then the log hears of it.
 
+use std::sync::Arc;
+
 use bellbird_codec::{ReasonCode, Version};
 use bellbird_topics::{EXCLUSIVE, Namespace};
 
@@ -41,17 +43,13 @@ impl Session {
     /// Whether the session has the same filter, but exclusively if this one is not, or the other
     /// way round: the view has one place for both.
     pub(crate) fn has_counterpart(&self, filter: &str) -> bool {
-        if let Some(shown) = filter.strip_prefix(EXCLUSIVE) {
-            return self.has_subscription(shown);
+        match filter.strip_prefix(EXCLUSIVE) {
+            Some(shown) => self.subscriptions.contains(shown),
+            None => {
+                self.subscriptions.has_exclusive()
+                    && self.subscriptions.contains(&[EXCLUSIVE, filter].concat())
+            }
         }
-        // They sort before nearly all others: where the first is no such filter, there is none.
-        if self.subscriptions.first().is_none_or(|(first, _)| first.as_bytes() > b"$exclusive0") {
-            return false;
-        }
-        let exclusive = || EXCLUSIVE.bytes().chain(filter.bytes());
-        let found =
-            self.subscriptions.binary_search_by(|(known, _)| known.bytes().cmp(exclusive()));
-        found.is_ok()
     }
 }
 
@@ -64,7 +62,7 @@ pub(crate) struct Claims {
     pub(crate) subscriber: Subscriber,
     pub(crate) epoch: u32,
     /// Each with the place of its return code.
-    pub(crate) filters: Vec<(usize, Box<str>)>,
+    pub(crate) filters: Vec<(usize, Arc<str>)>,
     /// What the log is told then, if the session is durable.
     pub(crate) operations: Option<Vec<Operation>>,
 }
@@ -104,7 +102,7 @@ impl Shard {
         changes.retain(|change| match change {
             Change::Unsubscribe { filter, subscriber, .. } => {
                 let session = self.clients.sessions.of(*subscriber);
-                session.is_none_or(|(_, session)| !session.has_subscription(filter))
+                session.is_none_or(|(_, session)| !session.subscriptions.contains(filter))
             }
             Change::Subscribe { .. } | Change::Retain { .. } | Change::Expire { .. } => true,
         });
@@ -112,7 +110,7 @@ impl Shard {
             return;
         }
         let ticket = self.changes.ticket(reply.map(AppliedFor::Reply));
-        self.clients.outputs.push_back(Output::Change { ticket, changes });
+        self.clients.outputs.push_back(Output::Change { ticket, changes: changes.into() });
     }
 
     /// The view has decided: who came second is refused, whether its connection is still there or
@@ -128,7 +126,7 @@ impl Shard {
                     Version::V5 => ReasonCode::QuotaExceeded.value(),
                     Version::V31 | Version::V311 => FAILURE,
                 };
-                found.walks.retain(|walk| &*walk.filter != shown(filter));
+                found.walks.retain(|(wanted, _)| &**wanted != shown(filter));
             }
         }
         let Some((index, _)) = self.clients.sessions.of(subscriber) else { return };
@@ -137,11 +135,12 @@ impl Shard {
             if !self.changes.is_claimed(subscriber, filter)
                 && let Some(session) = self.clients.sessions.at(index)
             {
-                session.unsubscribe(filter);
+                let _filter = session.subscriptions.remove(filter);
             }
             self.clients.tell_refusal(index, |client_id, user_name| {
                 let reason = ReasonCode::QuotaExceeded;
-                Event::SubscribeRefused { client_id, user_name, filter: filter.clone(), reason }
+                let filter = (&**filter).into();
+                Event::SubscribeRefused { client_id, user_name, filter, reason }
             });
         }
         let Some(mut operations) = operations else { return };
@@ -149,7 +148,7 @@ impl Shard {
         operations.retain(|operation| {
             let Operation::Subscribe { filter, .. } = operation else { return true };
             // Or given it up, and the log knows that already.
-            !is_exclusive(filter) || (!is_lost(filter) && session.has_subscription(filter))
+            !is_exclusive(filter) || (!is_lost(filter) && session.subscriptions.contains(filter))
         });
         let level = self.durability_of(reply.connection);
         self.commit_at(level, now, holder, epoch, operations, StoredFor::Reply(reply));

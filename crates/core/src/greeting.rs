@@ -27,7 +27,7 @@ impl Shard {
             let text = for_client(&wanted.filter, session.name.as_client());
             // What the session has from before counts; only retained messages may come anew.
             let comes_anew = wanted.options.retain_handling == RetainHandling::SendAlways;
-            let is_wanted = |text: &String| comes_anew || !session.has_subscription(text);
+            let is_wanted = |text: &String| comes_anew || !session.subscriptions.contains(text);
             let Some(text) = text.filter(is_wanted) else { continue };
             let filter = SubscriptionFilter::parse(&text);
             let item = SubscribeFilter { text: &text, filter, options: wanted.options };

@@ -20,7 +20,7 @@ pub(crate) fn is_shared(filter: &str) -> bool {
     filter.starts_with(SHARED)
 }
 
-/// In front of a share name; nothing sorts between two filters that begin with it.
+/// In front of a share name.
 const SHARED: &str = "$share/";
 
 impl GroupName {
@@ -38,10 +38,8 @@ impl Session {
 
     /// The same with what it was granted in each.
     pub(crate) fn memberships(&self) -> impl Iterator<Item = (GroupName, Granted)> {
-        let from = self.subscriptions.partition_point(|(filter, _)| **filter < *SHARED);
-        let shared = self.subscriptions[from..].iter().take_while(|(name, _)| is_shared(name));
-        shared.map(|(name, subscription)| {
-            let group = GroupName { namespace: self.namespace, name: name.clone() };
+        self.subscriptions.shared().map(|(name, subscription)| {
+            let group = GroupName { namespace: self.namespace, name: (&**name).into() };
             (group, Granted::new(*subscription, self.durable))
         })
     }
@@ -137,7 +135,7 @@ impl Shard {
         let waits = reply.map(|reply| AppliedFor::Group(reply, member.slot.shard()));
         let ticket = self.changes.ticket(waits);
         group.shown_by = ticket;
-        self.clients.outputs.push_back(Output::Change { ticket, changes: vec![change] });
+        self.clients.outputs.push_back(Output::Change { ticket, changes: [change].into() });
     }
 
     fn leave(
@@ -168,7 +166,7 @@ impl Shard {
         };
         let waits = reply.map(|reply| AppliedFor::Group(reply, subscriber.slot.shard()));
         let ticket = self.changes.ticket(waits);
-        self.clients.outputs.push_back(Output::Change { ticket, changes: vec![change] });
+        self.clients.outputs.push_back(Output::Change { ticket, changes: [change].into() });
     }
 
     fn find_or_found(&mut self, name: &GroupName) -> Option<Subscriber> {

@@ -1,7 +1,7 @@
 //! Input that has to wait: for an answer from outside, and for whatever else a connection is parked.
 
 use crate::connection::Parks;
-use crate::contract::Output;
+use crate::contract::{Flow, Output};
 use crate::identity::ConnectionId;
 use crate::name::Name;
 use crate::permit::{Action, Password, Question, Verdict};
@@ -78,6 +78,25 @@ impl Shard {
         self.resume(id, Parks::ASK);
     }
 
+    /// The change of a SUBSCRIBE or UNSUBSCRIBE is under way: others may follow it
+    /// ([`Parks::let_pass`]), up to a number.
+    pub(crate) fn note_change(&mut self, id: ConnectionId) -> Flow {
+        let Some(connection) = self.clients.connections.live(id) else { return Flow::Continue };
+        connection.parks.add(Parks::APPLY);
+        connection.unapplied += 1;
+        let may_go_on = connection.parks == Parks::APPLY && connection.unapplied < UNAPPLIED_MAX;
+        if may_go_on { Flow::Continue } else { Flow::Park }
+    }
+
+    /// It is applied, all of it.
+    pub(crate) fn note_applied(&mut self, id: ConnectionId) {
+        let Some(connection) = self.clients.connections.live(id) else { return };
+        connection.unapplied = connection.unapplied.saturating_sub(1);
+        if connection.unapplied == 0 {
+            self.resume(id, Parks::APPLY);
+        }
+    }
+
     /// Takes a reason to wait from a connection, and lets it go on if it was the last.
     pub(crate) fn resume(&mut self, id: ConnectionId, park: Parks) {
         let Some(connection) = self.clients.connections.live(id) else { return };
@@ -90,3 +109,6 @@ impl Shard {
         }
     }
 }
+
+/// SUBSCRIBEs of a connection that are under way at once: what waits for their answers takes memory.
+const UNAPPLIED_MAX: u16 = 256;

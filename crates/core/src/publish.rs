@@ -242,7 +242,7 @@ impl Shard {
         let packet_id = packet.packet_id;
         let retaining = Box::new(Retaining { publisher, packet_id, message, place });
         let ticket = self.changes.ticket(Some(AppliedFor::Retaining(retaining)));
-        self.clients.outputs.push_back(Output::Change { ticket, changes: vec![change] });
+        self.clients.outputs.push_back(Output::Change { ticket, changes: [change].into() });
         if let Some(connection) = self.clients.connections.live(publisher.id) {
             connection.parks.add(Parks::APPLY);
         }

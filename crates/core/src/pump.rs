@@ -1,14 +1,12 @@
 //! What a session still owes its client, sent as fast as the client takes it.
 
 use bellbird_codec::{PacketId, QoS, ReasonCode, encode_pubrel};
-use bellbird_topics::{Filter, Progress};
 
 use crate::aliases::Naming;
 use crate::clients::{Clients, Manner};
 use crate::contract::{Output, Subscriber};
 use crate::identity::{Holder, Time};
 use crate::ledger::DropReason;
-use crate::limits::WALK_NODES;
 use crate::message::{Message, MessageParts};
 use crate::outgoing::Single;
 use crate::permit::{Action, Verdict};
@@ -16,6 +14,7 @@ use crate::record::Operation;
 use crate::session::{Inflight, NONE, Queued, Stage};
 use crate::subscription::SubscriptionIds;
 use crate::view::View;
+use crate::walk::{self, Walk};
 
 impl Clients {
     /// Sends what the client may be sent now: first again what it had not acknowledged on its
@@ -315,6 +314,25 @@ impl Clients {
         fits
     }
 
+    /// Begins a walk. One that finds nothing, as most do, takes no place among the session's.
+    pub(crate) fn begin_walk(&mut self, now: Time, index: u32, mut walk: Walk, view: &dyn View) {
+        let Some(session) = self.sessions.at(index) else { return };
+        let is_first = session.walks.is_empty() && !session.is_walking;
+        if is_first {
+            walk.look_on(session.namespace, view);
+            if walk.is_done && walk.found.is_empty() {
+                return;
+            }
+        }
+        let goes_on = is_first && !walk.is_done;
+        walk::begin(&mut session.walks, walk);
+        if goes_on {
+            session.is_walking = true;
+            self.walking.push_back(index);
+        }
+        self.pump(now, index, view);
+    }
+
     /// The next retained message of the session's walks, or a slice that looks for some. Returns
     /// whether there was one to send.
     fn walk_on(&mut self, now: Time, index: u32, view: &dyn View) -> bool {
@@ -335,11 +353,7 @@ impl Clients {
             // One slice a turn: the others have their turn as well.
             return false;
         }
-        let Ok(filter) = Filter::parse(&walk.filter) else { return false };
-        let mut found = Vec::new();
-        let progress = view.walk(namespace, filter, &mut walk.cursor, WALK_NODES, &mut found);
-        walk.found.extend(found);
-        walk.is_done = progress == Progress::Done;
+        walk.look_on(namespace, view);
         if !walk.is_done {
             session.is_walking = true;
             self.walking.push_back(index);

@@ -4,6 +4,8 @@
 //! across them: files put all four into one log, a cluster into four streams without order
 //! between them. `bellbird-store` says how the records look as bytes.
 
+use std::sync::Arc;
+
 use bellbird_codec::{PacketId, QoS};
 use bellbird_topics::Namespace;
 use smallvec::SmallVec;
@@ -123,14 +125,14 @@ pub enum Operation {
     /// A subscription begins or is replaced.
     Subscribe {
         /// As the client wrote it.
-        filter: Box<str>,
+        filter: Arc<str>,
         /// What was granted.
         subscription: Subscription,
     },
     /// A subscription ends.
     Unsubscribe {
         /// As the client wrote it.
-        filter: Box<str>,
+        filter: Arc<str>,
     },
     /// A delivery of QoS 2 is about to be sent under this packet id for the first time.
     Sending {

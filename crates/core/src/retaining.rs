@@ -69,7 +69,7 @@ impl Shard {
         }
         if !changes.is_empty() {
             let ticket = self.changes.ticket(None);
-            self.clients.outputs.push_back(Output::Change { ticket, changes });
+            self.clients.outputs.push_back(Output::Change { ticket, changes: changes.into() });
         }
     }
 }

@@ -13,7 +13,8 @@ use crate::packet_ids::PacketIds;
 use crate::queue::Queue;
 use crate::row::Row;
 use crate::sessions::lane_of;
-use crate::subscription::{Subscription, SubscriptionIds};
+use crate::subscription::SubscriptionIds;
+use crate::subscriptions::Subscriptions;
 use crate::walk::Walk;
 use crate::will::Will;
 
@@ -58,8 +59,7 @@ pub(crate) struct Session {
     pub(crate) lane: Lane,
     pub(crate) namespace: Namespace,
     pub(crate) name: Name,
-    /// Sorted by filter.
-    pub(crate) subscriptions: Vec<(Box<str>, Subscription)>,
+    pub(crate) subscriptions: Subscriptions,
     /// Stands on the list of walks to go on with.
     pub(crate) is_walking: bool,
     /// Retained messages that subscriptions asked for and that are still to be sent.
@@ -197,7 +197,7 @@ impl Session {
             lane: lane_of(namespace, name.client_id()),
             namespace,
             name,
-            subscriptions: Vec::new(),
+            subscriptions: Subscriptions::default(),
             walks: Row::new(),
             will: None,
             is_logged: false,
@@ -311,45 +311,6 @@ impl Session {
     /// When the session expires if nobody comes back; none for ever.
     pub(crate) fn expires_at(&self) -> Option<Time> {
         (self.expiry_secs != u32::MAX).then(|| self.left_at.plus_secs(u64::from(self.expiry_secs)))
-    }
-
-    /// Adds or replaces a subscription, whose place is [`Session::place_of`] its filter.
-    pub(crate) fn subscribe(
-        &mut self,
-        place: Result<usize, usize>,
-        filter: &str,
-        subscription: Subscription,
-    ) {
-        match place {
-            Ok(index) => self.subscriptions[index].1 = subscription,
-            Err(index) => {
-                if self.subscriptions.is_empty() {
-                    // Most sessions have one or two.
-                    self.subscriptions.reserve_exact(1);
-                }
-                self.subscriptions.insert(index, (filter.into(), subscription));
-            }
-        }
-    }
-
-    /// Ends a subscription. Returns whether there was one.
-    pub(crate) fn unsubscribe(&mut self, filter: &str) -> bool {
-        match self.place_of(filter) {
-            Ok(index) => {
-                self.subscriptions.remove(index);
-                true
-            }
-            Err(_) => false,
-        }
-    }
-
-    pub(crate) fn has_subscription(&self, filter: &str) -> bool {
-        self.place_of(filter).is_ok()
-    }
-
-    /// Where a filter stands among the subscriptions, or else would stand.
-    pub(crate) fn place_of(&self, filter: &str) -> Result<usize, usize> {
-        self.subscriptions.binary_search_by(|(known, _)| (**known).cmp(filter))
     }
 }
 

@@ -302,6 +302,9 @@ impl Shard {
         if let Some(quirk) = quirk
             && self.terms_of(id).profile == Profile::Strict
         {
+            if self.is_parked(id) {
+                return Flow::Again;
+            }
             return self.refuse_quirk(now, id, quirk);
         }
         let flow = self.take_packet(now, id, packet, view);
@@ -342,6 +345,7 @@ impl Shard {
         match (connection.phase, packet) {
             (Phase::Closing, _) => Flow::Park,
             (Phase::Opening, _) => Flow::Again,
+            (Phase::Open, packet) if !connection.parks.let_pass(packet) => Flow::Again,
             (Phase::Fresh, Packet::Connect(connect)) => self.connect(now, id, connect),
             (Phase::Open, Packet::Publish(publish)) => self.publish(now, id, publish, view),
             (Phase::Open, Packet::Puback(ack)) => {

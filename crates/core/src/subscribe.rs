@@ -1,6 +1,7 @@
 //! SUBSCRIBE and UNSUBSCRIBE: the view and the log are changed, then the client is answered.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use bellbird_codec::{
     Packet, Properties, ReasonCode, RetainHandling, Suback, Subscribe, SubscribeFilter,
@@ -8,10 +9,11 @@ use bellbird_codec::{
 };
 
 use bellbird_topics::SubscriptionFilter;
+use smallvec::SmallVec;
 
 use crate::config::Terms;
-use crate::connection::{AppliedFor, Cause, Parks, Reply, ReplyKind, ReplyRef};
-use crate::contract::{Change, Flow, Output, Subscriber};
+use crate::connection::{AppliedFor, Cause, Codes, Reply, ReplyKind, ReplyRef, Wanted};
+use crate::contract::{Change, ChangeBatch, Flow, Output, Subscriber};
 use crate::errand::{Errand, GroupName};
 use crate::event::Event;
 use crate::exclusive::{Claims, shown};
@@ -31,17 +33,17 @@ use crate::walk::Walk;
 /// What a SUBSCRIBE or UNSUBSCRIBE comes to.
 #[derive(Default)]
 pub(crate) struct Outcome {
-    pub(crate) codes: Vec<u8>,
-    changes: Vec<Change>,
+    pub(crate) codes: Codes,
+    changes: ChangeBatch,
     /// What the log is told, if the session is durable.
     operations: Vec<Operation>,
-    walks: Vec<Walk>,
+    walks: Wanted,
     /// Groups joined or left.
     groups: Vec<GroupChange>,
     /// Exclusive subscriptions that end: nobody else may have them before the log knows.
     given_up: Vec<Change>,
     /// Exclusive subscriptions, each with the place of its code.
-    claims: Vec<(usize, Box<str>)>,
+    claims: Vec<(usize, Arc<str>)>,
 }
 
 /// A shared subscription begins, is replaced, or ends.
@@ -68,16 +70,17 @@ impl Shard {
         let subscription_id =
             packet.properties.subscription_identifier().and_then(SubscriptionId::new);
         // What stands for each filter, where it is not itself.
-        let as_sent: Vec<_> = packet.filters.iter().collect();
+        let as_sent: SmallVec<[_; 1]> = packet.filters.iter().collect();
         let texts = as_sent.iter().map(|item| item.text);
-        let others: Vec<_> = texts.map(|text| self.rewrite(id, Subject::Filter, text)).collect();
+        let others: SmallVec<[_; 1]> =
+            texts.map(|text| self.rewrite(id, Subject::Filter, text)).collect();
         let items = || as_sent.iter().zip(&others).map(|(item, other)| read_as(*item, other));
         let is_told = self.session_of(id).is_some_and(|(_, version)| version == Version::V5);
         if let Some(reason) = self.not_offered(id, subscription_id, items()).filter(|_| is_told) {
             return self.break_off(now, id, reason);
         }
         // All questions first: the packet may be handed in again after each answer.
-        let mut verdicts = Vec::with_capacity(packet.filters.len());
+        let mut verdicts = SmallVec::<[_; 16]>::new();
         for item in items() {
             match self.permit(id, Action::Subscribe, item.text) {
                 Some(verdict) => verdicts.push(verdict),
@@ -123,17 +126,17 @@ impl Shard {
             outcome.codes = packet.filters.iter().map(|_| reason.value()).collect();
             return self.answer(now, id, ReplyKind::Unsuback(packet.packet_id), outcome, view);
         }
-        let mut stopped = Vec::new();
         let texts = packet.filters.iter().map(|(text, _)| text);
-        let texts: Vec<Cow<'_, str>> = texts
+        let texts: SmallVec<[Cow<'_, str>; 1]> = texts
             .map(|text| self.rewrite(id, Subject::Filter, text).map_or(text.into(), Into::into))
             .collect();
+        let mut stopped = SmallVec::<[_; 1]>::new();
         for text in texts.iter().map(|text| &**text) {
             let Some((session, subscriber)) = self.session_and_subscriber(index) else { break };
-            if !session.unsubscribe(text) {
+            let Some(filter) = session.subscriptions.remove(text) else {
                 outcome.codes.push(ReasonCode::NoSubscriptionExisted.value());
                 continue;
-            }
+            };
             session.walks.retain(|walk| *walk.filter != *shown(text));
             stopped.push(shown(text));
             let (namespace, durable) = (session.namespace, session.durable);
@@ -142,12 +145,16 @@ impl Shard {
                 let name = GroupName { namespace, name: text.into() };
                 outcome.groups.push(GroupChange::Leave { name, subscriber });
             } else {
-                let change = Change::Unsubscribe { namespace, filter: text.into(), subscriber };
-                let waits = durable && change.is_exclusive();
-                if waits { &mut outcome.given_up } else { &mut outcome.changes }.push(change);
+                let filter = filter.clone();
+                let change = Change::Unsubscribe { namespace, filter, subscriber };
+                if durable && change.is_exclusive() {
+                    outcome.given_up.push(change);
+                } else {
+                    outcome.changes.push(change);
+                }
             }
             if durable {
-                outcome.operations.push(Operation::Unsubscribe { filter: text.into() });
+                outcome.operations.push(Operation::Unsubscribe { filter });
             }
             self.clients.tell(index, |client_id| {
                 let filter = text.into();
@@ -163,7 +170,7 @@ impl Shard {
         let connection = self.clients.connections.live(id);
         let Some(rare) = connection.and_then(|found| found.rare_if_any()) else { return };
         for reply in &mut rare.replies {
-            reply.walks.retain(|walk| !filters.contains(&&*walk.filter));
+            reply.walks.retain(|(filter, _)| !filters.contains(&&**filter));
         }
     }
 
@@ -196,8 +203,11 @@ impl Shard {
         if let Some(reason) = not_granted(filter, terms) {
             return Err(reason);
         }
-        let plus = filter.filter.levels().filter(|level| *level == "+").count();
-        let levels = filter.filter.levels().count();
+        let (mut plus, mut levels) = (0, 0);
+        for level in filter.filter.levels() {
+            plus += usize::from(level == "+");
+            levels += 1;
+        }
         if plus > terms.filter_plus_max || levels > terms.topic_levels_max {
             return Err(ReasonCode::TopicFilterInvalid);
         }
@@ -215,8 +225,8 @@ impl Shard {
         if session.has_counterpart(item.text) || (session.durable && !has_log) {
             return Err(ReasonCode::ImplementationSpecificError);
         }
-        let place = session.place_of(item.text);
-        let is_known = place.is_ok();
+        let place = session.subscriptions.place_of(item.text);
+        let is_known = place.is_known();
         let is_full = session.subscriptions.len() >= subscriptions_max;
         if !is_known && (is_full || !has_memory) {
             return Err(ReasonCode::QuotaExceeded);
@@ -228,7 +238,7 @@ impl Shard {
             ..item.options
         };
         let subscription = Subscription { options, id: asked.id };
-        session.subscribe(place, item.text, subscription);
+        let filter_text = session.subscriptions.set(place, item.text, subscription);
         let (namespace, durable) = (session.namespace, session.durable);
         let wants_retained = match options.retain_handling {
             _ if filter.group.is_some() => false,
@@ -237,10 +247,13 @@ impl Shard {
             RetainHandling::DoNotSend => false,
         };
         if wants_retained {
-            outcome.walks.push(Walk::new(shown(item.text), subscription));
+            let filter = shown(item.text);
+            let is_whole = filter.len() == filter_text.len();
+            let filter = if is_whole { filter_text.clone() } else { filter.into() };
+            outcome.walks.push((filter, subscription));
         }
         let is_exclusive = filter.is_exclusive;
-        let filter: Box<str> = item.text.into();
+        let filter = filter_text;
         if is_exclusive {
             outcome.claims.push((outcome.codes.len(), filter.clone()));
         }
@@ -249,7 +262,7 @@ impl Shard {
         }
         let granted = Granted::new(subscription, durable);
         if is_group {
-            let name = GroupName { namespace, name: filter };
+            let name = GroupName { namespace, name: (&*filter).into() };
             let is_new = !is_known;
             outcome.groups.push(GroupChange::Join { name, subscriber, granted, is_new });
         } else {
@@ -282,9 +295,9 @@ impl Shard {
             + usize::from(!outcome.given_up.is_empty())
             + outcome.groups.len();
         let mut operations = durable.then_some(outcome.operations);
-        if unapplied > 0 {
-            connection.parks.add(Parks::APPLY);
-        }
+        // What other shards or the log have a part in comes alone.
+        let is_plain =
+            outcome.groups.is_empty() && outcome.claims.is_empty() && outcome.given_up.is_empty();
         let rare = connection.rare();
         let number = rare.first_reply + rare.replies.len() as u64;
         rare.replies.push_back(Reply {
@@ -327,7 +340,8 @@ impl Shard {
             let ticket = self.commit_at(level, now, holder, epoch, operations, waits);
             self.give_up_after(ticket, outcome.given_up, Some(reply));
         }
-        Flow::Park
+        let flow = self.note_change(id);
+        if is_plain { flow } else { Flow::Park }
     }
 
     fn change_group(&mut self, change: GroupChange, epoch: u32, credit: u32, reply: ReplyRef) {
@@ -359,7 +373,7 @@ impl Shard {
         });
         self.reply_reported(now, reply, view);
         if is_last {
-            self.resume(reply.connection, Parks::APPLY);
+            self.note_applied(reply.connection);
         }
     }
 
@@ -389,13 +403,9 @@ impl Shard {
             if reply.kind != ReplyKind::Unasked {
                 self.clients.write(id.index, |out| encode_reply(&reply, version, out));
             }
-            if let Some(session) = self.clients.sessions.at(index)
-                && !reply.walks.is_empty()
-            {
-                for walk in reply.walks {
-                    crate::walk::begin(&mut session.walks, walk);
-                }
-                self.clients.pump(now, index, view);
+            for (filter, subscription) in reply.walks {
+                let walk = Walk::new(filter, subscription);
+                self.clients.begin_walk(now, index, walk, view);
             }
         }
     }

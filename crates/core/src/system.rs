@@ -37,7 +37,7 @@ impl Shard {
             message: (!payload.is_empty()).then(|| message.clone()),
         };
         let ticket = self.changes.ticket(Some(AppliedFor::System(message)));
-        self.clients.outputs.push_back(Output::Change { ticket, changes: vec![change] });
+        self.clients.outputs.push_back(Output::Change { ticket, changes: [change].into() });
     }
 
     /// The view has it.

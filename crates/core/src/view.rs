@@ -102,15 +102,21 @@ impl Tables {
                     if !self.claim(*namespace, filter, subscriber.holder) {
                         continue;
                     }
-                    let Ok(filter) = Filter::parse(shown(filter)) else { continue };
-                    self.subscriptions.insert(*namespace, filter, *subscriber, *granted);
-                    touched(part_of_filter(*namespace, filter));
+                    let parsed = Filter::of_checked(shown(filter));
+                    let (namespace, subscriber, granted) = (*namespace, *subscriber, *granted);
+                    if is_exclusive(filter) {
+                        self.subscriptions.insert(namespace, parsed, subscriber, granted);
+                    } else {
+                        let index = &mut self.subscriptions;
+                        index.insert_shared(namespace, parsed, filter, subscriber, granted);
+                    }
+                    touched(part_of_filter(namespace, parsed));
                 }
                 Change::Unsubscribe { namespace, filter, subscriber } => {
                     if !self.give_up(*namespace, filter, subscriber.holder) {
                         continue;
                     }
-                    let Ok(filter) = Filter::parse(shown(filter)) else { continue };
+                    let filter = Filter::of_checked(shown(filter));
                     self.subscriptions.remove(*namespace, filter, *subscriber);
                     touched(part_of_filter(*namespace, filter));
                 }

@@ -176,7 +176,7 @@ impl Shard {
             };
             let retaining = Box::new(Retaining { publisher, packet_id: None, message, place });
             let ticket = self.changes.ticket(Some(AppliedFor::Retaining(retaining)));
-            self.clients.outputs.push_back(Output::Change { ticket, changes: vec![change] });
+            self.clients.outputs.push_back(Output::Change { ticket, changes: [change].into() });
             return;
         }
         let mut frames = std::mem::take(&mut self.frames);

@@ -67,6 +67,8 @@ pub(crate) fn feed(
                 fed.needed = needed;
                 return fed;
             }
+            // Not before what waits for the view: it is answered first.
+            Ok(Err(_)) if core.is_parked(id) => return fed,
             Ok(Err(error)) => return malformed(core, now, view, id, rest, error, fed),
             Err(_panic) => {
                 let error = DecodeError::PacketType;

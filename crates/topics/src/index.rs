@@ -3,7 +3,9 @@
 //! Filters without wildcards stand apart, in one table of whole texts: they are most, and for
 //! them a match is one look-up. The others are a tree.
 
-use self::exact::Exact;
+use std::sync::Arc;
+
+use self::exact::{Exact, Text};
 use self::wild::Wild;
 use crate::filter::Filter;
 use crate::topic::{Namespace, TopicName};
@@ -35,10 +37,35 @@ impl<K: Copy + Eq + Ord, V: Copy> Index<K, V> {
         key: K,
         value: V,
     ) -> Option<V> {
+        self.insert_text(namespace, filter, Text::Own(filter.as_str()), key, value)
+    }
+
+    /// The same where the text of the filter is kept anyway: `text` is what `filter` was read from,
+    /// and the index may keep a part in it instead of a copy.
+    pub fn insert_shared(
+        &mut self,
+        namespace: Namespace,
+        filter: Filter<'_>,
+        text: &Arc<str>,
+        key: K,
+        value: V,
+    ) -> Option<V> {
+        debug_assert_eq!(filter.as_str(), &**text, "the text is that of another filter");
+        self.insert_text(namespace, filter, Text::Shared(text), key, value)
+    }
+
+    fn insert_text(
+        &mut self,
+        namespace: Namespace,
+        filter: Filter<'_>,
+        text: Text<'_>,
+        key: K,
+        value: V,
+    ) -> Option<V> {
         let old = if filter.has_wildcards() {
             self.wild.insert(namespace, filter, key, value)
         } else {
-            self.exact.insert(namespace, filter.as_str(), key, value)
+            self.exact.insert(namespace, text, key, value)
         };
         self.len += usize::from(old.is_none());
         old

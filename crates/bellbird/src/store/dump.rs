@@ -101,14 +101,14 @@ fn operation(operation: &Operation) -> Value {
         Operation::Subscribe { filter, subscription } => {
             let options = subscription.options;
             json!({
-                "subscribe": filter,
+                "subscribe": &**filter,
                 "qos": options.qos as u8,
                 "no-local": options.no_local,
                 "retain-as-published": options.retain_as_published,
                 "id": subscription.id.map(|id| id.value()),
             })
         }
-        Operation::Unsubscribe { filter } => json!({"unsubscribe": filter}),
+        Operation::Unsubscribe { filter } => json!({"unsubscribe": &**filter}),
         Operation::Sending { delivery, packet_id } => {
             json!({"sending": of(*delivery), "packet-id": packet_id.value()})
         }

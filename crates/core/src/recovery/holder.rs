@@ -1,9 +1,10 @@
 //! One incarnation of a holder, put together from its commits and the messages that name it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use bellbird_codec::{PacketId, QoS};
-use bellbird_topics::Namespace;
+use bellbird_topics::{Namespace, SubscriptionFilter};
 
 use super::Fetch;
 use super::owings::{Owed, Owings};
@@ -35,7 +36,7 @@ pub(super) struct HolderState {
     pub(super) left_at: Option<Time>,
     pub(super) ended: bool,
     pub(super) will: Option<Will>,
-    pub(super) subscriptions: BTreeMap<Box<str>, Subscription>,
+    pub(super) subscriptions: BTreeMap<Arc<str>, Subscription>,
     /// What it waits for. Messages stay in the log.
     pub(super) queue: Owings,
     /// Done before the message itself was read.
@@ -76,6 +77,8 @@ impl HolderState {
                 self.expiry_secs = expiry_secs;
                 self.left_at = Some(at);
             }
+            // Nobody looks again whether a filter is one, and a log may say anything.
+            Operation::Subscribe { filter, .. } if SubscriptionFilter::parse(&filter).is_err() => {}
             Operation::Subscribe { filter, subscription } => {
                 self.subscriptions.insert(filter, subscription);
             }

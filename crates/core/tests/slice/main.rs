@@ -25,7 +25,7 @@ use bellbird_codec::{Property, PropertyBuffer, RetainHandling, SubscribeOptions}
 use bellbird_core::permit::{Action, Gate, Rule, Verdict, Who};
 use bellbird_core::record::{Operation, Record, Settings};
 use bellbird_core::{Config, DropReason, Time};
-use support::{Node, Publish, connect, connect_with, options, subscribe};
+use support::{Node, Publish, connect, connect_with, options, subscribe, unsubscribe};
 
 pub(crate) fn on_each(test: impl Fn(u8)) {
     for shards in [1, 3] {
@@ -121,6 +121,59 @@ fn subscribe_and_publish_in_one_segment() {
         node.expect(client, &["connack present=false code=0"]);
         node.report_applied();
         node.expect(client, &["suback 9 [0]", "a=x"]);
+    });
+}
+
+/// Subscriptions that follow each other wait together, and are answered in their order; the first
+/// packet of another kind waits for all of them, and so does what is no packet.
+#[test]
+fn subscriptions_follow_each_other() {
+    let others: [(&[u8], &[&str]); 3] = [
+        (&Publish::new("a", "x").bytes(V311), &["a=x"]),
+        (&[0xC0, 0, 0xC0, 0], &["pingresp", "pingresp"]),
+        (&[0xF3, 0x00], &[]),
+    ];
+    for (other, answer) in others {
+        on_each(|shards| {
+            let mut node = Node::new(shards);
+            node.hold_applied = true;
+            let client = node.connect("c", V311, true);
+            node.forget(client);
+            let mut bytes = subscribe(V311, 9, "a", options(AtMostOnce));
+            bytes.extend(unsubscribe(V311, 8, "a"));
+            bytes.extend(subscribe(V311, 7, "b/+", options(AtLeastOnce)));
+            bytes.extend(unsubscribe(V311, 6, "none"));
+            bytes.extend(subscribe(V311, 5, "a", options(AtMostOnce)));
+            bytes.extend(other);
+            node.send(client, &bytes);
+            node.expect(client, &[]);
+            assert!(node.is_open(client));
+            // All but the one that ended nothing.
+            assert_eq!(node.unapplied(), 4);
+            node.report_applied();
+            let answers =
+                ["suback 9 [0]", "unsuback 8 []", "suback 7 [1]", "unsuback 6 []", "suback 5 [0]"];
+            node.expect(client, &[&answers[..], answer].concat());
+            assert_eq!(node.is_open(client), !answer.is_empty());
+        });
+    }
+}
+
+/// So many subscriptions wait together, and no more.
+#[test]
+fn subscriptions_that_wait_are_bounded() {
+    on_each(|shards| {
+        let mut node = Node::new(shards);
+        node.hold_applied = true;
+        let client = node.connect("c", V311, true);
+        node.forget(client);
+        let filter =
+            |number: u16| subscribe(V311, number, &number.to_string(), options(AtMostOnce));
+        node.send(client, &(1..=1000).flat_map(filter).collect::<Vec<u8>>());
+        assert_eq!(node.unapplied(), 256);
+        node.hold_applied = false;
+        node.report_applied();
+        assert_eq!(node.seen(client), 1000);
     });
 }
 

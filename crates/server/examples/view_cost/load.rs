@@ -57,7 +57,7 @@ fn subscriber(number: u64) -> Subscriber {
     }
 }
 
-fn filter(number: u64) -> Box<str> {
+fn filter(number: u64) -> Arc<str> {
     let bits = mix(number);
     let text = topic(bits);
     let mut levels: Vec<&str> = text.split('/').collect();

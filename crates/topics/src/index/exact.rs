@@ -1,5 +1,7 @@
 //! Filters without wildcards: a table of whole texts.
 
+use std::sync::Arc;
+
 use super::subscribers::Subscribers;
 use crate::arena::{Arena, block_bytes};
 use crate::hash::hash_text;
@@ -17,7 +19,7 @@ pub(crate) struct Exact<K, V> {
 #[derive(Debug)]
 struct Entry<K, V> {
     namespace: Namespace,
-    text: Box<str>,
+    text: Arc<str>,
     subscribers: Subscribers<K, V>,
 }
 
@@ -29,11 +31,11 @@ impl<K: Copy + Ord, V: Copy> Exact<K, V> {
     pub(crate) fn insert(
         &mut self,
         namespace: Namespace,
-        text: &str,
+        text: Text<'_>,
         key: K,
         value: V,
     ) -> Option<V> {
-        let id = match self.find(namespace, text.as_bytes()) {
+        let id = match self.find(namespace, text.as_str().as_bytes()) {
             Some(id) => id,
             None => self.add(namespace, text),
         };
@@ -79,19 +81,23 @@ impl<K: Copy + Ord, V: Copy> Exact<K, V> {
         self.entries.slots_len()
     }
 
-    fn add(&mut self, namespace: Namespace, text: &str) -> u32 {
-        let entry = Entry { namespace, text: text.into(), subscribers: Subscribers::None };
+    fn add(&mut self, namespace: Namespace, text: Text<'_>) -> u32 {
+        let text: Arc<str> = match text {
+            Text::Own(text) => text.into(),
+            Text::Shared(text) => text.clone(),
+        };
+        self.heap_bytes += text_bytes(&text);
+        let entry = Entry { namespace, text, subscribers: Subscribers::None };
         let hash = entry.hash();
         let id = self.entries.insert(entry);
         let entries = &self.entries;
         self.by_text.insert(hash, id, |id| entries.at(id).hash());
-        self.heap_bytes += block_bytes(text.len());
         id
     }
 
     fn drop_entry(&mut self, id: u32) {
         let entry = self.entries.remove(id);
-        self.heap_bytes -= block_bytes(entry.text.len());
+        self.heap_bytes -= text_bytes(&entry.text);
         self.by_text.remove(entry.hash(), id);
     }
 
@@ -100,6 +106,27 @@ impl<K: Copy + Ord, V: Copy> Exact<K, V> {
             let entry = self.entries.at(id);
             entry.namespace == namespace && entry.text.as_bytes() == text
         })
+    }
+}
+
+/// What a text takes on the heap; who else has a part in it does not count.
+fn text_bytes(text: &str) -> usize {
+    block_bytes(2 * size_of::<usize>() + text.len())
+}
+
+/// A filter as it comes: to be copied, or with its text to have a part in.
+#[derive(Clone, Copy)]
+pub(crate) enum Text<'a> {
+    Own(&'a str),
+    Shared(&'a Arc<str>),
+}
+
+impl Text<'_> {
+    fn as_str(&self) -> &str {
+        match self {
+            Self::Own(text) => text,
+            Self::Shared(text) => text,
+        }
     }
 }
 

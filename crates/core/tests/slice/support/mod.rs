@@ -6,9 +6,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bellbird_codec::{
-    Decoded, Disconnect, Packet, PacketId, Properties, QoS, ReasonCode, Unsubscribe,
-    UnsubscribeBuffer, Version, decode, decode_from_server, encode_puback, encode_pubcomp,
-    encode_pubrec, encode_pubrel,
+    Decoded, Disconnect, Packet, PacketId, Properties, QoS, ReasonCode, Version, decode,
+    decode_from_server, encode_puback, encode_pubcomp, encode_pubrec, encode_pubrel,
 };
 use bellbird_core::permit::{Gate, Question, Verdict};
 use bellbird_core::record::Record;
@@ -22,7 +21,7 @@ use bellbird_topics::Namespace;
 
 use self::packets::show;
 pub(crate) use self::packets::{
-    Publish, connect, connect_with, connect_with_will, options, subscribe,
+    Publish, connect, connect_with, connect_with_will, options, subscribe, unsubscribe,
 };
 
 /// What a client sees, one line a packet: easy to compare in a test.
@@ -147,15 +146,7 @@ impl Node {
     }
 
     pub(crate) fn unsubscribe(&mut self, client: Client, filter: &str) {
-        let mut filters = UnsubscribeBuffer::new();
-        filters.push(filter);
-        let packet = Packet::Unsubscribe(Unsubscribe {
-            packet_id: PacketId::new(2).unwrap(),
-            properties: Properties::default(),
-            filters: filters.as_filters(),
-        });
-        let mut bytes = Vec::new();
-        packet.encode(self.clients[client.0].version, &mut bytes);
+        let bytes = unsubscribe(self.clients[client.0].version, 2, filter);
         self.send(client, &bytes);
     }
 
@@ -303,6 +294,11 @@ impl Node {
     pub(crate) fn log_with(&self, stored: usize) -> Vec<Record> {
         let held = self.unstored.iter().take(stored).map(|(_, _, record)| record.clone());
         self.log.iter().cloned().chain(held).collect()
+    }
+
+    /// Changes of the view that are not reported yet.
+    pub(crate) fn unapplied(&self) -> usize {
+        self.unapplied.len()
     }
 
     pub(crate) fn report_applied(&mut self) {
@@ -505,23 +501,26 @@ impl Node {
     }
 
     fn read(&mut self, client: Client) {
-        loop {
+        let ClientState { shard, id, .. } = self.clients[client.0];
+        if self.shards[shard.index()].is_parked(id) {
+            return;
+        }
+        let mut flow = Flow::Continue;
+        while flow == Flow::Continue {
             let state = &mut self.clients[client.0];
-            let (shard, id) = (state.shard, state.id);
             let core = &mut self.shards[shard.index()];
-            if !state.is_open || core.is_parked(id) {
+            if !state.is_open {
                 return;
             }
             let bytes = std::mem::take(&mut state.unread);
             let taken = match decode(&bytes, core.version(id), 1 << 20) {
                 Ok(Decoded::Packet { packet, len }) => {
                     let input = Input::Packet { connection: id, packet: &packet };
-                    match core.handle(self.now, input, &self.view) {
-                        Flow::Again => 0,
-                        Flow::Continue | Flow::Park => len,
-                    }
+                    flow = core.handle(self.now, input, &self.view);
+                    if flow == Flow::Again { 0 } else { len }
                 }
                 Ok(Decoded::Incomplete { .. }) => 0,
+                Err(_) if core.is_parked(id) => 0,
                 Err(error) => {
                     let input = Input::Malformed { connection: id, error, version: None };
                     let _flow = core.handle(self.now, input, &self.view);

@@ -2,7 +2,8 @@
 
 use bellbird_codec::{
     Connect, Packet, PacketId, Properties, Property, PropertyBuffer, PublishParts, QoS,
-    RetainHandling, SubscribeBuffer, SubscribeOptions, Version, Will, encode_publish,
+    RetainHandling, SubscribeBuffer, SubscribeOptions, Unsubscribe, UnsubscribeBuffer, Version,
+    Will, encode_publish,
 };
 
 use super::Seen;
@@ -133,6 +134,19 @@ pub(crate) fn subscribe(
     let mut filters = SubscribeBuffer::new();
     filters.push(filter, options);
     let packet = Packet::Subscribe(bellbird_codec::Subscribe {
+        packet_id: PacketId::new(id).unwrap(),
+        properties: Properties::default(),
+        filters: filters.as_filters(),
+    });
+    let mut bytes = Vec::new();
+    packet.encode(version, &mut bytes);
+    bytes
+}
+
+pub(crate) fn unsubscribe(version: Version, id: u16, filter: &str) -> Vec<u8> {
+    let mut filters = UnsubscribeBuffer::new();
+    filters.push(filter);
+    let packet = Packet::Unsubscribe(Unsubscribe {
         packet_id: PacketId::new(id).unwrap(),
         properties: Properties::default(),
         filters: filters.as_filters(),
