@@ -1,7 +1,5 @@
 //! CONNECT: the lobby settles who it is, the home gives it its session.
 
-use std::sync::Arc;
-
 use bellbird_codec::{
     Connack, Connect, Packet, Properties, Property, PropertyBuffer, QoS, ReasonCode, Version,
 };
@@ -15,7 +13,6 @@ use crate::contract::{Change, Flow, Output};
 use crate::durability::Durability;
 use crate::event::{Event, Names, Telling};
 use crate::identity::{ConnectionId, Holder, Ticket, Time};
-use crate::joining::is_shared;
 use crate::ledger::DropReason;
 use crate::name::Name;
 use crate::permit::{Action, Password, Verdict};
@@ -455,8 +452,8 @@ impl Shard {
         given_up
     }
 
-    /// Takes a session out, its subscriptions from the view as well; but those that must not be
-    /// anybody else's before the log knows are returned.
+    /// Takes a session out, and its subscriptions from the view, little by little; but those that
+    /// must not be anybody else's before the log knows are returned.
     fn forget_session(&mut self, index: u32) -> Option<(Session, Vec<Change>)> {
         let mut session = self.clients.sessions.remove(index)?;
         if self.clients.loser == index {
@@ -470,25 +467,7 @@ impl Shard {
             client_id: session.name.client_id().into(),
             deliveries: lost as u64,
         });
-        let mut given_up = Vec::new();
-        if !session.subscriptions.is_empty() {
-            let namespace = session.namespace;
-            let gone = |(filter, _): &(Arc<str>, _)| Change::Unsubscribe {
-                namespace,
-                filter: filter.clone(),
-                subscriber,
-            };
-            let plain = session.subscriptions.iter().filter(|(filter, _)| !is_shared(filter));
-            let changes: Vec<Change> = plain.map(gone).collect();
-            let durable = session.durable;
-            let (after, changes): (Vec<Change>, Vec<Change>) =
-                changes.into_iter().partition(|change| durable && change.is_exclusive());
-            given_up = after;
-            if !changes.is_empty() {
-                let ticket = self.changes.ticket(None);
-                self.clients.outputs.push_back(Output::Change { ticket, changes: changes.into() });
-            }
-        }
+        let given_up = self.remove_subscriptions(&mut session, subscriber);
         Some((session, given_up))
     }
 

@@ -51,6 +51,7 @@ mod queue;
 pub mod record;
 pub mod recovery;
 mod release;
+mod removal;
 mod retaining;
 mod rewriting;
 mod route;

@@ -51,7 +51,7 @@ pub const HOLD_SECS: u32 = 60;
 /// in them. Each shard takes its part of them.
 pub const SESSIONS_MAX: usize = 1_000_000;
 
-/// Subscriptions of one session: a list that is kept sorted must stay movable.
+/// Subscriptions of one session: one client is to have a part of the memory only.
 pub const SUBSCRIPTIONS_MAX: usize = 10_000;
 
 /// Levels of a topic: of a retained one, each is a node of the tree.
@@ -89,6 +89,9 @@ pub const WALK_NODES: usize = 256;
 
 /// Seconds in which a new connection must have said CONNECT.
 pub const HANDSHAKE_SECS: u16 = 10;
+
+/// Subscriptions of ended sessions that leave the view in one turn: in about a millisecond.
+pub(crate) const REMOVALS_PER_TURN: usize = 1024;
 
 /// Sessions whose expiry is handled in one turn: a restart after a long time down must not stall
 /// the clients that come back.

@@ -10,7 +10,7 @@ use crate::memory::Memory;
 use crate::message::Message;
 use crate::shard::Shard;
 use crate::timer::Timer;
-use crate::view::View;
+use crate::view::{RetainedSize, View};
 
 impl Shard {
     /// Whether a topic may have this as its retained message; clearing it is always possible.
@@ -39,12 +39,16 @@ impl Shard {
         bytes: usize,
         view: &dyn View,
     ) -> bool {
-        let after = view.retained_with(namespace, topic, bytes);
         let config = &self.clients.config;
-        let has_memory = self.clients.memory < Memory::Short;
-        has_memory
-            && after.messages - after.system_messages <= config.retained_messages_max
-            && after.bytes - after.system_bytes <= config.retained_bytes_max
+        let may_add = |size: RetainedSize, messages: usize, bytes: usize| {
+            size.messages - size.system_messages + messages <= config.retained_messages_max
+                && size.bytes - size.system_bytes + bytes <= config.retained_bytes_max
+        };
+        // What the topic has now, which gives way, counts only where there is no room beside it:
+        // to look for it costs as much as to set it.
+        self.clients.memory < Memory::Short
+            && (may_add(view.retained(), 1, bytes)
+                || may_add(view.retained_with(namespace, topic, bytes), 0, 0))
     }
 
     /// Has an expired message leave the view, if it is still the topic's then.

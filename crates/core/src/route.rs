@@ -48,6 +48,8 @@ pub(crate) struct Routes {
     sets: Vec<[Option<Arc<Route>>; WAYS]>,
     hasher: FixedState,
     found: Vec<(Subscriber, Granted)>,
+    /// Most topics have nobody on most shards.
+    nobody: Arc<[Target]>,
     uncached: Option<Arc<Route>>,
 }
 
@@ -58,7 +60,7 @@ impl Routes {
     pub(crate) fn new(me: ShardId) -> Self {
         let sets = std::iter::repeat_with(Default::default).take(ROUTE_SETS).collect();
         let hasher = FixedState::with_seed(SEED);
-        Self { me, sets, hasher, found: Vec::new(), uncached: None }
+        Self { me, sets, hasher, found: Vec::new(), nobody: Arc::from([]), uncached: None }
     }
 
     /// The holders of a topic, as the view shows them now.
@@ -128,7 +130,7 @@ impl Routes {
         }
         self.found.clear();
         let mut remote = Vec::new();
-        let mut local: Arc<[Target]> = Arc::from([]);
+        let mut local = self.nobody.clone();
         for group in targets.chunk_by(|a, b| a.subscriber.slot.shard() == b.subscriber.slot.shard())
         {
             let shard = group[0].subscriber.slot.shard();

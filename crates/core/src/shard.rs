@@ -30,6 +30,7 @@ use crate::post::Post;
 use crate::record::Operation;
 use crate::recovery::ShardState;
 use crate::release::{NewGroup, Releases, StoredFor};
+use crate::removal::Removals;
 use crate::route::Routes;
 use crate::session::NONE;
 use crate::sessions::Sessions;
@@ -65,6 +66,7 @@ pub struct Shard {
     pub(crate) delayed: Delayed,
     /// Exclusive subscriptions that end, by the record that says so.
     pub(crate) given_up: BTreeMap<Ticket, GivenUp>,
+    pub(crate) removals: Removals,
     /// Retained messages that leave the view when they are over.
     pub(crate) expiring: Agenda<(Namespace, Box<str>), ()>,
     due: VecDeque<Timer>,
@@ -102,6 +104,7 @@ impl Shard {
             strangers: Strangers::default(),
             delayed: Delayed::default(),
             given_up: BTreeMap::new(),
+            removals: Removals::default(),
             expiring: Agenda::default(),
             due: VecDeque::new(),
             storage: Storage::default(),
@@ -197,6 +200,7 @@ impl Shard {
             self.clients.pump(now, index, view);
         }
         self.sweep_on();
+        self.remove_on();
         self.publish_wills(now, view);
         self.greet_newcomers(now, view);
         self.run_errands(now, view);
@@ -210,7 +214,8 @@ impl Shard {
     /// When to call [`Shard::handle_timeout`] next, if nothing happens before.
     pub fn poll_timeout(&self) -> Option<Time> {
         let is_walking = !self.clients.walking.is_empty() || self.clients.sweep.is_some();
-        if self.due.is_empty() && !is_walking && self.wills.is_empty() {
+        let is_removing = !self.removals.is_empty();
+        if self.due.is_empty() && !is_walking && !is_removing && self.wills.is_empty() {
             self.timers.next()
         } else {
             Some(Time(0))

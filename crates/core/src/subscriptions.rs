@@ -2,6 +2,7 @@
 
 use std::hash::BuildHasher;
 use std::sync::Arc;
+use std::vec;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
@@ -50,6 +51,10 @@ impl Subscriptions {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.list.is_empty()
+    }
+
+    pub(crate) fn into_iter(self) -> vec::IntoIter<(Arc<str>, Subscription)> {
+        self.list.into_iter()
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &(Arc<str>, Subscription)> {

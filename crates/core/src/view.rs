@@ -34,6 +34,9 @@ pub trait View {
     /// Who has this exclusive subscription, by its whole filter.
     fn owner(&self, namespace: Namespace, filter: &str) -> Option<Holder>;
 
+    /// How much is retained.
+    fn retained(&self) -> RetainedSize;
+
     /// How much would be retained if this topic had a message of so many bytes.
     fn retained_with(
         &self,
@@ -283,6 +286,10 @@ impl View for OwnView {
 
     fn owner(&self, namespace: Namespace, filter: &str) -> Option<Holder> {
         self.tables.owner(namespace, filter)
+    }
+
+    fn retained(&self) -> RetainedSize {
+        self.tables.retained()
     }
 
     fn retained_with(

@@ -86,6 +86,10 @@ impl View for SharedView {
         self.read(|tables| tables.owner(namespace, filter))
     }
 
+    fn retained(&self) -> RetainedSize {
+        self.read(Tables::retained)
+    }
+
     fn retained_with(
         &self,
         namespace: Namespace,

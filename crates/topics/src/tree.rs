@@ -56,12 +56,12 @@ impl<C: Content> Tree<C> {
         level: &str,
         make: impl Fn() -> C,
     ) -> (u32, bool) {
-        let word = self.words.acquire(level);
-        if let Some(child) = self.child(parent, word) {
-            // One use of a word per node, and this node has it already.
-            self.words.release(word);
+        let known = self.words.find(level);
+        if let Some(child) = known.and_then(|word| self.child(parent, word)) {
             return (child, false);
         }
+        // One use of a word per node.
+        let word = self.words.acquire(level);
         self.nodes.at_mut(parent).children += 1;
         (self.add(parent, word, make()), true)
     }

@@ -4,6 +4,7 @@
 
 mod access;
 mod away;
+mod bounds;
 mod configured;
 mod delayed;
 mod events;

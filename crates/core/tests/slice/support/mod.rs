@@ -1,6 +1,7 @@
 //! A node without threads: outputs are carried out at once, unless a test holds them back.
 
 mod packets;
+mod watched;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -13,8 +14,8 @@ use bellbird_core::permit::{Gate, Question, Verdict};
 use bellbird_core::record::Record;
 use bellbird_core::recovery::Recovery;
 use bellbird_core::{
-    AuthOutcome, ClientReport, Config, ConnectionId, Event, Flow, Holdings, Input, Ledger, Memory,
-    Message, Output, OwnView, Position, RetainedSize, Shard, ShardId, Storage, Ticket, Time,
+    AuthOutcome, Change, ClientReport, Config, ConnectionId, Event, Flow, Holdings, Input, Ledger,
+    Memory, Message, Output, Position, RetainedSize, Shard, ShardId, Storage, Ticket, Time,
     Traffic, home_of,
 };
 use bellbird_topics::Namespace;
@@ -23,6 +24,7 @@ use self::packets::show;
 pub(crate) use self::packets::{
     Publish, connect, connect_with, connect_with_will, options, subscribe, unsubscribe,
 };
+use self::watched::Watched;
 
 /// What a client sees, one line a packet: easy to compare in a test.
 pub(crate) type Seen = String;
@@ -31,7 +33,7 @@ pub(crate) type Seen = String;
 pub(crate) struct Node {
     pub(crate) now: Time,
     shards: Vec<Shard>,
-    view: OwnView,
+    view: Watched,
     clients: Vec<ClientState>,
     /// All records in the order they became stored.
     pub(crate) log: Vec<Record>,
@@ -44,10 +46,23 @@ pub(crate) struct Node {
     pub(crate) fetched: usize,
     /// The payload of a message that the log cannot read any more.
     pub(crate) unreadable: Option<&'static [u8]>,
+    /// Changes of the view since this turn began.
+    changes: usize,
+    /// The most that a turn had since the last look.
+    busiest: Load,
     /// Whether records wait for [`Node::store`].
     pub(crate) hold_log: bool,
     /// Whether reports of applied changes wait for [`Node::report_applied`].
     pub(crate) hold_applied: bool,
+}
+
+/// What the shards had to do in a turn.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(crate) struct Load {
+    /// Changes of the view.
+    pub(crate) changes: usize,
+    /// Nodes of the retained tree that walks might visit.
+    pub(crate) nodes: usize,
 }
 
 /// A client of the node, by its number.
@@ -80,7 +95,7 @@ impl Node {
             recovery.replay(position, record.clone());
         }
         let recovered = recovery.finish(now, &config, &mut |positions| messages_at(log, positions));
-        let mut view = OwnView::new(recovered.last_order);
+        let mut view = Watched::new(recovered.last_order);
         view.apply(&recovered.changes);
         let config = Arc::new(config);
         let shards = (0..)
@@ -102,6 +117,8 @@ impl Node {
             events: Vec::new(),
             fetched: 0,
             unreadable: None,
+            changes: 0,
+            busiest: Load::default(),
             hold_log: false,
             hold_applied: false,
         }
@@ -138,6 +155,13 @@ impl Node {
         self.clients[client.0].unread.extend_from_slice(bytes);
         self.read(client);
         self.settle();
+    }
+
+    /// The same, and no more than one turn of what it leads to.
+    pub(crate) fn send_in_turn(&mut self, client: Client, bytes: &[u8]) -> bool {
+        self.clients[client.0].unread.extend_from_slice(bytes);
+        self.read(client);
+        self.turn()
     }
 
     pub(crate) fn subscribe(&mut self, client: Client, filter: &str, qos: QoS) {
@@ -187,11 +211,16 @@ impl Node {
 
     /// The network goes away.
     pub(crate) fn cut(&mut self, client: Client) {
+        self.cut_unsettled(client);
+        self.settle();
+    }
+
+    /// The same without what it leads to.
+    pub(crate) fn cut_unsettled(&mut self, client: Client) {
         let state = &mut self.clients[client.0];
         if std::mem::take(&mut state.is_open) {
             let (shard, connection) = (state.shard, state.id);
             self.input(shard, Input::Closed { connection });
-            self.settle();
         }
     }
 
@@ -302,10 +331,14 @@ impl Node {
     }
 
     pub(crate) fn report_applied(&mut self) {
+        self.hand_in_applied();
+        self.settle();
+    }
+
+    fn hand_in_applied(&mut self) {
         while let Some((shard, ticket, order)) = self.unapplied.pop_front() {
             self.input(shard, Input::Applied { ticket, order });
         }
-        self.settle();
     }
 
     pub(crate) fn decide(&mut self, verdict: Verdict) {
@@ -428,22 +461,42 @@ impl Node {
 
     /// Carries out outputs until there are none.
     pub(crate) fn settle(&mut self) {
-        loop {
-            let mut is_quiet = true;
-            for index in 0..self.shards.len() {
-                while let Some(output) = self.shards[index].poll(self.now) {
-                    is_quiet = false;
-                    self.carry_out(ShardId(u8::try_from(index).unwrap()), output);
-                }
-                while self.shards[index].poll_timeout() == Some(Time(0)) {
-                    is_quiet = false;
-                    self.shards[index].handle_timeout(self.now, &self.view);
-                }
+        while self.turn() {}
+    }
+
+    /// What every shard does in one turn. Returns whether there was anything to do.
+    pub(crate) fn turn(&mut self) -> bool {
+        let mut has_done = false;
+        for index in 0..self.shards.len() {
+            if self.shards[index].poll_timeout() == Some(Time(0)) {
+                has_done = true;
+                self.shards[index].handle_timeout(self.now, &self.view);
             }
-            if is_quiet {
-                return;
+            while let Some(output) = self.shards[index].poll(self.now) {
+                has_done = true;
+                self.carry_out(ShardId(u8::try_from(index).unwrap()), output);
             }
         }
+        let Load { changes, nodes } = &mut self.busiest;
+        *changes = std::mem::take(&mut self.changes).max(*changes);
+        *nodes = self.view.nodes.take().max(*nodes);
+        has_done
+    }
+
+    /// The most that a turn had since the last call.
+    pub(crate) fn busiest(&mut self) -> Load {
+        std::mem::take(&mut self.busiest)
+    }
+
+    /// What everybody finds who comes from now on.
+    pub(crate) fn retain(&mut self, message: Message) {
+        let topic = message.topic().as_str().into();
+        let namespace = Namespace::default();
+        self.view.apply(&[Change::Retain { namespace, topic, message: Some(message) }]);
+    }
+
+    pub(crate) fn subscriptions(&self) -> usize {
+        self.view.tables().subscriptions()
     }
 
     fn carry_out(&mut self, shard: ShardId, output: Output) {
@@ -469,10 +522,11 @@ impl Node {
             }
             Output::Mail { to, mail } => self.input(to, Input::Mail { from: shard, mail }),
             Output::Change { ticket, changes } => {
+                self.changes += changes.len();
                 let order = self.view.apply(&changes);
                 self.unapplied.push_back((shard, ticket, order));
                 if !self.hold_applied {
-                    self.report_applied();
+                    self.hand_in_applied();
                 }
             }
             Output::Store { ticket, record, durability: _ } => {
