@@ -2,6 +2,8 @@
 
 import shlex
 
+from disturbance import Removed, Slow, Walked, Wild
+
 
 class Figure:
     """One row of the table: a number of a run's JSON."""
@@ -39,11 +41,13 @@ class Run:
     """A scenario, carried out once per broker and repetition."""
 
     def __init__(self, name, arguments, figures, durable=False, shards=1, timed=True,
-                 killed=False, ours=False):
+                 killed=False, ours=False, disturbance=None):
         self.name, self.arguments, self.figures = name, shlex.split(arguments), figures
         self.durable, self.shards, self.timed = durable, shards, timed
         self.killed, self.ours = killed, ours
         """Killed and started again between the phases `fill` and `drain`; our own broker only."""
+        self.disturbance = disturbance
+        """What is done to the broker meanwhile."""
 
     @property
     def is_pinned(self):
@@ -141,6 +145,20 @@ RUNS = [
          Figure("5,000/s paced QoS 1, latency p50", "load.latency.p50_us", "µs",
                 of_best=1.05),
          Figure("5,000/s paced QoS 1, latency p99", "load.latency.p99_us", "µs")]),
+    Run("removed", "--scenario pair --rate 5000",
+        [Figure("the same while a million subscriptions end, p99", "load.latency.p99_us", "µs")],
+        disturbance=Removed),
+    Run("walked", "--scenario pair --rate 5000",
+        [Figure("the same while 100 `#` ask for a million retained and do not read, p99",
+                "load.latency.p99_us", "µs")], disturbance=Walked),
+    Run("wild-20", "--scenario pair --rate 5000",
+        [Figure("the same beside 1,024 filters of 20 levels with `+` in all combinations, p99",
+                "load.latency.p99_us", "µs")], disturbance=Wild),
+    Run("fan-out-paced", "--scenario fan-out --subscribers 999 --rate 50 --payload 1000",
+        [Figure("50/s of 1 kB to 999, latency p99", "load.latency.p99_us", "µs")]),
+    Run("slow", "--scenario fan-out --subscribers 999 --rate 50 --payload 1000",
+        [Figure("the same while one more reads 1 kB/s, p99", "load.latency.p99_us", "µs")],
+        disturbance=Slow),
     Run("paced-pairs", "--scenario pair --publishers 20 --rate 50000",
         [Figure("20 pairs, 50,000/s paced QoS 0, CPU", CPU, MICROS, of_best=0.9)]),
     Run("two-shards", "--scenario pair --payload 16",

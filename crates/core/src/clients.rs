@@ -58,6 +58,8 @@ pub(crate) struct Clients {
     pub(crate) handing: Vec<Handing>,
     pub(crate) handings: Handings,
     pub(crate) appended_bytes: u64,
+    /// Connections that got something to send, each once until it was sent.
+    pub(crate) announced: u64,
     /// An answer filled some outbox: its connection is parked.
     pub(crate) has_pressed: bool,
     /// Somebody outside was asked something since the start.
@@ -119,6 +121,7 @@ impl Clients {
             handing: Vec::new(),
             handings: Handings::default(),
             appended_bytes: 0,
+            announced: 0,
             has_pressed: false,
             has_asked: false,
         }
@@ -423,6 +426,7 @@ impl Clients {
             return;
         }
         outbox.announced = true;
+        self.announced += 1;
         if let Some(id) = self.connections.id_at(connection) {
             self.outputs.push_back(Output::Send(id));
         }

@@ -87,6 +87,9 @@ pub const ROUTE_TOPIC_BYTES_MAX: usize = 512;
 /// Nodes of the retained tree that one slice of a walk visits: about 50 µs.
 pub const WALK_NODES: usize = 256;
 
+/// Sessions whose walks go on in one turn; the others have the next one.
+pub const WALKS_PER_TURN: usize = 16;
+
 /// Seconds in which a new connection must have said CONNECT.
 pub const HANDSHAKE_SECS: u16 = 10;
 

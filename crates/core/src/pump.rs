@@ -7,6 +7,7 @@ use crate::clients::{Clients, Manner};
 use crate::contract::{Output, Subscriber};
 use crate::identity::{Holder, Time};
 use crate::ledger::DropReason;
+use crate::limits::WALKS_PER_TURN;
 use crate::message::{Message, MessageParts};
 use crate::outgoing::Single;
 use crate::permit::{Action, Verdict};
@@ -318,7 +319,7 @@ impl Clients {
     pub(crate) fn begin_walk(&mut self, now: Time, index: u32, mut walk: Walk, view: &dyn View) {
         let Some(session) = self.sessions.at(index) else { return };
         let is_first = session.walks.is_empty() && !session.is_walking;
-        if is_first {
+        if is_first && self.walking.len() < WALKS_PER_TURN {
             walk.look_on(session.namespace, view);
             if walk.is_done && walk.found.is_empty() {
                 return;

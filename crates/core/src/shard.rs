@@ -21,7 +21,7 @@ use crate::holding::Holding;
 use crate::identity::{ConnectionId, Holder, MessageId, Position, ShardId, Ticket, Time};
 use crate::joining::GROUP_EPOCH;
 use crate::ledger::Ledger;
-use crate::limits::{EXPIRIES_PER_TURN, FIRST_PACKET_BYTES_MAX};
+use crate::limits::{EXPIRIES_PER_TURN, FIRST_PACKET_BYTES_MAX, WALKS_PER_TURN};
 use crate::mail::{Mail, Parcel, Share};
 use crate::outbox::Outbox;
 use crate::outgoing::{Frames, MessageIds, Outgoing};
@@ -192,7 +192,7 @@ impl Shard {
                 Timer::Held => self.check_held(now),
             }
         }
-        for _ in 0..self.clients.walking.len() {
+        for _ in 0..self.clients.walking.len().min(WALKS_PER_TURN) {
             let Some(index) = self.clients.walking.pop_front() else { break };
             if let Some(session) = self.clients.sessions.at(index) {
                 session.is_walking = false;
@@ -278,6 +278,11 @@ impl Shard {
     /// Bytes appended to outboxes since the start: the shell ends a turn by them.
     pub fn appended_bytes(&self) -> u64 {
         self.clients.appended_bytes
+    }
+
+    /// Connections that were named by [`Output::Send`] since the start.
+    pub fn announced(&self) -> u64 {
+        self.clients.announced
     }
 
     /// What became of the deliveries so far.

@@ -18,12 +18,37 @@ pub(crate) struct Fed {
     pub(crate) is_over_budget: bool,
 }
 
-/// What a connection may use of a turn.
+/// What all connections may use of a turn: bytes of outboxes, which is also the fairness among
+/// them. Each touched connection costs a write, however little is in it: so a turn fills 2 MiB, or
+/// 1 KiB for each of many. At 1:1,000 and full load a delivery takes 0.42 µs of CPU with 2 MiB, and
+/// 1.33 µs with a quarter of it.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Budget {
-    /// [`Shard::appended_bytes`] at which the turn ends.
-    pub(crate) appended_until: u64,
+    /// [`Shard::appended_bytes`] and [`Shard::announced`] when the turn began.
+    appended_bytes: u64,
+    announced: u64,
 }
+
+impl Budget {
+    /// That of a turn which begins now.
+    pub(crate) fn new(core: &Shard) -> Self {
+        Self { appended_bytes: core.appended_bytes(), announced: core.announced() }
+    }
+
+    /// Whether the turn is over.
+    pub(crate) fn is_spent(self, core: &Shard) -> bool {
+        let bytes = core.appended_bytes() - self.appended_bytes;
+        bytes >= TURN_BYTES
+            && bytes >= TURN_BYTES_MAX.min(CONNECTION_BYTES * (core.announced() - self.announced))
+    }
+}
+
+/// What a turn fills of outboxes at least, before they are flushed.
+const TURN_BYTES: u64 = 2 << 20;
+/// The same for each connection among many: what costs about as much to write as the write.
+const CONNECTION_BYTES: u64 = 1 << 10;
+/// Outboxes take memory until they are flushed.
+const TURN_BYTES_MAX: u64 = 16 << 20;
 
 /// Hands the packets at the front of `bytes` to the core, as far as it takes them.
 pub(crate) fn feed(
@@ -58,7 +83,7 @@ pub(crate) fn feed(
                     version = core.version(id);
                     packet_bytes_max = core.packet_bytes_max(id);
                 }
-                if core.appended_bytes() >= budget.appended_until {
+                if budget.is_spent(core) {
                     fed.is_over_budget = true;
                     return fed;
                 }

@@ -2,7 +2,7 @@
 
 use bellbird_codec::QoS::{AtLeastOnce, AtMostOnce};
 use bellbird_codec::{Packet, PacketId, Properties, Subscribe, SubscribeBuffer, Version};
-use bellbird_core::limits::WALK_NODES;
+use bellbird_core::limits::{WALK_NODES, WALKS_PER_TURN};
 use bellbird_core::permit::Gate;
 use bellbird_core::{Config, Message, MessageId, MessageParts};
 use bellbird_topics::{Namespace, TopicName};
@@ -67,7 +67,7 @@ fn a_million_subscriptions_leave_little_by_little() {
 }
 
 /// A hundred clients ask for a million retained messages and read none: each turn looks at a slice
-/// for each, and what waits for each is bounded.
+/// for some of them, and what waits for each is bounded.
 #[test]
 fn everything_retained_for_a_hundred_who_do_not_read() {
     const RETAINED: u32 = 1_000_000;
@@ -107,9 +107,10 @@ fn everything_retained_for_a_hundred_who_do_not_read() {
         pings += 1;
         assert_eq!(node.seen(witness), pings, "answered in the turn in which it came");
         // Until the outboxes are full.
-        assert!(pings < 100, "it comes to rest");
+        assert!(pings < 200, "it comes to rest");
     }
-    assert!(node.busiest().nodes <= 101 * WALK_NODES);
+    // Those whose turn it is, and who has just come.
+    assert!(node.busiest().nodes <= (WALKS_PER_TURN + 1) * WALK_NODES);
     for client in &clients {
         // Half of the outbox, then what one slice had found.
         let bytes = node.unsent_bytes(*client);
