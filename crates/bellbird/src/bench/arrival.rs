@@ -46,7 +46,7 @@ pub(super) fn run(
     };
     let meter = Meter::start(broker, net.traffic())?;
     arrival.run(&mut net)?;
-    let usage = meter.finish(arrival.counts().messages(), net.traffic())?;
+    let usage = meter.finish_work(arrival.counts().messages(), net.traffic())?;
     let mut figures = Figures::new(arrival.counts(), usage);
     figures.outstanding = work.outstanding;
     figures.ack_latency = arrival.latencies.percentiles();

@@ -52,7 +52,7 @@ pub(super) fn run(plan: &Plan, task: Task, broker: Option<&Process>) -> Result<F
     let meter = Meter::start(broker, net.traffic())?;
     feed.run(&mut net)?;
     let counts = feed.counts();
-    let usage = meter.finish(counts.messages(), net.traffic())?;
+    let usage = meter.finish_work(counts.messages(), net.traffic())?;
     let mut figures = Figures::new(counts, usage);
     figures.outstanding = outstanding;
     figures.ack_latency = feed.ack_latencies.percentiles();

@@ -1,5 +1,6 @@
 //! What the broker and the generator used between two moments.
 
+use std::io;
 use std::time::Instant;
 
 use serde::Serialize;
@@ -59,8 +60,22 @@ impl<'a> Meter<'a> {
         Ok(Self { broker, own, traffic, since: Instant::now() })
     }
 
-    /// Ends now; `messages` is what the costs are divided by.
+    /// Ends now, in the midst of the work; `messages` is what the costs are divided by.
     pub(super) fn finish(self, messages: u64, traffic: Traffic) -> Result<Usage, Failure> {
+        self.end(messages, traffic, Process::cpu)
+    }
+
+    /// The work is done and ends here: what the broker still does for it counts, too.
+    pub(super) fn finish_work(self, messages: u64, traffic: Traffic) -> Result<Usage, Failure> {
+        self.end(messages, traffic, Process::cpu_at_rest)
+    }
+
+    fn end(
+        self,
+        messages: u64,
+        traffic: Traffic,
+        used: impl Fn(&Process) -> io::Result<CpuSample>,
+    ) -> Result<Usage, Failure> {
         let seconds = self.since.elapsed().as_secs_f64();
         let cpu = Process::own().cpu().map_err(Failure::system("read /proc/self"))?;
         let cpu = self.own.until(&cpu);
@@ -77,7 +92,7 @@ impl<'a> Meter<'a> {
         let Some((process, before, resident_before)) = self.broker else {
             return Ok(Usage { seconds, broker: None, generator });
         };
-        let cpu = before.until(&process.cpu().map_err(broker_gone())?);
+        let cpu = before.until(&used(process).map_err(broker_gone())?);
         let broker = BrokerUsage {
             us_per_message: round(micros_each(cpu.seconds, messages)),
             cpu,
@@ -88,7 +103,7 @@ impl<'a> Meter<'a> {
     }
 }
 
-fn broker_gone() -> impl FnOnce(std::io::Error) -> Failure {
+fn broker_gone() -> impl FnOnce(io::Error) -> Failure {
     Failure::system("read the broker's figures in /proc (has it ended?)")
 }
 

@@ -71,7 +71,7 @@ fn replay(plan: &Plan, work: &RetainedWork, broker: Option<&Process>) -> Result<
         Replay { run: plan.run, came: vec![false; work.topics], count: 0, again: 0, foreign: 0 };
     let silence = replay.run(&mut net)?;
     let counts = Counts { published: 0, acknowledged: 0, delivered: replay.count };
-    let mut usage = meter.finish(replay.count, net.traffic())?;
+    let mut usage = meter.finish_work(replay.count, net.traffic())?;
     usage.seconds -= silence.as_secs_f64();
     let mut figures = Figures::new(counts, usage);
     let topics = u64::try_from(work.topics).unwrap_or(u64::MAX);

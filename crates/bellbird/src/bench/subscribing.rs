@@ -90,7 +90,7 @@ fn storm(
     }
     progress.end();
     let counts = Counts { published: 0, acknowledged: storm.granted(), delivered: 0 };
-    let usage = meter.finish(counts.messages(), net.traffic())?;
+    let usage = meter.finish_work(counts.messages(), net.traffic())?;
     let mut figures = Figures::new(counts, usage);
     figures.outstanding = work.outstanding;
     figures.ack_latency = storm.latencies.percentiles();

@@ -34,7 +34,7 @@ pub(super) fn run(
     let mut drain = Drain::new(plan, work);
     let silence = drain.run(&mut net)?;
     let counts = Counts { published: 0, acknowledged: 0, delivered: drain.delivered };
-    let mut usage = meter.finish(drain.delivered, net.traffic())?;
+    let mut usage = meter.finish_work(drain.delivered, net.traffic())?;
     usage.seconds -= silence.as_secs_f64();
     let mut figures = Figures::new(counts, usage);
     drop(net);
