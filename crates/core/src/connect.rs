@@ -303,6 +303,7 @@ impl Shard {
     /// CONNACK, and everything the session owes its client.
     pub(crate) fn welcome(&mut self, now: Time, id: ConnectionId, view: &dyn View) {
         let Some(index) = self.welcome_now(now, id) else { return };
+        self.clients.make_room_for_what_waits(index);
         self.clients.pump(now, index, view);
     }
 

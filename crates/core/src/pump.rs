@@ -24,6 +24,15 @@ impl Clients {
         while self.pump_queue(now, index) && self.walk_on(now, index, view) {}
     }
 
+    /// A session has its client again: window and outbox grow once to what waits.
+    pub(crate) fn make_room_for_what_waits(&mut self, index: u32) {
+        let Some(session) = self.sessions.at(index) else { return };
+        let bytes = session.expect_to_send().min(self.config.outbox_bytes_max / 2);
+        if bytes > 0 {
+            self.outboxes[session.connection].buffer(&mut self.pool).reserve(bytes);
+        }
+    }
+
     /// [`Clients::pump`] without retained messages. Returns whether the client takes more.
     pub(crate) fn pump_queue(&mut self, now: Time, index: u32) -> bool {
         loop {

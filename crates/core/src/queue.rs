@@ -68,6 +68,12 @@ impl Queue {
         }
     }
 
+    /// The next deliveries, so many at most, as far as their messages are here.
+    pub(crate) fn next(&self, count: usize) -> impl ExactSizeIterator<Item = &Queued> {
+        const NONE: &VecDeque<Queued> = &VecDeque::new();
+        self.0.as_ref().map_or(NONE, |waiting| &waiting.front).iter().take(count)
+    }
+
     /// The next delivery; none if nothing waits, or if its message is away.
     pub(crate) fn pop_front(&mut self) -> Option<Queued> {
         let waiting = self.0.as_mut()?;
@@ -294,6 +300,19 @@ mod tests {
         delivery.message.id.counter == number
             && delivery.retain == number.is_multiple_of(2)
             && stored == expected
+    }
+
+    #[test]
+    fn what_goes_next_is_what_is_here() {
+        let mut queue = Queue::default();
+        assert_eq!(queue.next(5).len(), 0);
+        (0..100).for_each(|number| queue.push_back(delivery(number)));
+        assert!(queue.next(7).zip(0..7).all(|(next, number)| is(next, number)));
+        assert_eq!((queue.next(7).len(), queue.next(1000).len()), (7, 100));
+        queue.put_away(1000);
+        let here = queue.next(1000).len();
+        assert!((1..100).contains(&here), "{here}");
+        assert!(queue.next(1000).zip(0..).all(|(next, number)| is(next, number)));
     }
 
     /// Whatever leaves and comes back: the order, the bytes and every delivery are those of a

@@ -20,6 +20,13 @@ impl<T> Row<T> {
         self.0.get_or_insert_default().push_back(value);
     }
 
+    /// Makes room for so many at once, if nothing is in it yet.
+    pub(crate) fn begin(&mut self, count: usize) {
+        if self.is_empty() && count > 0 {
+            self.0.get_or_insert_default().reserve_exact(count);
+        }
+    }
+
     /// Panics if `index` is beyond the end.
     pub(crate) fn insert(&mut self, index: usize, value: T) {
         self.0.get_or_insert_default().insert(index, value);
@@ -123,6 +130,18 @@ mod tests {
         let mut row = Row::<String>::new();
         assert!(row.is_empty() && row.front().is_none() && row.pop_front().is_none());
         assert!(row.0.is_none(), "nothing is allocated by looking");
+    }
+
+    #[test]
+    fn room_is_made_at_once_and_for_nothing_none() {
+        let mut row = Row::<u8>::new();
+        row.begin(0);
+        assert!(row.0.is_none());
+        row.begin(20);
+        assert_eq!(row.capacity(), 20);
+        row.push_back(1);
+        row.begin(100);
+        assert_eq!(row.capacity(), 20, "it has begun");
     }
 
     #[test]

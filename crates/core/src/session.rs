@@ -282,6 +282,16 @@ impl Session {
         usize::from(self.sent) == self.inflight.len()
     }
 
+    /// Its client is there: what waits is in the window soon. Returns how many bytes of messages
+    /// that are.
+    pub(crate) fn expect_to_send(&mut self) -> usize {
+        let next = self.queue.next(usize::from(self.inflight_max));
+        self.inflight.begin(next.len());
+        // All of them are asked at once: otherwise each is waited for when its turn comes, for
+        // none of them is in the cache.
+        next.map(|delivery| delivery.message.size_bytes()).sum()
+    }
+
     pub(crate) fn receipt(&mut self, id: PacketId) -> Option<&mut Receipt> {
         let index = self.received.binary_search_by_key(&id, |receipt| receipt.packet_id).ok()?;
         self.received.get_mut(index)

