@@ -33,7 +33,13 @@ pub(crate) struct Delay<'a> {
 
 impl<'a> Delay<'a> {
     /// None if the topic speaks of no delay, an error if it does so in a wrong way.
+    #[inline]
     pub(crate) fn of(topic: TopicName<'a>) -> Option<Result<Self, NoDelay>> {
+        if topic.is_reserved() { Self::read(topic) } else { None }
+    }
+
+    #[cold]
+    fn read(topic: TopicName<'a>) -> Option<Result<Self, NoDelay>> {
         let rest = topic.as_str().strip_prefix("$delayed/")?;
         let delay = || {
             let (secs, topic) = rest.split_once('/')?;

@@ -219,11 +219,16 @@ impl<'a> Names<'a> {
 
 impl Clients {
     /// Tells what happened to the client of this session.
-    #[inline]
+    #[inline(always)] // a call for each message, to find that nobody listens
     pub(crate) fn tell(&mut self, index: u32, event: impl FnOnce(Box<str>) -> Event) {
-        if self.config.telling == Telling::Everything
-            && let Some(session) = self.sessions.at(index)
-        {
+        if self.config.telling == Telling::Everything {
+            self.tell_of(index, event);
+        }
+    }
+
+    #[cold]
+    fn tell_of(&mut self, index: u32, event: impl FnOnce(Box<str>) -> Event) {
+        if let Some(session) = self.sessions.at(index) {
             let event = event(session.name.client_id().into());
             self.outputs.push_back(Output::Event(event));
         }

@@ -125,10 +125,20 @@ impl Shard {
     /// of the packets behind an [`Input::Packet`]; for other inputs it means nothing.
     pub fn handle(&mut self, now: Time, input: Input<'_>, view: &dyn View) -> Flow {
         let flow = self.take_input(now, input, view);
+        let has_more = !(self.wills.is_empty()
+            && self.newcomers.is_empty()
+            && self.clients.errands.is_empty());
+        if has_more {
+            self.follow_up(now, view);
+        }
+        flow
+    }
+
+    /// What an input, or the time, has led to beside its outputs.
+    fn follow_up(&mut self, now: Time, view: &dyn View) {
         self.publish_wills(now, view);
         self.greet_newcomers(now, view);
         self.run_errands(now, view);
-        flow
     }
 
     fn take_input(&mut self, now: Time, input: Input<'_>, view: &dyn View) -> Flow {
@@ -201,9 +211,7 @@ impl Shard {
         }
         self.sweep_on();
         self.remove_on();
-        self.publish_wills(now, view);
-        self.greet_newcomers(now, view);
-        self.run_errands(now, view);
+        self.follow_up(now, view);
     }
 
     /// Looks at this again in the next turn.
