@@ -78,7 +78,7 @@ impl Shard {
             Some(_) => ReasonCode::Success,
             None => ReasonCode::PacketIdentifierNotFound,
         };
-        let answer = Some(Answer { kind: AnswerKind::Pubcomp, packet_id, reason });
+        let answer = Answer { kind: AnswerKind::Pubcomp, packet_id, reason };
         let Some(position) = receipt.and_then(|receipt| receipt.position) else {
             return self.answer_in_order(id, answer);
         };
@@ -86,7 +86,7 @@ impl Shard {
         let operations = vec![Operation::Released { position }];
         let level = self.durability_of(id);
         self.commit_at(level, now, holder, epoch, operations, StoredFor::Beside(place));
-        self.releases.fill(place, Release { answer, ..Release::waiting() });
+        self.releases.fill(place, Release { answer: Some(answer), ..Release::waiting() });
         Flow::Continue
     }
 }

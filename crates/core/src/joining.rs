@@ -38,9 +38,9 @@ impl Session {
 
     /// The same with what it was granted in each.
     pub(crate) fn memberships(&self) -> impl Iterator<Item = (GroupName, Granted)> {
-        self.subscriptions.shared().map(|(name, subscription)| {
-            let group = GroupName { namespace: self.namespace, name: (&**name).into() };
-            (group, Granted::new(*subscription, self.durable))
+        self.subscriptions.shared().map(|entry| {
+            let group = GroupName { namespace: self.namespace, name: (&**entry.filter()).into() };
+            (group, entry.granted(self.durable))
         })
     }
 }

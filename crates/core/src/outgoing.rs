@@ -45,6 +45,9 @@ const LAYOUTS: usize = 12;
 
 impl<'a> Outgoing<'a> {
     /// A packet just read. `original` is its frame if it may be forwarded byte for byte.
+    ///
+    /// Always inlined: the parts are put together where they stay.
+    #[inline(always)]
     pub(crate) fn from_packet(
         parts: MessageParts<'a>,
         original: Option<(Version, &'a [u8])>,

@@ -38,6 +38,16 @@ pub(crate) struct Publisher {
     pub(crate) is_durable: bool,
 }
 
+/// What the publisher's listener offers, as far as every PUBLISH is held to it.
+#[derive(Clone, Copy)]
+struct Offer {
+    qos_max: QoS,
+    retain: bool,
+    topic_levels_max: usize,
+    /// Whether there are topics that are taken for others.
+    has_rewrites: bool,
+}
+
 impl Publisher {
     /// Whether the log must know that a message of this QoS was received: its packet id outlives
     /// the connection.
@@ -90,6 +100,7 @@ impl Shard {
         packet: &Publish<'_>,
         view: &dyn View,
     ) -> Flow {
+        let Some((publisher, offer)) = self.publisher(id) else { return Flow::Continue };
         let known;
         let topic = if packet.topic.is_some() && packet.properties.is_empty() {
             packet.topic
@@ -112,7 +123,11 @@ impl Shard {
             None => None,
         };
         let topic = delay.map_or(topic, |delay| delay.topic);
-        let other = self.rewrite(id, Subject::Topic, topic.as_str());
+        let other = if offer.has_rewrites {
+            self.rewrite(id, Subject::Topic, topic.as_str())
+        } else {
+            None
+        };
         let Ok(topic) = other.as_deref().map_or(Ok(topic), TopicName::parse) else {
             let refused = Refused { packet, topic, objection: Objection::NoTopic };
             return self.refuse_publish(now, id, &refused, OldClients::AreAnswered);
@@ -134,15 +149,13 @@ impl Shard {
             }
             None => return Flow::Again,
         }
-        let Some(publisher) = self.publisher(id) else { return Flow::Continue };
-        let terms = self.terms_of(id);
-        let levels_max = terms.topic_levels_max;
-        if packet.qos > terms.qos_max {
+        if packet.qos > offer.qos_max {
             return self.break_off(now, id, ReasonCode::QoSNotSupported); // [MQTT-3.2.2-11]
         }
-        if packet.retain && !terms.retain {
+        if packet.retain && !offer.retain {
             return self.break_off(now, id, ReasonCode::RetainNotSupported); // [MQTT-3.2.2-14]
         }
+        let levels_max = offer.topic_levels_max;
         if topic.as_bytes().len() >= levels_max && topic.levels().count() > levels_max {
             return self.break_off(now, id, ReasonCode::TopicNameInvalid);
         }
@@ -294,14 +307,16 @@ impl Shard {
             Version::V5 if route.is_empty() => ReasonCode::NoMatchingSubscribers,
             Version::V5 | Version::V31 | Version::V311 => ReasonCode::Success,
         };
-        let answer = packet_id.map(|packet_id| publisher.answer(qos, packet_id, reason));
+        let answer = |packet_id| publisher.answer(qos, packet_id, reason);
+        if is_live_only && place.is_none() {
+            let Some(packet_id) = packet_id else { return Flow::Continue };
+            return self.answer_in_order(publisher.id, answer(packet_id));
+        }
+        let answer = packet_id.map(answer);
         let route = (!is_live_only).then(|| route.clone());
         let storing = Storing { route, answer, retained };
         if let Some(place) = place {
             return self.store(now, publisher, out, place, storing);
-        }
-        if is_live_only {
-            return self.answer_in_order(publisher.id, answer);
         }
         let Some(place) = self.take_place(publisher.id) else { return Flow::Continue };
         self.store(now, publisher, out, place, storing)
@@ -338,22 +353,34 @@ impl Shard {
                     AnswerKind::Puback
                 };
                 let answer = Answer { kind, packet_id, reason };
-                self.answer_in_order(id, Some(answer))
+                self.answer_in_order(id, answer)
             }
             (_, None) => Flow::Continue,
         }
     }
 
-    fn publisher(&mut self, id: ConnectionId) -> Option<Publisher> {
+    /// All that is asked of the connection for a PUBLISH, with one look at it.
+    fn publisher(&mut self, id: ConnectionId) -> Option<(Publisher, Offer)> {
         let connection = self.clients.connections.live(id)?;
+        let terms = connection.terms();
+        let offer = Offer {
+            qos_max: terms.qos_max,
+            retain: terms.retain,
+            topic_levels_max: terms.topic_levels_max,
+            has_rewrites: !connection.config.rewrites.is_empty(),
+        };
         let version = connection.version;
         let index = connection.session;
         let session = self.clients.sessions.at(index)?;
         let origin = session.holder;
         let (namespace, lane, is_durable) = (session.namespace, session.lane, session.durable);
-        Some(Publisher { id, version, namespace, origin, lane, session: index, is_durable })
+        let publisher =
+            Publisher { id, version, namespace, origin, lane, session: index, is_durable };
+        Some((publisher, offer))
     }
 
+    /// A message as it was published. Always inlined: it is put together where it stays.
+    #[inline(always)]
     pub(crate) fn parts<'a>(
         &mut self,
         now: Time,

@@ -468,13 +468,13 @@ fn subscribe_all(home: ShardId, sessions: &[(Session, bool)], changes: &mut Vec<
     for (index, (session, _)) in (0..).zip(sessions) {
         let Some(slot) = Slot::new(home, index) else { return };
         let subscriber = Subscriber { slot, holder: session.holder };
-        let plain = session.subscriptions.iter().filter(|(filter, _)| !is_shared(filter));
-        for (filter, subscription) in plain {
+        let plain = session.subscriptions.iter().filter(|entry| !is_shared(entry.filter()));
+        for entry in plain {
             changes.push(Change::Subscribe {
                 namespace: session.namespace,
-                filter: filter.clone(),
+                filter: entry.filter().clone(),
                 subscriber,
-                granted: Granted::new(*subscription, true),
+                granted: entry.granted(true),
             });
         }
     }

@@ -14,7 +14,7 @@ use crate::joining::is_shared;
 use crate::limits::REMOVALS_PER_TURN;
 use crate::session::Session;
 use crate::shard::Shard;
-use crate::subscription::Subscription;
+use crate::subscriptions::Entry;
 
 /// What is still in the view of sessions that are over.
 pub(crate) type Removals = VecDeque<Removal>;
@@ -23,7 +23,7 @@ pub(crate) type Removals = VecDeque<Removal>;
 pub(crate) struct Removal {
     namespace: Namespace,
     subscriber: Subscriber,
-    left: vec::IntoIter<(Arc<str>, Subscription)>,
+    left: vec::IntoIter<Entry>,
 }
 
 impl Shard {
@@ -39,7 +39,7 @@ impl Shard {
         let subscriptions = std::mem::take(&mut session.subscriptions);
         let mut exclusive = Vec::new();
         if subscriptions.has_exclusive() {
-            let filters = subscriptions.iter().map(|(filter, _)| filter);
+            let filters = subscriptions.iter().map(Entry::filter);
             let filters = filters.filter(|filter| is_exclusive(filter)).cloned();
             let gone = |filter| Change::Unsubscribe { namespace, filter, subscriber };
             exclusive.extend(filters.map(gone));
@@ -64,10 +64,10 @@ impl Shard {
             let before = removal.left.len();
             let Removal { namespace, subscriber, .. } = *removal;
             // A shared one is the group's, and an exclusive one is told apart.
-            let plain = |(filter, _): &(Arc<str>, _)| !is_shared(filter) && !is_exclusive(filter);
-            let gone = |(filter, _)| Change::Unsubscribe { namespace, filter, subscriber };
-            let changes: Vec<Change> =
-                removal.left.by_ref().take(budget).filter(plain).map(gone).collect();
+            let plain = |filter: &Arc<str>| !is_shared(filter) && !is_exclusive(filter);
+            let gone = |filter| Change::Unsubscribe { namespace, filter, subscriber };
+            let filters = removal.left.by_ref().take(budget).map(Entry::into_filter);
+            let changes: Vec<Change> = filters.filter(plain).map(gone).collect();
             budget -= before - removal.left.len();
             if removal.left.len() == 0 {
                 self.removals.pop_front();

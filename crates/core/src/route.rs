@@ -107,7 +107,7 @@ impl Routes {
         hasher.write(topic.as_bytes());
         hasher.write_u32(namespace.0);
         let hash = usize::try_from(hasher.finish() >> 32).expect("32 bits fit an address");
-        hash % self.sets.len()
+        hash % ROUTE_SETS
     }
 
     #[cold]

@@ -16,6 +16,7 @@ impl<T> Row<T> {
         Self(None)
     }
 
+    #[inline]
     pub(crate) fn push_back(&mut self, value: T) {
         self.0.get_or_insert_default().push_back(value);
     }

@@ -32,8 +32,8 @@ pub(crate) struct Storing {
 
 impl Shard {
     /// Nothing has to be stored for this answer: it only waits for its turn.
-    pub(crate) fn answer_in_order(&mut self, id: ConnectionId, answer: Option<Answer>) -> Flow {
-        let Some(answer) = answer else { return Flow::Continue };
+    #[inline]
+    pub(crate) fn answer_in_order(&mut self, id: ConnectionId, answer: Answer) -> Flow {
         let Some(connection) = self.clients.connections.live(id) else { return Flow::Continue };
         let queue = connection.publisher;
         if queue == NONE || self.releases.len(queue) == 0 {

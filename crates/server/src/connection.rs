@@ -1,7 +1,8 @@
 //! The connection driver: bytes in, packets to the core, outboxes out. One for all transports.
 
+use std::cell::Cell;
 use std::io::{self, IoSlice, Read, Write};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use bellbird_codec::{DecodeError, Decoded, decode, peek_version};
 use bellbird_core::{ConnectionId, Flow, Input, Shard, Time, View};
@@ -63,21 +64,53 @@ pub(crate) fn feed(
     if core.is_parked(id) {
         return fed;
     }
+    let is_decoding = Cell::new(false);
+    let hand_in = || hand_in(core, now, view, id, bytes, budget, &is_decoding, &mut fed);
+    let error = match catch_unwind(AssertUnwindSafe(hand_in)) {
+        Ok(Ok(())) => return fed,
+        Ok(Err(error)) => error,
+        // A panic in the codec ends this connection only.
+        Err(_) if is_decoding.get() => DecodeError::PacketType,
+        Err(panic) => resume_unwind(panic),
+    };
+    let rest = &bytes[fed.taken..];
+    let looks_like = resemblance(rest).unwrap_or_default();
+    log::debug!("connection {}/{}: no packet: {error}{looks_like}", id.index, id.generation);
+    let version = peek_version(rest);
+    let _flow = core.handle(now, Input::Malformed { connection: id, error, version }, view);
+    fed
+}
+
+/// Says while it decodes that it does. An error is that of the bytes which were not taken.
+///
+/// What is caught is caught around the whole: a packet just read is used where it stands, for to
+/// move it out of a closure costs more than to read it.
+#[allow(clippy::too_many_arguments)] // those of `feed`, and where to note how far it came
+fn hand_in(
+    core: &mut Shard,
+    now: Time,
+    view: &dyn View,
+    id: ConnectionId,
+    bytes: &[u8],
+    budget: Budget,
+    is_decoding: &Cell<bool>,
+    fed: &mut Fed,
+) -> Result<(), DecodeError> {
     let mut version = core.version(id);
     let mut packet_bytes_max = core.packet_bytes_max(id);
     while fed.taken < bytes.len() {
         let rest = &bytes[fed.taken..];
-        // A panic in the codec ends this connection only.
-        let decoded = catch_unwind(AssertUnwindSafe(|| decode(rest, version, packet_bytes_max)));
+        is_decoding.set(true);
+        let decoded = decode(rest, version, packet_bytes_max);
+        is_decoding.set(false);
         match decoded {
-            Ok(Ok(Decoded::Packet { packet, len })) => {
-                let flow =
-                    core.handle(now, Input::Packet { connection: id, packet: &packet }, view);
+            Ok(Decoded::Packet { ref packet, len }) => {
+                let flow = core.handle(now, Input::Packet { connection: id, packet }, view);
                 if flow != Flow::Again {
                     fed.taken += len;
                 }
                 if flow != Flow::Continue {
-                    return fed;
+                    return Ok(());
                 }
                 if version.is_none() {
                     version = core.version(id);
@@ -85,39 +118,19 @@ pub(crate) fn feed(
                 }
                 if budget.is_spent(core) {
                     fed.is_over_budget = true;
-                    return fed;
+                    return Ok(());
                 }
             }
-            Ok(Ok(Decoded::Incomplete { needed })) => {
+            Ok(Decoded::Incomplete { needed }) => {
                 fed.needed = needed;
-                return fed;
+                return Ok(());
             }
             // Not before what waits for the view: it is answered first.
-            Ok(Err(_)) if core.is_parked(id) => return fed,
-            Ok(Err(error)) => return malformed(core, now, view, id, rest, error, fed),
-            Err(_panic) => {
-                let error = DecodeError::PacketType;
-                return malformed(core, now, view, id, rest, error, fed);
-            }
+            Err(_) if core.is_parked(id) => return Ok(()),
+            Err(error) => return Err(error),
         }
     }
-    fed
-}
-
-fn malformed(
-    core: &mut Shard,
-    now: Time,
-    view: &dyn View,
-    id: ConnectionId,
-    rest: &[u8],
-    error: DecodeError,
-    fed: Fed,
-) -> Fed {
-    let looks_like = resemblance(rest).unwrap_or_default();
-    log::debug!("connection {}/{}: no packet: {error}{looks_like}", id.index, id.generation);
-    let version = peek_version(rest);
-    let _flow = core.handle(now, Input::Malformed { connection: id, error, version }, view);
-    fed
+    Ok(())
 }
 
 /// What bytes are that are no MQTT, where that is plain to see: most often somebody took one port
