@@ -7,22 +7,19 @@ counts/baseline.json a course may cost 5 % more or less; with --rebase the file 
 """
 
 import argparse
-import json
 import re
 import sys
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
+import baseline
 import packets
 from broker import KINDS
 from mqtt import Client
 from packets import Kind
 
-ROOT = Path(__file__).resolve().parent.parent
-BASELINE = ROOT / "counts" / "baseline.json"
 KEY = "system calls"
-TOLERANCE = 0.05
 BATCH = 20
 """Messages of one write."""
 LEVEL = 4
@@ -113,25 +110,14 @@ def main() -> int:
     parser.add_argument("--rebase", action="store_true", help="note what is counted now")
     options = parser.parse_args()
     counted = {name: count(course) for name, course in COURSES.items()}
-    baseline = json.loads(BASELINE.read_text())
     sums = {name: round(sum(calls.values()), 3) for name, calls in counted.items()}
     if options.rebase:
-        baseline[KEY] = sums
-        BASELINE.write_text(json.dumps(baseline, indent=2, ensure_ascii=False) + "\n")
-    noted = baseline.get(KEY, {})
-    wrong = [name for name in noted if name not in sums]
-    print(f"{'system calls for one delivery':30} {'noted':>7} {'now':>7}")
-    for name, total in sums.items():
-        change = total / noted[name] - 1 if name in noted else None
-        told = "not noted" if change is None else f"{change:+.1%}"
-        parts = ", ".join(f"{call} {each:.3f}" for call, each in sorted(counted[name].items()))
-        print(f"{name:30} {noted.get(name, '–'):>7} {total:>7.3f} {told} ({parts})")
-        if change is None or abs(change) > TOLERANCE:
-            wrong.append(name)
-    if wrong:
-        print(f"more than {TOLERANCE:.0%} off, or not noted: {', '.join(wrong)}. If it is meant, "
-              f"say so in the commit and run: python3 e2e/calls.py --rebase")
-    return bool(wrong)
+        baseline.note({KEY: sums})
+    parts = {name: ", ".join(f"{call} {each:.3f}" for call, each in sorted(calls.items()))
+             for name, calls in counted.items()}
+    noted = baseline.read().get(KEY, {})
+    wrong = baseline.show("system calls for one delivery", noted, sums, digits=3, parts=parts)
+    return baseline.blame(wrong, "python3 e2e/calls.py")
 
 
 if __name__ == "__main__":

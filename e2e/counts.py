@@ -14,9 +14,9 @@ import sys
 import tempfile
 from pathlib import Path
 
+import baseline
+
 ROOT = Path(__file__).resolve().parent.parent
-BASELINE = ROOT / "counts" / "baseline.json"
-TOLERANCE = 0.05
 
 
 def run(*command: str) -> str:
@@ -51,26 +51,13 @@ def main() -> int:
                    for path in run(binary).splitlines()}
     if options.rebase:
         noted = {path: round(value) for path, value in counted.items()}
-        kept = json.loads(BASELINE.read_text()) if BASELINE.exists() else {}
-        text = json.dumps({**kept, "compiler": compiler, "instructions": noted}, indent=2)
-        BASELINE.write_text(text + "\n")
-    baseline = json.loads(BASELINE.read_text())
-    noted = baseline["instructions"]
-    print(f"{'instructions for one message':34} {'noted':>7} {'now':>7}")
-    wrong = [path for path in noted if path not in counted]
-    for path, value in counted.items():
-        change = value / noted[path] - 1 if path in noted else None
-        told = "not noted" if change is None else f"{change:+.1%}"
-        print(f"{path:34} {noted.get(path, '–'):>7} {value:>7.0f} {told}")
-        if change is None or abs(change) > TOLERANCE:
-            wrong.append(path)
-    if compiler != baseline["compiler"]:
-        print(f"compared with nothing: noted with {baseline['compiler']}, but this is {compiler}")
+        baseline.note({"compiler": compiler, "instructions": noted})
+    found = baseline.read()
+    wrong = baseline.show("instructions for one message", found["instructions"], counted, digits=0)
+    if compiler != found["compiler"]:
+        print(f"compared with nothing: noted with {found['compiler']}, but this is {compiler}")
         return 0
-    if wrong:
-        print(f"more than {TOLERANCE:.0%} off, or not noted: {', '.join(wrong)}. If it is meant, "
-              f"say so in the commit and run: python3 e2e/counts.py --rebase")
-    return bool(wrong)
+    return baseline.blame(wrong, "python3 e2e/counts.py")
 
 
 if __name__ == "__main__":
