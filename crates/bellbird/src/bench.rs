@@ -26,6 +26,7 @@ mod feed;
 mod load;
 mod offline;
 mod pace;
+mod patience;
 mod retained;
 mod subscribing;
 

@@ -10,9 +10,9 @@ use super::latency::Latencies;
 use super::meter::Meter;
 use super::net::Net;
 use super::pace::Pace;
+use super::patience::Patience;
 use super::plan::{ConnectWork, Plan};
 use super::process::Process;
-use super::progress::Progress;
 use super::report::{Counts, Figures, Held, Report};
 
 /// Connected first and not counted: they make the broker reserve what any load needs.
@@ -76,19 +76,15 @@ struct Arrival<'a> {
 
 impl Arrival<'_> {
     fn run(&mut self, net: &mut Net) -> Result<(), Failure> {
-        let mut progress = Progress::new();
-        let mut moved = (0, 0);
-        let mut moved_at = Instant::now();
+        let mut patience = Patience::new("connected", SILENCE_MAX);
         while self.answered < self.work.clients {
             self.begin(net)?;
             net.flush()?;
             let pause = self.pace.as_ref().map_or(PERIOD, |pace| pace.timeout(net.now()));
             self.turn(net, pause.min(PERIOD))?;
-            let now = Instant::now();
-            if moved != (self.answered, self.begun_at.len()) {
-                moved = (self.answered, self.begun_at.len());
-                moved_at = now;
-            } else if now - moved_at > SILENCE_MAX {
+            let moved = (self.answered + self.begun_at.len()) as u64;
+            if !patience.goes_on(moved, self.answered as u64) {
+                patience.end();
                 return Err(Failure::Broker(format!(
                     "the broker has let in {} of {} connections and then nobody for {} s",
                     self.answered,
@@ -96,9 +92,8 @@ impl Arrival<'_> {
                     SILENCE_MAX.as_secs()
                 )));
             }
-            progress.tell("connected", self.answered as u64);
         }
-        progress.end();
+        patience.end();
         Ok(())
     }
 

@@ -11,9 +11,9 @@ use super::frames::{Answer, Frame, PING, Step, Template};
 use super::latency::Latencies;
 use super::meter::Meter;
 use super::net::Net;
+use super::patience::Patience;
 use super::plan::Plan;
 use super::process::Process;
-use super::progress::Progress;
 use super::publisher::{Limits, Publisher};
 use super::report::{Counts, Figures};
 use super::stamp::Stamp;
@@ -102,10 +102,7 @@ impl Feed {
     }
 
     fn run(&mut self, net: &mut Net) -> Result<(), Failure> {
-        let end = Instant::now() + FEED_MAX;
-        let mut progress = Progress::new();
-        let mut moved = 0;
-        let mut moved_at = Instant::now();
+        let mut patience = Patience::new("taken", SILENCE_MAX).within(FEED_MAX);
         while !self.is_done() {
             for number in 0..self.publishers.len() {
                 self.send(net, number);
@@ -114,12 +111,8 @@ impl Feed {
             // At QoS 0 nothing comes back that could wake this loop.
             let timeout = if self.is_all_sent() { PERIOD } else { self.pause() };
             net.turn(timeout, |link, now, frame, outbox| self.on_frame(link, now, frame, outbox))?;
-            let now = Instant::now();
-            let count = self.moved();
-            if count != moved {
-                moved = count;
-                moved_at = now;
-            } else if now - moved_at > SILENCE_MAX || now > end {
+            if !patience.goes_on(self.moved(), self.counts().messages()) {
+                patience.end();
                 return Err(Failure::Broker(format!(
                     "the broker took {} of {} messages and then nothing for {} s",
                     self.counts().messages(),
@@ -127,9 +120,8 @@ impl Feed {
                     SILENCE_MAX.as_secs()
                 )));
             }
-            progress.tell("taken", self.counts().messages());
         }
-        progress.end();
+        patience.end();
         Ok(())
     }
 

@@ -12,9 +12,9 @@ use super::frames::{Frame, Template};
 use super::handshake::subscribe;
 use super::meter::Meter;
 use super::net::Net;
+use super::patience::Patience;
 use super::plan::{Plan, RetainedWork};
 use super::process::Process;
-use super::progress::Progress;
 use super::report::{Counts, Figures, Held, Report, Trouble};
 use super::stamp::Stamp;
 
@@ -96,26 +96,17 @@ struct Replay {
 impl Replay {
     /// Returns how long nothing had come at the end.
     fn run(&mut self, net: &mut Net) -> Result<Duration, Failure> {
-        let mut progress = Progress::new();
-        let end = Instant::now() + REPLAY_MAX;
-        let mut moved_at = Instant::now();
-        let mut frames = 0;
+        let mut patience = Patience::new("delivered", SILENCE_MAX).within(REPLAY_MAX);
         let topics = u64::try_from(self.came.len()).unwrap_or(u64::MAX);
         while self.count < topics {
             net.flush()?;
             net.turn(PERIOD, |_, _, frame, outbox| self.on_frame(frame, outbox))?;
-            let now = Instant::now();
-            if net.traffic().frames != frames {
-                frames = net.traffic().frames;
-                moved_at = now;
-            } else if now - moved_at > SILENCE_MAX || now > end {
+            if !patience.goes_on(net.traffic().frames, self.count) {
                 break;
             }
-            progress.tell("delivered", self.count);
         }
-        progress.end();
         net.flush()?;
-        Ok(moved_at.elapsed())
+        Ok(patience.end())
     }
 
     fn on_frame(&mut self, frame: Frame<'_>, outbox: &mut Vec<u8>) -> Result<(), Failure> {

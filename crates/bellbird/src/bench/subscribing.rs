@@ -11,9 +11,9 @@ use super::handshake::{subscribe, unsubscribe};
 use super::latency::Latencies;
 use super::meter::Meter;
 use super::net::Net;
+use super::patience::Patience;
 use super::plan::{Plan, SubscribeWork};
 use super::process::Process;
-use super::progress::Progress;
 use super::publisher::{Limits, Publisher};
 use super::report::{Counts, Figures, Held, Report};
 
@@ -65,30 +65,25 @@ fn storm(
 ) -> Result<Figures, Failure> {
     let mut storm = Storm::new(work);
     let meter = Meter::start(broker, net.traffic())?;
-    let mut progress = Progress::new();
+    let mut patience = Patience::new("answered", SILENCE_MAX);
     let total = (work.clients * work.filters) as u64;
     let mut answered = 0;
-    let mut moved_at = Instant::now();
     while answered < total {
         for client in 0..work.clients {
             storm.send(plan, work, step, net, client);
         }
         net.flush()?;
         net.turn(PERIOD, |link, now, frame, _| storm.on_frame(link, now, frame))?;
-        let now = Instant::now();
-        let count = storm.answered();
-        if count != answered {
-            answered = count;
-            moved_at = now;
-        } else if now - moved_at > SILENCE_MAX {
+        answered = storm.answered();
+        if !patience.goes_on(answered, answered) {
+            patience.end();
             return Err(Failure::Broker(format!(
                 "the broker answered {answered} of {total} packets and then nothing for {} s",
                 SILENCE_MAX.as_secs()
             )));
         }
-        progress.tell("answered", answered);
     }
-    progress.end();
+    patience.end();
     let counts = Counts { published: 0, acknowledged: storm.granted(), delivered: 0 };
     let usage = meter.finish_work(counts.messages(), net.traffic())?;
     let mut figures = Figures::new(counts, usage);

@@ -10,9 +10,9 @@ use crate::bench::handshake::{Session, connect, refusal};
 use crate::bench::ledger::Ledger;
 use crate::bench::meter::Meter;
 use crate::bench::net::Net;
+use crate::bench::patience::Patience;
 use crate::bench::plan::{OfflineWork, Plan};
 use crate::bench::process::Process;
-use crate::bench::progress::Progress;
 use crate::bench::report::{Counts, Figures, Trouble};
 use crate::bench::stamp::Stamp;
 
@@ -81,25 +81,16 @@ impl Drain {
 
     /// Returns how long nothing had come at the end.
     fn run(&mut self, net: &mut Net) -> Result<Duration, Failure> {
-        let mut progress = Progress::new();
-        let end = Instant::now() + PHASE_MAX;
-        let mut moved_at = Instant::now();
-        let mut frames = 0;
+        let mut patience = Patience::new("delivered", SILENCE_MAX).within(PHASE_MAX);
         while self.settled < self.expected || self.answered < self.sessions {
             net.flush()?;
             net.turn(PERIOD, |link, _, frame, outbox| self.on_frame(link, frame, outbox))?;
-            let now = Instant::now();
-            if net.traffic().frames != frames {
-                frames = net.traffic().frames;
-                moved_at = now;
-            } else if now - moved_at > SILENCE_MAX || now > end {
+            if !patience.goes_on(net.traffic().frames, self.delivered) {
                 break;
             }
-            progress.tell("delivered", self.delivered);
         }
-        progress.end();
         net.flush()?;
-        Ok(moved_at.elapsed())
+        Ok(patience.end())
     }
 
     fn on_frame(
