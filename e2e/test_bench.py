@@ -77,7 +77,7 @@ def test_connections_come_at_a_rate(broker):
     line = "--scenario connect --clients 30 --rate 100 --seconds 0.1"
     connect = bench(broker, line)["connect"]
     assert connect["acknowledged"] == 30
-    assert connect["seconds"] >= 0.29
+    assert connect["seconds"] >= 0.29, "the last is due after 29 hundredths"
 
 
 @pytest.mark.parametrize("mqtt", [3, 5])

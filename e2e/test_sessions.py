@@ -194,8 +194,8 @@ def test_a_dead_connection_loses_nothing(client, level):
 def test_keep_alive_ends_a_silent_connection(client, dial, level, busy):
     """[MQTT-3.1.2-22]: at one and a half times, and what the broker sends does not count."""
     silent, talker = dial(level), client("talker", level)
-    silent.send(packets.connect("silent", level, keepalive=1) + _busy_subscription(level))
     started = time.monotonic()
+    silent.send(packets.connect("silent", level, keepalive=1) + _busy_subscription(level))
     silent.expect(Kind.CONNACK)
     silent.expect(Kind.SUBACK)
     ending = None

@@ -182,8 +182,8 @@ def expect_cut(one: wire.Client, started: float) -> None:
 def test_what_is_sent_to_a_client_keeps_nothing_alive(client, unique, pass_secs):
     """Only what the client sends counts for the keep alive."""
     one, other, topic = client(keepalive=1), client(), unique("t")
-    one.subscribe((topic, 0))
     started = time.monotonic()
+    one.subscribe((topic, 0))
     pass_secs(3, meanwhile=lambda: other.publish(topic, b"", qos=0))
     expect_cut(one, started)
 
@@ -193,8 +193,9 @@ def test_what_is_sent_to_a_client_keeps_nothing_alive(client, unique, pass_secs)
 def test_the_broker_s_keep_alive(dial, own_broker, unique, keepalive):
     """The broker's Server Keep Alive replaces the client's, and is announced."""
     one = dial(to=own_broker("[limits]\nkeep_alive_secs_max = 1\n"))
+    started = time.monotonic()
     assert one.connect(unique("c"), keepalive=keepalive).values(0x13) == [1]
-    expect_cut(one, time.monotonic())
+    expect_cut(one, started)
 
 
 @statement("H-40", wrong="forgets-after-a-second")

@@ -36,6 +36,9 @@ pub(super) fn run(
     std::thread::sleep(REST);
     let before = Held::look(broker)?;
     let mut net = Net::new(plan.version, Instant::now())?;
+    // Before the first connection is due, so that the time measured is never shorter than the
+    // rate allows.
+    let meter = Meter::start(broker, net.traffic())?;
     let mut arrival = Arrival {
         plan,
         work,
@@ -44,7 +47,6 @@ pub(super) fn run(
         answered: 0,
         latencies: Latencies::new(),
     };
-    let meter = Meter::start(broker, net.traffic())?;
     arrival.run(&mut net)?;
     let usage = meter.finish_work(arrival.counts().messages(), net.traffic())?;
     let mut figures = Figures::new(arrival.counts(), usage);
