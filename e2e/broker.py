@@ -7,16 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from process import Process
+from process import ROOT, Process, bellbird_binary
+from tls import Certificates
 
-ROOT = Path(__file__).resolve().parent.parent
 SCRATCH = ROOT / "target" / "e2e" / "tmp"
 """Where the scripts put data directories: on the disk of the tree, since a RAM disk never syncs."""
-
-
-def bellbird_binary() -> str:
-    """The program under test: BELLBIRD_BIN, or else the release build."""
-    return os.environ.get("BELLBIRD_BIN") or str(ROOT / "target" / "release" / "bellbird")
 
 
 class Broker:
@@ -31,6 +26,8 @@ class Broker:
         self.arguments: list[str] = []
         self.port = 0
         self.websocket_port: int | None = None
+        self.tls: Certificates | None = None
+        self.tls_port = self.websocket_tls_port = 0
         self.process: Process | None = None
         self.past_output = ""
 
@@ -56,6 +53,23 @@ class Broker:
         """Also listens for MQTT over WebSocket, from the next start on."""
         self.websocket_port = self.websocket_port or 0
         return self
+
+    def offer_tls(self, certificates: Certificates) -> "Broker":
+        """Also listens for MQTT over TLS, with and without WebSocket, from the next start on."""
+        self.tls = certificates
+        return self
+
+    @property
+    def tls_address(self) -> tuple[str, int]:
+        """Where clients connect to over TLS."""
+        assert self.tls_port, "the broker was started without TLS"
+        return "127.0.0.1", self.tls_port
+
+    @property
+    def websocket_tls_address(self) -> tuple[str, int]:
+        """Where clients connect to over WebSocket over TLS."""
+        assert self.websocket_tls_port, "the broker was started without TLS"
+        return "127.0.0.1", self.websocket_tls_port
 
     @property
     def pid(self) -> int:
@@ -125,9 +139,18 @@ class Broker:
             "start",
             f"--listen=127.0.0.1:{self.port}",
             *websocket,
+            *(self._tls_arguments() if self.tls else []),
             f"--data={self.directory}",
             f"--shards={self.shards}",
             *self.arguments,
+        ]
+
+    def _tls_arguments(self) -> list[str]:
+        return [
+            f"--listen-tls=127.0.0.1:{self.tls_port}",
+            f"--listen-websocket-tls=127.0.0.1:{self.websocket_tls_port}",
+            f"--tls-certificate={self.tls.server}",
+            f"--tls-key={self.tls.server_key}",
         ]
 
     def _wait_until_ready(self) -> None:
@@ -136,6 +159,11 @@ class Broker:
         if self.websocket_port is not None:
             found = self.process.expect(r"^listening on \S+:(\d+) \(mqtt, websocket at /mqtt\)$")
             self.websocket_port = int(found[1])
+        if self.tls:
+            found = self.process.expect(r"^listening on \S+:(\d+) \(mqtt, tls\)$")
+            self.tls_port = int(found[1])
+            found = self.process.expect(r"^listening on \S+:(\d+) \(mqtt, websocket over tls at /mqtt\)$")
+            self.websocket_tls_port = int(found[1])
         self.process.expect("^ready$")
 
 

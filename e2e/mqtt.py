@@ -23,10 +23,21 @@ class Client:
     """One connection to a broker; a context manager that closes it without DISCONNECT."""
 
     def __init__(self, address: tuple[str, int], level: int = 4):
+        stream = socket.create_connection(address, PATIENCE_SECS)
+        stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._begin(stream, level)
+
+    @classmethod
+    def over(cls, stream, level: int = 4) -> "Client":
+        """A client over a stream with the methods of a socket."""
+        client = cls.__new__(cls)
+        client._begin(stream, level)
+        return client
+
+    def _begin(self, stream, level: int) -> None:
         self.level = level
-        self.socket = socket.create_connection(address, PATIENCE_SECS)
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.port = self.socket.getsockname()[1]
+        self.socket = stream
+        self.port = stream.getsockname()[1]
         self.buffer = bytearray()
         self.packet_ids = itertools.cycle(range(1, 65536))
 

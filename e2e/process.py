@@ -1,10 +1,19 @@
 """A child process whose lines of output can be waited for."""
 
+import os
 import re
 import subprocess
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def bellbird_binary() -> str:
+    """The program under test: BELLBIRD_BIN, or else the release build."""
+    return os.environ.get("BELLBIRD_BIN") or str(ROOT / "target" / "release" / "bellbird")
 
 
 class Process:

@@ -10,10 +10,11 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
 import pytest
-from broker import Broker, Mosquitto, bellbird_binary
+from broker import Broker, Mosquitto, bellbird_binary, shown
 from foreign import Kind, Message
 from foreign import Mosquitto as MosquittoClient
 from process import Process
+from tls import Certificates
 
 PATIENCE_SECS = 30
 
@@ -419,13 +420,91 @@ def test_what_was_meant(words, tip):
         ("sub -t a -x 10", "only 5.0 has a session expiry; add -V mqttv5"),
         ("sub -t a -k -1", "-1 is not in 0..=65535"),
         ("pub -t a -m x -q -1", "-1 is not in 0..=2"),
-        ("sub -t a --cafile ca.pem", "--cafile: there is no TLS yet"),
-        ("pub -t a -m x --cert c.pem --key k.pem", "--cert: there is no TLS yet"),
+        ("sub -t a --cafile no/ca.pem", "no/ca.pem cannot be used for TLS"),
+        ("pub -t a -m x --cert c.pem", "--key"),
+        ("pub -t a -m x --psk 12", "--psk is not there"),
+        ("pub -t a -m x --insecure", "--insecure is for TLS: add --cafile"),
     ],
 )
 def test_mistakes_are_named(line, expected):
     _, told = run([bellbird_binary(), *line.split()], status=USAGE)
     assert expected in told
+
+
+@pytest.fixture
+def encrypted(tmp_path) -> Iterator[Broker]:
+    """A broker that also listens for TLS, on an address as well that its certificate is not for."""
+    broker = Broker(tmp_path / "data").offer_tls(Certificates(tmp_path / "tls"))
+    broker.arguments = ["--listen-tls=127.0.0.2:0"]
+    with shown(broker):
+        yield broker
+
+
+def elsewhere(broker: Broker) -> str:
+    """The port of the other address."""
+    return re.search(r"^listening on 127\.0\.0\.2:(\d+) ", broker.log(), re.MULTILINE)[1]
+
+
+def over_tls(verb: str, broker: Broker, *options, host: str = "localhost") -> list[str]:
+    """The words of a command on a broker that listens for TLS."""
+    words = [bellbird_binary(), verb, "-h", host, "-p", broker.tls_address[1], *options]
+    return [str(word) for word in words]
+
+
+@pytest.mark.parametrize("version", [[], ["--tls-version", "tlsv1.2"], ["--tls-version", "tlsv1.3"]])
+@pytest.mark.parametrize("size", [1, 200_000])
+def test_over_tls(encrypted, version, size):
+    trust = ["--cafile", encrypted.tls.authority, *version]
+    process = Process(over_tls("sub", encrypted, *trust, "-t", "t", "-C", 1, "-d"))
+    try:
+        process.expect("^received SUBACK")
+        payload = "x" * size
+        run(over_tls("pub", encrypted, *trust, "-t", "t", "-s", "-q", 2), stdin=payload.encode())
+        assert process.finish(PATIENCE_SECS) == DONE
+        assert payload in process.output()
+    finally:
+        process.kill()
+
+
+def test_many_lines_over_tls(encrypted):
+    trust = ["--cafile", encrypted.tls.authority]
+    lines = "".join(f"{number}\n" for number in range(5000))
+    process = Process(over_tls("sub", encrypted, *trust, "-t", "t", "-q", 1, "-C", 5000, "-d"))
+    try:
+        process.expect("^received SUBACK")
+        run(over_tls("pub", encrypted, *trust, "-t", "t", "-l", "-q", 1), stdin=lines.encode())
+        assert process.finish(PATIENCE_SECS) == DONE
+    finally:
+        process.kill()
+
+
+@pytest.mark.parametrize(
+    ("host", "options", "expected"),
+    [
+        ("localhost", ["--tls-use-os-certs"], "nobody who is trusted vouches for the server's certificate; --cafile"),
+        ("127.0.0.2", ["--cafile", "CA"], "is for another host"),
+        ("127.0.0.1", ["--cafile", "CA"], "does not speak TLS"),
+        ("localhost", [], "perhaps it wants TLS, see --cafile"),
+    ],
+)
+def test_no_tls_without_trust(encrypted, host, options, expected):
+    words = over_tls("pub", encrypted, "-t", "t", "-m", "x", host=host)
+    words += [str(encrypted.tls.authority) if option == "CA" else option for option in options]
+    port = {"127.0.0.2": elsewhere(encrypted), "127.0.0.1": str(encrypted.port)}.get(host)
+    words[5] = port or words[5]
+    _, told = run(words, status=UNREACHABLE)
+    assert expected in told
+
+
+def test_another_host_if_told(encrypted):
+    words = over_tls("pub", encrypted, "-t", "t", "-m", "x", host="127.0.0.2")
+    words[5] = elsewhere(encrypted)
+    run([*words, "--cafile", str(encrypted.tls.authority), "--insecure"])
+
+
+def test_by_url_over_tls(encrypted):
+    url = f"mqtts://localhost:{encrypted.tls_address[1]}/t"
+    run([bellbird_binary(), "pub", "-L", url, "-m", "x", "--cafile", str(encrypted.tls.authority)])
 
 
 def test_a_file_that_is_not_there(broker, level):

@@ -61,19 +61,11 @@ def framed(raw) -> Callable[..., mqtt.Client]:
     """Connects clients of MQTT over WebSocket."""
 
     def open_one(client_id: str, level: int = 4, **options) -> mqtt.Client:
-        one = over(raw(), level)
+        one = mqtt.Client.over(raw(), level)
         one.connect(client_id, **options)
         return one
 
     return open_one
-
-
-def over(opened: WebSocket, level: int = 4) -> mqtt.Client:
-    """A client of MQTT on a stream that is there."""
-    one = mqtt.Client.__new__(mqtt.Client)
-    one.level, one.socket, one.buffer = level, opened, bytearray()
-    one.packet_ids = mqtt.itertools.cycle(range(1, 65536))
-    return one
 
 
 def test_both_transports_meet(framed, client, level):
@@ -115,7 +107,7 @@ def test_all_in_one_stream(raw, level, size):
         for at in range(0, len(stream), size):
             opened.stream.sendall(stream[at : at + size])
         assert opened.response().status == 101
-        one = over(opened, level)
+        one = mqtt.Client.over(opened, level)
         one.expect(Kind.CONNACK)
         found = {one.receive().kind for _ in range(4)}
         assert found == {Kind.SUBACK, Kind.PUBLISH, Kind.PUBACK, Kind.PINGRESP}
@@ -127,7 +119,7 @@ def test_pings_are_answered_between_fragments(raw):
     opened.send(Frame(BINARY, connect[:5], final=False), Frame(PING, b"there?"))
     assert opened.receive() == Frame(PONG, b"there?")
     opened.send(Frame(PONG, b"unasked"), Frame(CONTINUATION, connect[5:]))
-    over(opened).expect(Kind.CONNACK)
+    mqtt.Client.over(opened).expect(Kind.CONNACK)
 
 
 @pytest.mark.parametrize("code", [None, NORMAL, 4000])
@@ -223,7 +215,7 @@ def test_packets_do_not_wait_for_their_frame(broker, raw):
         one.stream.sendall(head + connect[:5])
     for one in opened:
         one.stream.sendall(connect[5:])
-        over(one).expect(Kind.CONNACK)
+        mqtt.Client.over(one).expect(Kind.CONNACK)
     assert resident_bytes(broker) - before < 4 << 20
 
 

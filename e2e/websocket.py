@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import os
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import mqtt
@@ -97,9 +98,11 @@ class Response:
 class WebSocket:
     """A stream on which the upgrade was asked for. With the methods of a socket: bytes in binary frames."""
 
-    def __init__(self, address: tuple[str, int]):
+    def __init__(self, address: tuple[str, int], seal: Callable[[socket.socket], socket.socket] | None = None):
         self.stream = socket.create_connection(address, mqtt.PATIENCE_SECS)
         self.stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if seal:
+            self.stream = seal(self.stream)
         self.raw, self.payload, self.ended = bytearray(), bytearray(), False
 
     def upgrade(self, path: str = "/mqtt", **fields: str | None) -> Response:
@@ -200,9 +203,11 @@ class WebSocket:
         return bool(data)
 
 
-def connect(address: tuple[str, int]) -> WebSocket:
-    """A WebSocket that carries MQTT."""
-    opened = WebSocket(address)
+def connect(
+    address: tuple[str, int], seal: Callable[[socket.socket], socket.socket] | None = None
+) -> WebSocket:
+    """A WebSocket that carries MQTT, over a stream that is encrypted by `seal`."""
+    opened = WebSocket(address, seal)
     response = opened.upgrade()
     assert response.status == 101, f"no upgrade: {response}"
     return opened

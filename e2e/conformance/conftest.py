@@ -25,6 +25,7 @@ import wire
 from broker import Broker
 from doubles import DOUBLES
 from results import DOCUMENT, Results
+from tls import Certificates
 from websocket import WebSocket
 
 HERE = Path(__file__).resolve().parent
@@ -37,6 +38,7 @@ def pytest_addoption(parser) -> None:
     """Declares the options."""
     group = parser.getgroup("conformance")
     group.addoption("--wrong", action="store_true", help="each test must fail with its wrong doubles")
+    group.addoption("--all-transports", action="store_true", help="over each transport there is")
     group.addoption("--wrong-control", action="store_true", help="through a relay that changes nothing")
     group.addoption("--wrong-patience", type=float, default=SHORT_PATIENCE_SECS, metavar="SECS")
     group.addoption("--conformance-write", action="store_true", help="writes docs/conformance.md")
@@ -58,7 +60,9 @@ def pytest_generate_tests(metafunc) -> None:
     if "level" in metafunc.fixturenames and "level" not in names:
         metafunc.parametrize("level", registry.levels(marks), ids="level={}".format)
     if "transport" in metafunc.fixturenames:
-        ways = ["websocket"] if "websocket" in metafunc.fixturenames else transports.NAMES
+        ways = transports.ALL if metafunc.config.getoption("all_transports") else transports.NAMES
+        if "websocket" in metafunc.fixturenames:
+            ways = [way for way in ways if way.startswith("websocket")]
         if _wrong(metafunc.config):
             marks += _marks_of_parameters(metafunc)
             ways = [f"relay:{name}" for name in dict.fromkeys(_all_wrong(marks)) if name in DOUBLES]
@@ -230,10 +234,16 @@ def transport(request) -> Iterator[transports.Tcp]:
 
 
 @pytest.fixture(scope="session")
-def shared_broker(tmp_path_factory) -> Iterator[Broker]:
+def certificates(tmp_path_factory) -> Certificates:
+    """Those of all brokers of one process."""
+    return Certificates(tmp_path_factory.mktemp("tls"))
+
+
+@pytest.fixture(scope="session")
+def shared_broker(tmp_path_factory, certificates) -> Iterator[Broker]:
     """The broker that all tests of one process share, with its settings at their defaults."""
     broker = Broker(tmp_path_factory.mktemp("broker") / "data", shards=2)
-    with broker.offer_websocket():
+    with broker.offer_websocket().offer_tls(certificates):
         yield broker
 
 
@@ -247,7 +257,7 @@ def broker(shared_broker) -> Broker:
 
 
 @pytest.fixture
-def own_broker(tmp_path) -> Iterator[Callable[..., Broker]]:
+def own_broker(tmp_path, certificates) -> Iterator[Callable[..., Broker]]:
     """Starts brokers for one test, each with a configuration file of this text; may be restarted."""
     brokers: list[Broker] = []
 
@@ -256,7 +266,7 @@ def own_broker(tmp_path) -> Iterator[Callable[..., Broker]]:
         folder.mkdir()
         file = folder / "bellbird.toml"
         file.write_text(configuration)
-        own = Broker(folder / "data", shards=2).offer_websocket()
+        own = Broker(folder / "data", shards=2).offer_websocket().offer_tls(certificates)
         own.arguments = [f"--config={file}"]
         brokers.append(own)
         own.start()

@@ -22,18 +22,19 @@ class Configured(Broker):
     """A broker whose listeners are those of its configuration file, without options beside them."""
 
     def _command(self) -> list[str]:
-        options = ("--listen=", "--listen-websocket=")
+        options = ("--listen", "--tls")
         return [argument for argument in super()._command() if not argument.startswith(options)]
 
 
 @pytest.fixture
-def listener(tmp_path) -> Iterator[Callable[..., Broker]]:
+def listener(tmp_path, certificates) -> Iterator[Callable[..., Broker]]:
     """Starts a broker with these settings for its listeners, and these texts as files of users and of rules."""
     brokers: list[Broker] = []
 
     def start(settings: str = "", **access: str) -> Broker:
-        lines = ["[[listeners]]", 'address = "127.0.0.1:0"', settings]
-        lines += [*lines, 'transport = "websocket"']
+        lines = [f'tls.certificates = "{certificates.server}"', f'tls.keys = "{certificates.server_key}"']
+        for transport in ("tcp", "websocket", "tls", "websocket_tls"):
+            lines += ["[[listeners]]", 'address = "127.0.0.1:0"', settings, f'transport = "{transport}"']
         for name, text in access.items():
             file = tmp_path / name
             file.write_text(text)
@@ -41,7 +42,7 @@ def listener(tmp_path) -> Iterator[Callable[..., Broker]]:
             lines += ["[access]"] * ("[access]" not in lines) + [f'{name} = "{file}"']
         configuration = tmp_path / "bellbird.toml"
         configuration.write_text("\n".join(lines) + "\n")
-        own = Configured(tmp_path / "data", shards=2).offer_websocket()
+        own = Configured(tmp_path / "data", shards=2).offer_websocket().offer_tls(certificates)
         own.arguments = [f"--config={configuration}"]
         brokers.append(own)
         own.start()

@@ -1,7 +1,7 @@
 """Ways to the broker: each opens a byte stream with the methods of a socket.
 
-"tcp" goes straight, "websocket" through binary frames, "relay:NAME" through the wrong double of that
-name. A transport over TLS is one more class here and one more name in NAMES.
+"tcp" goes straight, "websocket" through binary frames, "tls" and "websocket-tls" the same encrypted,
+"relay:NAME" through the wrong double of that name.
 """
 
 import socket
@@ -12,8 +12,10 @@ from broker import Broker
 from doubles import DOUBLES
 from relay import FrameRelay, Relay
 
-NAMES = ["tcp", "websocket"]
-"""The transports that a normal run goes over."""
+NAMES = ["tcp", "websocket-tls"]
+"""The transports that a normal run goes over: each layer alone and all of them."""
+ALL = ["tcp", "websocket", "tls", "websocket-tls"]
+"""Those of a run with --all-transports."""
 
 
 class Tcp:
@@ -39,6 +41,23 @@ class WebSocket(Tcp):
 
     def open(self, broker: Broker) -> websocket.WebSocket:
         return websocket.connect(broker.websocket_address)
+
+
+class Tls(Tcp):
+    """Through TLS, one record for each write."""
+
+    def open(self, broker: Broker) -> socket.socket:
+        return broker.tls.seal(_dial(broker.tls_address))
+
+
+class WebSocketTls(Tcp):
+    """Through binary frames and TLS."""
+
+    def open(self, broker: Broker) -> websocket.WebSocket:
+        return websocket.connect(broker.websocket_tls_address, broker.tls.seal)
+
+    def dial_websocket(self, broker: Broker) -> websocket.WebSocket:
+        return websocket.WebSocket(broker.websocket_tls_address, broker.tls.seal)
 
 
 class Relayed(Tcp):
@@ -74,7 +93,7 @@ def named(name: str) -> Tcp:
     """The transport of this name."""
     if name.startswith("relay:"):
         return Relayed(name)
-    return WebSocket(name) if name == "websocket" else Tcp(name)
+    return {"websocket": WebSocket, "tls": Tls, "websocket-tls": WebSocketTls}.get(name, Tcp)(name)
 
 
 def _dial(address: tuple[str, int]) -> socket.socket:

@@ -1,15 +1,15 @@
 """Foreign clients behind one shape, and the table of them."""
 
-from foreign.lines import MqttJs, MqttJsWebSocket, Rumqttc
+from foreign.lines import MqttJs, MqttJsTls, MqttJsWebSocket, MqttJsWebSocketTls, Rumqttc
 from foreign.loop import Aiomqtt, Gmqtt
-from foreign.mosquitto import Mosquitto
-from foreign.paho import Paho, PahoWebSocket
+from foreign.mosquitto import Mosquitto, MosquittoTls
+from foreign.paho import Paho, PahoTls, PahoWebSocket, PahoWebSocketTls
 from foreign.shape import PATIENCE_SECS, Client, Kind, Message
 
 __all__ = [
+    "DOOR_KINDS",
     "KINDS",
     "PATIENCE_SECS",
-    "WEBSOCKET_KINDS",
     "Aiomqtt",
     "Client",
     "Kind",
@@ -32,5 +32,17 @@ KINDS = [
 ]
 """All clients in all protocol versions that they speak."""
 
-WEBSOCKET_KINDS = [Kind(make, level) for make in (PahoWebSocket, MqttJsWebSocket) for level in (3, 4, 5)]
-"""Those that come over WebSocket: what they do there beside TCP is in a file of its own."""
+DOOR_KINDS = [
+    Kind(make, level)
+    for make, levels in (
+        (PahoWebSocket, (3, 4, 5)),
+        (MqttJsWebSocket, (3, 4, 5)),
+        (PahoTls, (4, 5)),
+        (MqttJsTls, (5,)),
+        (MosquittoTls, (4, 5)),
+        (PahoWebSocketTls, (5,)),
+        (MqttJsWebSocketTls, (4, 5)),
+    )
+    for level in levels
+]
+"""Those that come over WebSocket, TLS or both: what they do there beside TCP is in a file of its own."""

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from broker import KIND_UNDER_TEST, KINDS, Broker
+from tls import Certificates
 
 from foreign.shape import Client, Kind
 
@@ -12,19 +13,25 @@ NUMBERS = itertools.count(1)
 
 
 @pytest.fixture(scope="session")
-def broker(tmp_path_factory) -> Iterator[Broker]:
+def certificates(tmp_path_factory) -> Certificates:
+    """Those of all brokers of one process."""
+    return Certificates(tmp_path_factory.mktemp("tls"))
+
+
+@pytest.fixture(scope="session")
+def broker(tmp_path_factory, certificates) -> Iterator[Broker]:
     """The broker that all tests share, with its settings at their defaults."""
     broker = KINDS[KIND_UNDER_TEST](tmp_path_factory.mktemp("broker") / "data", shards=2)
-    with broker.offer_websocket():
+    with broker.offer_websocket().offer_tls(certificates):
         yield broker
         print(broker.log())
 
 
 @pytest.fixture
-def own_broker(tmp_path) -> Iterator[Broker]:
+def own_broker(tmp_path, certificates) -> Iterator[Broker]:
     """A broker for one test, which may end it and start it again."""
     broker = KINDS[KIND_UNDER_TEST](tmp_path / "data", shards=2)
-    with broker.offer_websocket():
+    with broker.offer_websocket().offer_tls(certificates):
         yield broker
         print(broker.log())
 

@@ -105,6 +105,7 @@ class _Driven(Client):
             level=options.level,
             host=host,
             port=port,
+            authority=str(options.authority),
             client_id=options.client_id,
             clean=options.clean,
             session_expiry_secs=options.session_expiry_secs,
@@ -158,7 +159,23 @@ class MqttJsWebSocket(MqttJs):
 
     name = "mqtt.js-websocket"
     protocol = "ws"
-    over_websocket = True
+    door = "websocket_address"
+
+
+class MqttJsTls(MqttJs):
+    """mqtt.js over TLS."""
+
+    name = "mqtt.js-tls"
+    protocol = "mqtts"
+    door = "tls_address"
+
+
+class MqttJsWebSocketTls(MqttJs):
+    """mqtt.js over WebSocket over TLS."""
+
+    name = "mqtt.js-websocket-tls"
+    protocol = "wss"
+    door = "websocket_tls_address"
 
 
 class Rumqttc(_Driven):

@@ -19,6 +19,11 @@ class Mosquitto(Client):
     # mosquitto_sub leaves with reason code 4.
     levels_saying_will = frozenset({5})
 
+    def common(self) -> list[str]:
+        """What both programs are told."""
+        host, port = self.options.address
+        return ["-h", host, "-p", str(port), "-V", VERSIONS[self.level]]
+
     def __init__(self, options: Options):
         super().__init__(options)
         self.process: Process | None = None
@@ -52,7 +57,7 @@ class Mosquitto(Client):
             self.process = None
 
     def _publish(self, message: Message, what: list[str], text: str = "") -> None:
-        command = ["mosquitto_pub", *_common(self.options.address, self.level), *what]
+        command = ["mosquitto_pub", *self.common(), *what]
         command += ["-t", message.topic, "-q", str(message.qos)] + (["-r"] if message.retain else [])
         if self.level == 5:
             command += _properties("publish", message)
@@ -63,7 +68,7 @@ class Mosquitto(Client):
 
     def _start(self, pattern: str, qos: int, identifier: int | None) -> int:
         options = self.options
-        command = ["stdbuf", "-oL", "mosquitto_sub", *_common(options.address, self.level)]
+        command = ["stdbuf", "-oL", "mosquitto_sub", *self.common()]
         command += ["-d", "-i", options.client_id, "-t", pattern, "-q", str(qos), "-F", "%j"]
         if not options.clean:
             command.append("-c")
@@ -88,8 +93,14 @@ class Mosquitto(Client):
         return " PUBLISH (d" in line or " sending PUB" in line
 
 
-def _common(address: tuple[str, int], level: int) -> list[str]:
-    return ["-h", address[0], "-p", str(address[1]), "-V", VERSIONS[level]]
+class MosquittoTls(Mosquitto):
+    """The clients of mosquitto over TLS."""
+
+    name = "mosquitto-tls"
+    door = "tls_address"
+
+    def common(self) -> list[str]:
+        return [*super().common(), "--cafile", str(self.options.authority)]
 
 
 def _properties(packet: str, message: Message) -> list[str]:

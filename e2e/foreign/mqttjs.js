@@ -2,6 +2,7 @@
 // any number of clients. It ends when stdin does.
 'use strict';
 
+const fs = require('node:fs');
 const readline = require('node:readline');
 const { once } = require('node:events');
 const mqtt = require('mqtt');
@@ -15,6 +16,8 @@ const tasks = {
       port: command.port,
       protocol: command.protocol,
       path: '/mqtt',
+      ca: command.protocol.endsWith('s') && command.protocol !== 'ws'
+        ? [fs.readFileSync(command.authority)] : undefined,
       protocolId: command.level === 3 ? 'MQIsdp' : 'MQTT',
       protocolVersion: command.level,
       clientId: command.client_id,

@@ -43,6 +43,8 @@ class Paho(Client):
         self.client.on_unsubscribe = lambda *event: self.acknowledged.put(event[3])
         self.client.on_disconnect = lambda *event: self.disconnected.put(event[3])
         self.client.on_message = lambda *event: self.received(message_of(event[2]))
+        if "tls" in self.door:
+            self.client.tls_set(ca_certs=options.authority)
         self.client.connect(*options.address, keepalive=60, **self._session())
         self.client.loop_start()
         flags, reason = self.connected.get(timeout=PATIENCE_SECS)
@@ -107,7 +109,21 @@ class PahoWebSocket(Paho):
 
     name = "paho-websocket"
     transport = "websockets"
-    over_websocket = True
+    door = "websocket_address"
+
+
+class PahoTls(Paho):
+    """paho-mqtt over TLS."""
+
+    name = "paho-tls"
+    door = "tls_address"
+
+
+class PahoWebSocketTls(PahoWebSocket):
+    """paho-mqtt over WebSocket over TLS."""
+
+    name = "paho-websocket-tls"
+    door = "websocket_tls_address"
 
 
 def message_of(came) -> Message:

@@ -7,6 +7,7 @@ acknowledged or, at QoS 0, sent.
 import queue
 import threading
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from broker import Broker
 
@@ -49,6 +50,8 @@ class Options:
     aliases_max: int = 0
     comes_back: bool = False
     inbox: queue.Queue | None = None
+    authority: Path | None = None
+    """Whom to trust, where the connection is encrypted."""
 
     @property
     def session_expiry_secs(self) -> int:
@@ -63,7 +66,8 @@ class Client:
     able: frozenset[str] = frozenset()
     levels_saying_will: frozenset[int] = frozenset()
     """Protocol versions in which the client, when it leaves, asks for its will to be said."""
-    over_websocket: bool = False
+    door: str = "address"
+    """Which of the broker's addresses the client calls."""
     bounds_itself: bool = True
     """Whether messages wait in the client rather than exceed what the broker takes at once."""
 
@@ -148,5 +152,5 @@ class Kind:
 
     def connect(self, broker: Broker, client_id: str, **options) -> Client:
         """A client that is connected."""
-        address = broker.websocket_address if self.make.over_websocket else broker.address
-        return self.make(Options(address, self.level, client_id, **options))
+        address, authority = getattr(broker, self.make.door), broker.tls and broker.tls.authority
+        return self.make(Options(address, self.level, client_id, authority=authority, **options))

@@ -11,7 +11,7 @@ use crate::count::Count;
 use crate::prepared::{Prepared, prepare};
 
 /// Checks a configuration as `bellbird start` would: the file, then the environment, and the files
-/// of users and rules that they name.
+/// of users, rules, certificates and keys that they name.
 #[derive(Args, Debug)]
 #[command(override_usage = "bellbird check [OPTIONS]")]
 pub(crate) struct Arguments {
@@ -36,7 +36,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
 }
 
 /// What there is to say of a configuration without mistakes.
-fn findings(Prepared { configuration, warnings, access }: &Prepared) -> String {
+fn findings(Prepared { configuration, warnings, access, tls: _ }: &Prepared) -> String {
     let mut lines: Vec<String> =
         warnings.iter().map(|warning| format!("warning: {warning}")).collect();
     for listener in &configuration.listeners {

@@ -12,6 +12,7 @@ mod connection;
 mod dial;
 mod events;
 mod handshakes;
+mod tls;
 mod trace;
 mod welcome;
 

@@ -23,8 +23,8 @@ use std::sync::Arc;
 
 use bellbird_core::limits::SHARDS_MAX;
 use bellbird_core::{Telling, Terms};
-use bellbird_server::Transport;
 use bellbird_server::websocket::Offer as WebSocketOffer;
+use bellbird_server::{TlsSettings, Transport};
 use log::LevelFilter;
 
 pub(crate) use self::mistake::{ConfigError, Mistake, Origin};
@@ -54,8 +54,12 @@ pub(crate) struct Configuration {
     pub(crate) memory_bytes_max: usize,
     listen: Vec<SocketAddr>,
     listen_websocket: Vec<SocketAddr>,
+    listen_tls: Vec<SocketAddr>,
+    listen_websocket_tls: Vec<SocketAddr>,
     /// What `[limits]` says.
     terms: Terms,
+    /// What `[tls]` says.
+    tls: TlsSettings,
     /// As `[[listeners]]` says.
     offers: Vec<Offer>,
     /// Where each value was given, by its full key.
@@ -69,6 +73,8 @@ pub(crate) struct Listening {
     pub(crate) key: String,
     pub(crate) address: SocketAddr,
     pub(crate) transport: Transport,
+    /// If it is encrypted.
+    pub(crate) tls: TlsSettings,
     pub(crate) terms: Terms,
 }
 
@@ -76,7 +82,9 @@ pub(crate) struct Listening {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Carrier {
     Tcp,
+    Tls,
     WebSocket,
+    WebSocketTls,
 }
 
 /// What the broker does when the log has failed.
@@ -94,6 +102,7 @@ struct Offer {
     websocket_path: Box<str>,
     websocket_origins: Vec<Box<str>>,
     anonymous: Option<bool>,
+    tls: TlsSettings,
     terms: Terms,
 }
 
@@ -163,13 +172,18 @@ impl Configuration {
 
     fn gather_listeners(&mut self, reading: &Reading) {
         let given = reading.origins.get("listen");
-        // The default of one form is no addition to the other.
-        if given.is_some() || self.offers.is_empty() {
-            self.gather_plain("listen", self.listen.clone(), &Transport::Tcp);
+        // The default of one form is no addition to the others.
+        if given.is_some() || (self.offers.is_empty() && self.listen_tls.is_empty()) {
+            self.gather_plain("listen", self.listen.clone(), &Transport::default());
         }
         let offer = WebSocketOffer { path: WEBSOCKET_PATH.into(), origins: Vec::new() };
-        let websocket = Transport::WebSocket(Arc::new(offer));
-        self.gather_plain("listen_websocket", self.listen_websocket.clone(), &websocket);
+        let websocket = Some(Arc::new(offer));
+        let transport = Transport { is_encrypted: false, websocket: websocket.clone() };
+        self.gather_plain("listen_websocket", self.listen_websocket.clone(), &transport);
+        let transport = Transport { is_encrypted: true, websocket: None };
+        self.gather_plain("listen_tls", self.listen_tls.clone(), &transport);
+        let transport = Transport { is_encrypted: true, websocket };
+        self.gather_plain("listen_websocket_tls", self.listen_websocket_tls.clone(), &transport);
         // As a whole: who says --listen wants to listen there and nowhere else.
         if let Some(Origin::Environment(_) | Origin::Option(_)) = given {
             return;
@@ -179,8 +193,8 @@ impl Configuration {
             let anonymous = offer.anonymous.unwrap_or(self.is_anonymous_welcome(address));
             let terms = Terms { anonymous, ..offer.terms.clone() };
             let key = format!("{}[{index}].address", LISTENERS.name);
-            let transport = offer.transport();
-            self.listeners.push(Listening { key, address, transport, terms });
+            let (transport, tls) = (offer.transport(), offer.tls.clone());
+            self.listeners.push(Listening { key, address, transport, tls, terms });
         }
     }
 
@@ -189,8 +203,8 @@ impl Configuration {
         for address in addresses {
             let anonymous = self.is_anonymous_welcome(address);
             let terms = Terms { anonymous, ..self.terms.clone() };
-            let (key, transport) = (key.into(), transport.clone());
-            self.listeners.push(Listening { key, address, transport, terms });
+            let (key, transport, tls) = (key.into(), transport.clone(), self.tls.clone());
+            self.listeners.push(Listening { key, address, transport, tls, terms });
         }
     }
 
@@ -245,13 +259,24 @@ impl Configuration {
 
 impl Offer {
     fn transport(&self) -> Transport {
-        match self.transport {
-            Carrier::Tcp => Transport::Tcp,
-            Carrier::WebSocket => Transport::WebSocket(Arc::new(WebSocketOffer {
-                path: self.websocket_path.clone(),
-                origins: self.websocket_origins.clone(),
-            })),
+        let offer = || {
+            let (path, origins) = (self.websocket_path.clone(), self.websocket_origins.clone());
+            Arc::new(WebSocketOffer { path, origins })
+        };
+        Transport {
+            is_encrypted: self.transport.is_encrypted(),
+            websocket: self.transport.is_framed().then(offer),
         }
+    }
+}
+
+impl Carrier {
+    fn is_encrypted(self) -> bool {
+        matches!(self, Self::Tls | Self::WebSocketTls)
+    }
+
+    fn is_framed(self) -> bool {
+        matches!(self, Self::WebSocket | Self::WebSocketTls)
     }
 }
 
@@ -279,6 +304,9 @@ impl Default for Configuration {
             memory_bytes_max: bellbird_memory::bytes_max_of_machine(),
             listen: vec![SocketAddr::from(([127, 0, 0, 1], 1883))],
             listen_websocket: Vec::new(),
+            listen_tls: Vec::new(),
+            listen_websocket_tls: Vec::new(),
+            tls: TlsSettings::default(),
             terms: Terms::default(),
             offers: Vec::new(),
             origins: BTreeMap::new(),

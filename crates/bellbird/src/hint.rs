@@ -24,7 +24,7 @@ impl Hint {
         configuration: &Configuration,
     ) -> Option<Self> {
         let both = listening.iter().zip(&configuration.listeners);
-        let plain = both.filter(|((_, transport), _)| *transport == Transport::Tcp);
+        let plain = both.filter(|((_, transport), _)| *transport == Transport::default());
         let mut plain = plain.map(|((address, _), known)| (address, known.terms.anonymous));
         let open = plain.clone().find(|(_, is_open)| *is_open);
         let has_users = configuration.access_users.is_some();

@@ -1,6 +1,7 @@
 //! The Bellbird MQTT broker: one program. `main.rs` runs it; fuzz targets reach [`parsers`].
 
 mod bench;
+mod cert;
 mod check;
 mod client;
 mod config;
@@ -34,6 +35,9 @@ enum Command {
     Start(start::Arguments),
     /// Writes a password file for `start --users`, as mosquitto_passwd does.
     Passwd(passwd::Arguments),
+    /// Makes certificates for TLS.
+    #[command(subcommand)]
+    Cert(cert::Command),
     /// Checks a configuration as `start` would, and tells all mistakes.
     Check(check::Arguments),
     /// Publishes messages, as mosquitto_pub does.
@@ -63,6 +67,7 @@ pub fn run() -> ExitCode {
             Err(failure) => Err(failure),
         },
         Command::Passwd(arguments) => passwd::run(&arguments),
+        Command::Cert(command) => cert::run(&command),
         Command::Check(arguments) => check::run(&arguments),
         Command::Pub(arguments) => return client::publish::run(&arguments),
         Command::Sub(arguments) => return client::subscribe::run(&arguments),

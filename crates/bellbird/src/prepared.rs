@@ -3,8 +3,9 @@
 use std::error::Error;
 
 use bellbird_access::{Access, AccessError, Role};
+use bellbird_server::Tls;
 
-use crate::config::{ConfigError, Configuration, Sources};
+use crate::config::{ConfigError, Configuration, Listening, Sources};
 
 /// What a start needs, without a mistake.
 pub(crate) struct Prepared {
@@ -12,6 +13,8 @@ pub(crate) struct Prepared {
     /// What deserves a look.
     pub(crate) warnings: Vec<String>,
     pub(crate) access: Access,
+    /// What each listener shows its clients, if it is encrypted.
+    pub(crate) tls: Vec<Option<Tls>>,
 }
 
 /// Reads everything.
@@ -23,15 +26,38 @@ pub(crate) fn prepare(sources: &Sources) -> Result<Prepared, Box<dyn Error>> {
         (None, Some(acl)) if outcome.is_err() => Access::inspect(acl),
         _ => Access::open(users.as_deref(), acl.as_deref()),
     };
+    let (tls, wrong) = encryption(&configuration);
     match (outcome, access) {
-        (Ok(mut warnings), Ok(access)) => {
+        (Ok(mut warnings), Ok(access)) if wrong.is_empty() => {
             warnings.extend(access.warnings().iter().map(ToString::to_string));
-            Ok(Prepared { configuration, warnings, access })
+            Ok(Prepared { configuration, warnings, access, tls })
         }
         (outcome, access) => {
-            Err(told(&configuration, outcome.err(), access.err().unwrap_or_default()).into())
+            let in_access = access.err().unwrap_or_default();
+            Err(told(&configuration, outcome.err(), in_access, wrong).into())
         }
     }
+}
+
+/// What each listener shows its clients, and what is wrong with the files.
+fn encryption(configuration: &Configuration) -> (Vec<Option<Tls>>, Vec<String>) {
+    let mut wrong = Vec::new();
+    let mut read = |listener: &Listening| {
+        let (transport, settings) = (&listener.transport, &listener.tls);
+        // That there is none, or not as many keys, is said already.
+        if !transport.is_encrypted
+            || settings.certificates.is_empty()
+            || settings.certificates.len() != settings.keys.len()
+        {
+            return None;
+        }
+        let tls = Tls::read(settings, transport.protocols());
+        tls.map_err(|error| wrong.push(error.to_string())).ok()
+    };
+    let tls = configuration.listeners.iter().map(&mut read).collect();
+    // Several listeners may show the same.
+    wrong.dedup();
+    (tls, wrong)
 }
 
 /// Mistakes of the configuration, those about the names of files among them, then those in files.
@@ -39,8 +65,8 @@ fn told(
     configuration: &Configuration,
     config: Option<ConfigError>,
     access: Vec<AccessError>,
+    mut in_files: Vec<String>,
 ) -> String {
-    let mut in_files = Vec::new();
     let mut names = Vec::new();
     for failure in access {
         match failure.role() {

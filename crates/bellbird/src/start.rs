@@ -1,7 +1,7 @@
 //! `bellbird start`: run a broker until it is told to end.
 
 use std::error::Error;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fmt::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use bellbird_admin::Admin;
 use bellbird_server::{
-    Allocator, Authenticator, Governor, ListenError, Listener, Node, NodeError, Settings, Transport,
+    Allocator, Authenticator, Governor, ListenError, Listener, Node, NodeError, Settings, Tls,
 };
 use clap::Args;
 use log::{error, info, warn};
@@ -35,6 +35,18 @@ pub(crate) struct Arguments {
     /// Listen here for MQTT over WebSocket at the path /mqtt; may be given several times
     #[arg(long, value_name = "ADDR:PORT", value_parser = address)]
     listen_websocket: Vec<SocketAddr>,
+    /// Listen here for MQTT over TLS; may be given several times
+    #[arg(long, value_name = "ADDR:PORT", value_parser = address)]
+    listen_tls: Vec<SocketAddr>,
+    /// Listen here for MQTT over WebSocket over TLS; may be given several times
+    #[arg(long, value_name = "ADDR:PORT", value_parser = address)]
+    listen_websocket_tls: Vec<SocketAddr>,
+    /// Show clients the certificates in this file (PEM); may be given several times
+    #[arg(long, value_name = "FILE")]
+    tls_certificate: Vec<PathBuf>,
+    /// The private key of the certificate, in the same order
+    #[arg(long, value_name = "FILE")]
+    tls_key: Vec<PathBuf>,
     /// Keep sessions and messages in this directory [default: ~/.local/share/bellbird]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
@@ -65,7 +77,7 @@ fn address(text: &str) -> Result<SocketAddr, String> {
 /// Runs until SIGTERM, SIGINT or SIGQUIT, which is a success unless the log has failed, or until it
 /// fails if the operator wants that. SIGHUP reads the configuration again.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Box<dyn Error>> {
-    let Prepared { mut configuration, warnings, access } = prepare(&sources(arguments))?;
+    let Prepared { mut configuration, warnings, access, tls } = prepare(&sources(arguments))?;
     logging::start(configuration.log_level);
     // Before anything is bound or locked: a signal from here on ends it cleanly.
     // A file that may not grow is an error of the write and no reason to die.
@@ -77,7 +89,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Box<dyn Error>> {
         sys_interval_secs: configuration.sys_interval_secs.into(),
     };
     admin_settings.check()?;
-    let listeners = configuration.listeners.iter().map(bind).collect::<Result<Vec<_>, _>>()?;
+    let listeners = configuration.listeners.iter().zip(tls).map(|(it, tls)| bind(it, tls));
+    let listeners = listeners.collect::<Result<Vec<_>, _>>()?;
     let settings = Settings {
         data: configuration.data.clone(),
         segment_bytes: configuration.segment_bytes(),
@@ -124,22 +137,28 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Box<dyn Error>> {
     }
 }
 
-fn bind(listening: &Listening) -> Result<Listener, ListenError> {
-    let option = match listening.transport {
-        Transport::Tcp => "--listen",
-        Transport::WebSocket(_) => "--listen-websocket",
+fn bind(listening: &Listening, tls: Option<Tls>) -> Result<Listener, ListenError> {
+    let transport = &listening.transport;
+    let option = match (transport.is_encrypted, transport.websocket.is_some()) {
+        (false, false) => "--listen",
+        (false, true) => "--listen-websocket",
+        (true, false) => "--listen-tls",
+        (true, true) => "--listen-websocket-tls",
     };
-    Listener::bind(listening.address, listening.transport.clone(), option)
+    Listener::bind(listening.address, transport.clone(), tls, option)
 }
 
 /// With any mistake, everything stays as it is.
 fn reload(arguments: &Arguments, configuration: &mut Configuration, node: &Node) {
-    let Prepared { configuration: newer, warnings, access } = match prepare(&sources(arguments)) {
+    let prepared = match prepare(&sources(arguments)) {
         Ok(prepared) => prepared,
         Err(failure) => return error!("reload refused, everything stays as it was: {failure}"),
     };
+    let Prepared { configuration: newer, warnings, access, mut tls } = prepared;
     warnings.iter().for_each(|warning| warn!("{warning}"));
     node.set_access(access.gate(), access.authenticator().map(Authenticator::new));
+    let counterparts = configuration.counterparts(&newer);
+    node.set_tls(counterparts.into_iter().map(|place| tls.get_mut(place?)?.take()).collect());
     let before = configuration.clone();
     let changes = configuration.reload(&newer);
     logging::set_level(configuration.log_level);
@@ -148,11 +167,19 @@ fn reload(arguments: &Arguments, configuration: &mut Configuration, node: &Node)
     if !changes.waiting.is_empty() {
         warn!("reload: these wait for the next start: {}", changes.waiting.join(", "));
     }
-    let files = match (&configuration.access_users, &configuration.access_acl) {
-        (None, None) => "",
-        (Some(_), None) => "; users were read again",
-        (None, Some(_)) => "; rules were read again",
-        (Some(_), Some(_)) => "; users and rules were read again",
+    let is_encrypted = configuration.listeners.iter().any(|it| it.transport.is_encrypted);
+    let files = [
+        (configuration.access_users.is_some(), "users"),
+        (configuration.access_acl.is_some(), "rules"),
+        (is_encrypted, "certificates"),
+    ];
+    let files: Vec<_> = files.iter().filter(|(is_read, _)| *is_read).map(|(_, it)| *it).collect();
+    let files = match &files[..] {
+        [] => String::new(),
+        [all @ .., last] if !all.is_empty() => {
+            format!("; {} and {last} were read again", all.join(", "))
+        }
+        [only, ..] => format!("; {only} were read again"),
     };
     match (&changes.live[..], &changes.waiting[..]) {
         ([], []) => info!("reload: no setting has changed{files}"),
@@ -194,10 +221,21 @@ fn sources(arguments: &Arguments) -> Sources {
     for (key, option, addresses) in [
         ("listen", "--listen", &arguments.listen),
         ("listen_websocket", "--listen-websocket", &arguments.listen_websocket),
+        ("listen_tls", "--listen-tls", &arguments.listen_tls),
+        ("listen_websocket_tls", "--listen-websocket-tls", &arguments.listen_websocket_tls),
     ] {
         if !addresses.is_empty() {
             let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
             options.push((key, option, addresses.join(",").into()));
+        }
+    }
+    for (key, option, files) in [
+        ("tls.certificates", "--tls-certificate", &arguments.tls_certificate),
+        ("tls.keys", "--tls-key", &arguments.tls_key),
+    ] {
+        if !files.is_empty() {
+            let files: Vec<&OsStr> = files.iter().map(|file| file.as_os_str()).collect();
+            options.push((key, option, files.join(OsStr::new(","))));
         }
     }
     if let Some(data) = &arguments.data {

@@ -1,13 +1,10 @@
-//! The connection driver: bytes in, packets to the core, outboxes out. One for all transports.
+//! The connection driver's inner half: bytes become packets and go to the core, within bounds.
 
 use std::cell::Cell;
-use std::io::{self, IoSlice, Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use bellbird_codec::{DecodeError, Decoded, decode, peek_version};
 use bellbird_core::{ConnectionId, Flow, Input, Shard, Time, View};
-
-use crate::sockets::Socket;
 
 /// What handing bytes to the core came to.
 pub(crate) struct Fed {
@@ -140,78 +137,8 @@ fn resemblance(bytes: &[u8]) -> Option<&'static str> {
     if is_http.iter().any(|method| bytes.starts_with(method.as_bytes())) {
         Some("; it looks like HTTP: a WebSocket needs a listener of its own")
     } else if bytes.starts_with(&[0x16, 0x03]) {
-        Some("; it looks like TLS, which is not offered")
+        Some("; it looks like TLS, which needs a listener of its own")
     } else {
         None
     }
-}
-
-/// What one read came to.
-pub(crate) enum Got {
-    /// So many bytes; fewer than asked for means that the kernel has no more.
-    Bytes(usize),
-    /// Nothing just now.
-    Nothing,
-    /// The peer is gone.
-    End,
-}
-
-pub(crate) fn read(socket: &mut Socket, into: &mut [u8]) -> Got {
-    loop {
-        match socket.stream.read(into) {
-            Ok(0) => return Got::End,
-            Ok(count) => return Got::Bytes(count),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Got::Nothing,
-            Err(_) => return Got::End,
-        }
-    }
-}
-
-/// What sending an outbox came to.
-pub(crate) enum Put {
-    /// So many bytes; fewer than there were means that the kernel takes no more.
-    Bytes(usize),
-    /// The peer is gone.
-    End,
-}
-
-/// Makes bytes that were read bytes of packets, at their front. Returns how many these are, or
-/// None if the connection is to end at once.
-pub(crate) fn unframe(socket: &mut Socket, bytes: &mut [u8]) -> Option<usize> {
-    let Some(websocket) = &mut socket.websocket else { return Some(bytes.len()) };
-    // A panic in here ends this connection only.
-    catch_unwind(AssertUnwindSafe(|| websocket.take(bytes))).ok()
-}
-
-/// Writes what is between an outbox and its socket, and the outbox.
-pub(crate) fn send(socket: &mut Socket, outbox: &[u8]) -> Put {
-    let mut sent = 0;
-    loop {
-        let rest = &outbox[sent..];
-        let [head, body] = match &mut socket.websocket {
-            Some(websocket) => websocket.pending(rest),
-            None => [&[], rest],
-        };
-        let written = match (head, body) {
-            ([], []) => break,
-            ([], body) => socket.stream.write(body),
-            (head, []) => socket.stream.write(head),
-            _ => socket.stream.write_vectored(&[IoSlice::new(head), IoSlice::new(body)]),
-        };
-        match written {
-            Ok(0) => return Put::End,
-            Ok(count) => {
-                let websocket = socket.websocket.as_mut();
-                sent += websocket.map_or(count, |websocket| websocket.sent(count));
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                socket.is_blocked = true;
-                break;
-            }
-            Err(_) => return Put::End,
-        }
-    }
-    Put::Bytes(sent)
 }

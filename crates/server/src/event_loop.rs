@@ -14,9 +14,10 @@ use mio::{Events, Interest, Poll, Token};
 use crate::alive::Alive;
 use crate::authenticator;
 use crate::census::Census;
+use crate::channel::{Buffers, Channel, Ending, Got, Put};
 use crate::clock::Clock;
 use crate::committer::{Order, Orders, Task};
-use crate::connection::{Budget, Got, Put, feed, read, send, unframe};
+use crate::connection::{Budget, feed};
 use crate::fetcher::{self, Wanted};
 use crate::governor::{Governor, Restraint};
 use crate::held::Held;
@@ -29,8 +30,9 @@ use crate::pile::Pile;
 use crate::query::{Depth, Endings};
 use crate::sockets::Sockets;
 use crate::telling::Teller;
+use crate::tls;
 use crate::view::SharedView;
-use crate::websocket::{CloseCode, Ending, WebSocket};
+use crate::websocket::{self, CloseCode};
 
 /// What a shard's thread owns.
 pub(crate) struct EventLoop {
@@ -60,7 +62,7 @@ pub(crate) struct EventLoop {
 /// What a turn gathers, kept for its allocations.
 #[derive(Default)]
 pub(crate) struct Desk {
-    pub(crate) scratch: Vec<u8>,
+    pub(crate) buffers: Buffers,
     /// Connections that have more to read or to take than their share of a turn.
     again: Vec<ConnectionId>,
     /// Connections with something to send.
@@ -71,6 +73,8 @@ pub(crate) struct Desk {
     pub(crate) held: Held,
     pile: Pile,
     budget: Budget,
+    /// Handshakes of TLS that this turn has gone on with.
+    handshakes: usize,
     must_accept: bool,
     /// The system refused to accept: tried again after a while.
     has_refused: bool,
@@ -93,7 +97,7 @@ pub(crate) fn waker_token() -> Token {
 impl EventLoop {
     /// Runs until the node is stopped and every client is told.
     pub(crate) fn run(mut self) -> io::Result<()> {
-        self.desk.scratch = vec![0; SCRATCH_BYTES];
+        self.desk.buffers = Buffers::new();
         self.desk.must_accept = true;
         for (index, listener) in self.listeners.iter_mut().enumerate() {
             let token = Token(LISTENERS + index);
@@ -119,6 +123,7 @@ impl EventLoop {
     fn turn(&mut self, events: &Events) {
         let now = self.clock.now();
         self.desk.budget = Budget::new(&self.core);
+        self.desk.handshakes = 0;
         let again = std::mem::take(&mut self.desk.again);
         for id in &again {
             if let Some(socket) = self.sockets.get(*id) {
@@ -192,9 +197,9 @@ impl EventLoop {
             Output::Move { connection, to, hello } => {
                 let Some(socket) = self.sockets.remove(connection) else { return };
                 let rest = socket.untaken().to_vec();
-                let (mut stream, websocket) = (socket.stream, socket.websocket);
-                if self.poll.registry().deregister(&mut stream).is_ok() {
-                    let letter = Letter::Socket { stream, websocket, rest, hello };
+                let mut channel = socket.channel;
+                if self.poll.registry().deregister(&mut channel.stream).is_ok() {
+                    let letter = Letter::Connection { channel, rest, hello };
                     self.slits[to.index()].drop_in(letter);
                 }
             }
@@ -243,9 +248,7 @@ impl EventLoop {
     fn drain(&mut self, now: Time, id: ConnectionId) {
         let is_over = self.is_over();
         let Some(socket) = self.sockets.get(id) else { return };
-        let has_ended =
-            socket.websocket.as_ref().is_some_and(|websocket| websocket.ending().is_some());
-        if !socket.is_readable || has_ended {
+        if !socket.is_readable || socket.channel.has_ended() {
             return;
         }
         if self.core.is_parked(id) {
@@ -254,31 +257,35 @@ impl EventLoop {
         if is_over {
             return self.list_again(id);
         }
+        if socket.channel.is_handshaking() {
+            // Those who are connected do not wait for a fleet that comes.
+            if self.desk.handshakes == HANDSHAKES_PER_TURN {
+                return self.list_again(id);
+            }
+            self.desk.handshakes += 1;
+        }
         let bytes_max = self.may_read(now, id);
         let Some(socket) = self.sockets.get(id).filter(|_| bytes_max > 0) else { return };
-        let mut scratch = std::mem::take(&mut self.desk.scratch);
-        let room = scratch.len().min(bytes_max);
-        match read(socket, &mut scratch[..room]) {
-            Got::Bytes(count) => {
-                // A short read has drained it: the next bytes are a new edge.
-                socket.is_readable = count == room || socket.is_hung_up;
-                self.desk.bytes_received += count as u64;
-                let unframed = unframe(socket, &mut scratch[..count]);
-                if socket.websocket.as_ref().is_some_and(|websocket| websocket.has_pending()) {
+        let mut buffers = std::mem::take(&mut self.desk.buffers);
+        match socket.channel.read(&mut buffers, bytes_max) {
+            Got::Bytes { received, is_drained, payload } => {
+                socket.is_readable = !is_drained || socket.is_hung_up;
+                self.desk.bytes_received += received as u64;
+                if socket.channel.has_pending() {
                     self.desk.touched.push(id);
                 }
                 if socket.is_readable {
                     self.list_again(id);
                 }
-                match unframed {
-                    Some(count) => self.take(now, id, &scratch[..count]),
+                match payload {
+                    Some(payload) => self.take(now, id, payload),
                     None => self.lose(now, id),
                 }
             }
             Got::Nothing => socket.is_readable = false,
             Got::End => self.lose(now, id),
         }
-        self.desk.scratch = scratch;
+        self.desk.buffers = buffers;
     }
 
     /// Hands in bytes just read.
@@ -298,7 +305,7 @@ impl EventLoop {
         if fed.is_over_budget {
             self.list_again(id);
         }
-        self.end_websocket(now, id);
+        self.end_channel(now, id);
     }
 
     /// Hands in what was read before and not taken.
@@ -321,21 +328,21 @@ impl EventLoop {
         {
             self.list_again(id);
         }
-        self.end_websocket(now, id);
+        self.end_channel(now, id);
     }
 
-    /// Ends a connection whose WebSocket is over, as soon as the packets before its end are taken.
-    fn end_websocket(&mut self, now: Time, id: ConnectionId) {
+    /// Ends a connection out of which nothing more comes, as soon as the packets before its end
+    /// are taken.
+    fn end_channel(&mut self, now: Time, id: ConnectionId) {
         let Some(socket) = self.sockets.get(id) else { return };
-        let ending = socket.websocket.as_ref().and_then(|websocket| websocket.ending());
-        let Some(ending) = ending else { return };
+        let Some(ending) = socket.channel.ending() else { return };
         if socket.has_untaken() || self.core.is_parked(id) {
             return;
         }
-        log::debug!("connection {}/{}: the WebSocket ends: {ending:?}", id.index, id.generation);
-        let refused = socket.websocket.as_ref().and_then(|websocket| websocket.refused());
+        log::debug!("connection {}/{}: it ends: {ending:?}", id.index, id.generation);
+        let refused = socket.channel.refused();
         match ending {
-            Ending::Refused | Ending::Said(_) => {
+            Ending::WebSocket(websocket::Ending::Refused | websocket::Ending::Said(_)) => {
                 if let Some(refused) = refused {
                     let address = self.address_of(id);
                     let telling = self.core.telling();
@@ -343,7 +350,14 @@ impl EventLoop {
                 }
                 self.desk.closing.push(id);
             }
-            Ending::Broken(_) => {
+            Ending::Tls(ending) => {
+                if ending != tls::Ending::Said {
+                    let address = self.address_of(id);
+                    self.teller.tell_no_tls(now, self.core.telling(), &ending, address);
+                }
+                self.desk.closing.push(id);
+            }
+            Ending::WebSocket(websocket::Ending::Broken(_)) => {
                 // To the core, a packet of a type that there is not.
                 let error = DecodeError::PacketType;
                 self.input(now, Input::Malformed { connection: id, error, version: None });
@@ -365,8 +379,11 @@ impl EventLoop {
         if socket.is_blocked {
             return;
         }
-        match send(socket, self.core.outbox(id)) {
-            Put::Bytes(bytes) => self.input(now, Input::Sent { connection: id, bytes }),
+        match socket.channel.send(self.core.outbox(id), &mut self.desk.buffers) {
+            Put::Bytes { sent, is_blocked } => {
+                socket.is_blocked = is_blocked;
+                self.input(now, Input::Sent { connection: id, bytes: sent });
+            }
             Put::End => self.lose(now, id),
         }
     }
@@ -374,9 +391,15 @@ impl EventLoop {
     /// Closes from our side; what the kernel did not take by now is lost.
     fn close(&mut self, now: Time, id: ConnectionId) {
         self.flush(now, id);
-        if let Some(websocket) = self.sockets.get(id).and_then(|it| it.websocket.as_mut()) {
-            let is_stopping = self.desk.is_stopping;
-            websocket.close(if is_stopping { CloseCode::GOING_AWAY } else { CloseCode::NORMAL });
+        let is_stopping = self.desk.is_stopping;
+        let layered = self.sockets.get(id).filter(|socket| socket.channel.is_layered());
+        if let Some(socket) = layered {
+            let code = if is_stopping { CloseCode::GOING_AWAY } else { CloseCode::NORMAL };
+            socket.channel.close_websocket(code);
+            self.flush(now, id);
+        }
+        if let Some(socket) = self.sockets.get(id).filter(|socket| socket.channel.is_layered()) {
+            socket.channel.close_tls();
             self.flush(now, id);
         }
         if let Some(mut stream) = self.let_go(now, id) {
@@ -394,7 +417,7 @@ impl EventLoop {
         let socket = self.sockets.remove(id)?;
         self.mechanisms.forget(id);
         self.input(now, Input::Closed { connection: id });
-        Some(socket.stream)
+        Some(socket.channel.stream)
     }
 
     fn accept(&mut self, now: Time) {
@@ -407,8 +430,8 @@ impl EventLoop {
                 let listening = &self.listeners[index];
                 match listening.socket.accept() {
                     Ok((stream, _peer)) => {
-                        let websocket = listening.transport.begin();
-                        if let Some(id) = self.register(stream, websocket, Vec::new()) {
+                        let channel = listening.begin(stream);
+                        if let Some(id) = self.register(channel, Vec::new()) {
                             self.input(now, Input::Opened { connection: id, listener });
                         }
                     }
@@ -425,16 +448,12 @@ impl EventLoop {
     }
 
     /// Takes a socket in: both directions once, edge-triggered, never again.
-    fn register(
-        &mut self,
-        stream: TcpStream,
-        websocket: Option<Box<WebSocket>>,
-        rest: Vec<u8>,
-    ) -> Option<ConnectionId> {
-        let id = self.sockets.add(stream, websocket, rest);
+    fn register(&mut self, channel: Channel, rest: Vec<u8>) -> Option<ConnectionId> {
+        let id = self.sockets.add(channel, rest);
         let socket = self.sockets.get(id)?;
         let interest = Interest::READABLE | Interest::WRITABLE;
-        let registered = self.poll.registry().register(&mut socket.stream, token_of(id), interest);
+        let stream = &mut socket.channel.stream;
+        let registered = self.poll.registry().register(stream, token_of(id), interest);
         if registered.is_err() {
             self.sockets.remove(id);
             return None;
@@ -447,11 +466,11 @@ impl EventLoop {
         while let Some(letter) = self.mailbox.next() {
             match letter {
                 Letter::Mail { from, mail } => self.input(now, Input::Mail { from, mail }),
-                Letter::Socket { stream, websocket, rest, hello } => {
-                    let is_framed = websocket.is_some();
-                    if let Some(connection) = self.register(stream, websocket, rest) {
+                Letter::Connection { channel, rest, hello } => {
+                    let is_layered = channel.is_layered();
+                    if let Some(connection) = self.register(channel, rest) {
                         self.input(now, Input::Arrived { connection, hello });
-                        if is_framed {
+                        if is_layered {
                             // It may have come with a pong to send, or at its end.
                             self.desk.touched.push(connection);
                             self.list_again(connection);
@@ -477,6 +496,13 @@ impl EventLoop {
                 Letter::Gate(gate) => self.input(now, Input::Gate(gate)),
                 Letter::Query(query) => self.answer(now, query),
                 Letter::Config(config) => self.input(now, Input::Config(config)),
+                Letter::Tls(newer) => {
+                    for (listener, tls) in self.listeners.iter_mut().zip(newer.iter()) {
+                        if let Some(tls) = tls.as_ref().filter(|_| listener.tls.is_some()) {
+                            listener.tls = Some(tls.clone());
+                        }
+                    }
+                }
                 Letter::Stop => {
                     self.input(now, Input::Stop);
                     self.desk.is_stopping = true;
@@ -502,7 +528,7 @@ impl EventLoop {
 
     /// Where a connection comes from.
     pub(crate) fn address_of(&mut self, id: ConnectionId) -> Option<SocketAddr> {
-        self.sockets.get(id)?.stream.peer_addr().ok()
+        self.sockets.get(id)?.channel.stream.peer_addr().ok()
     }
 
     /// Tells of what limits have dropped, if it is time to.
@@ -545,11 +571,12 @@ fn connection_of(token: Token) -> ConnectionId {
     ConnectionId { index, generation }
 }
 
-/// One read takes at most this much: what a loopback socket holds, and what fits into L2.
-const SCRATCH_BYTES: usize = 64 * 1024;
 /// Connections that a turn serves: with more, what they left behind is out of the cache when it is
 /// written. With 2,000 pairs of one message each at QoS 1 a delivery takes 0.84 to 0.92 of the CPU
 /// that it takes with 1,024, and nothing takes more.
 const EVENTS: usize = 256;
 const ACCEPTS_PER_TURN: usize = 128;
+/// Handshakes of TLS that a turn goes on with: each takes some 100 µs with a key on an elliptic
+/// curve, and about a millisecond with RSA.
+const HANDSHAKES_PER_TURN: usize = 4;
 const ACCEPT_RETRY_MS: u64 = 50;

@@ -226,7 +226,7 @@ impl EventLoop {
         let too_many = bytes.saturating_sub(bytes_max / 100 * (100 - LEEWAY_PERCENT));
         let my_part = too_many / self.slits.len();
         let kept = |(id, bytes): (ConnectionId, usize)| (bytes + self.core.outbox(id).len(), id);
-        let kept = self.sockets.unread().map(kept);
+        let kept = self.sockets.kept().map(kept);
         let mut most: Vec<_> = kept.filter(|(bytes, _)| *bytes >= WORTH_BYTES).collect();
         most.sort_unstable_by_key(|(bytes, _)| Reverse(*bytes));
         let (mut ended, mut freed) = (0, 0);

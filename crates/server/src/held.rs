@@ -4,7 +4,7 @@
 use bellbird_codec::Packet;
 use bellbird_core::{ConnectionId, Input, Time};
 
-use crate::connection::{Got, read, unframe};
+use crate::channel::Got;
 use crate::event_loop::EventLoop;
 
 /// Those that were found waiting since the last look.
@@ -58,26 +58,22 @@ impl EventLoop {
     fn read_ahead(&mut self, now: Time, id: ConnectionId) -> bool {
         let bytes_max = self.may_read(now, id);
         let Some(socket) = self.sockets.get(id) else { return false };
-        let has_ended =
-            socket.websocket.as_ref().is_some_and(|websocket| websocket.ending().is_some());
         let room = AHEAD_BYTES_MAX.saturating_sub(socket.untaken().len()).min(bytes_max);
-        if !socket.is_readable || has_ended || room == 0 {
+        if !socket.is_readable || socket.channel.has_ended() || room == 0 {
             return true;
         }
-        let mut scratch = std::mem::take(&mut self.desk.scratch);
-        let room = room.min(scratch.len());
-        let is_there = match read(socket, &mut scratch[..room]) {
-            Got::Bytes(count) => {
-                socket.is_readable = count == room || socket.is_hung_up;
-                self.desk.bytes_received += count as u64;
-                let unframed = unframe(socket, &mut scratch[..count]);
-                if let Some(count) = unframed {
-                    socket.keep(&scratch[..count]);
+        let mut buffers = std::mem::take(&mut self.desk.buffers);
+        let is_there = match socket.channel.read(&mut buffers, room) {
+            Got::Bytes { received, is_drained, payload } => {
+                socket.is_readable = !is_drained || socket.is_hung_up;
+                self.desk.bytes_received += received as u64;
+                if let Some(payload) = payload {
+                    socket.keep(payload);
                 }
-                if socket.websocket.as_ref().is_some_and(|websocket| websocket.has_pending()) {
+                if socket.channel.has_pending() {
                     self.desk.touched.push(id);
                 }
-                unframed.is_some()
+                payload.is_some()
             }
             Got::Nothing => {
                 socket.is_readable = false;
@@ -90,7 +86,7 @@ impl EventLoop {
             }
             Got::End => false,
         };
-        self.desk.scratch = scratch;
+        self.desk.buffers = buffers;
         if !is_there {
             self.lose(now, id);
         }

@@ -7,6 +7,7 @@
 mod alive;
 mod authenticator;
 mod census;
+mod channel;
 mod clock;
 mod committer;
 mod connection;
@@ -32,6 +33,7 @@ mod query;
 mod room;
 mod sockets;
 mod telling;
+mod tls;
 mod view;
 pub mod websocket;
 
@@ -45,4 +47,5 @@ pub use listen::{ListenError, Listener, Transport};
 pub use node::{Node, NodeError, Settings, StartReport, Summary};
 pub use query::{Client, Depth};
 pub use telling::EVENTS;
+pub use tls::{Tls, TlsError, TlsSettings, TlsVersion};
 pub use view::SharedView;

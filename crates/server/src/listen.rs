@@ -5,9 +5,11 @@ use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::sync::Arc;
 
-use mio::net::TcpListener;
+use mio::net::{TcpListener, TcpStream};
 use socket2::{Domain, Protocol, Socket, Type};
 
+use crate::channel::Channel;
+use crate::tls::{Tls, TlsStream};
 use crate::websocket::{Offer, WebSocket};
 
 /// A bound address. Every shard accepts from it.
@@ -16,23 +18,25 @@ pub struct Listener {
     socket: StdListener,
     address: SocketAddr,
     transport: Transport,
+    tls: Option<Tls>,
 }
 
-/// What carries MQTT over the connections of a listener.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Transport {
-    /// TCP, and nothing in between.
-    Tcp,
+/// What carries MQTT over the connections of a listener: TCP, and these in between.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Transport {
+    /// Whether it is encrypted with TLS.
+    pub is_encrypted: bool,
     /// Binary frames of WebSocket, to those who take this offer.
-    WebSocket(Arc<Offer>),
+    pub websocket: Option<Arc<Offer>>,
 }
 
 impl Transport {
-    /// The state of a connection that was just accepted, if the transport has any.
-    pub(crate) fn begin(&self) -> Option<Box<WebSocket>> {
-        match self {
-            Self::Tcp => None,
-            Self::WebSocket(offer) => Some(Box::new(WebSocket::new(offer.clone()))),
+    /// What clients may agree on by name (ALPN): those of MQTT in use, or that of a request for a
+    /// WebSocket.
+    pub fn protocols(&self) -> &'static [&'static str] {
+        match self.websocket {
+            None => &["mqtt", "x-amzn-mqtt-ca"],
+            Some(_) => &["http/1.1"],
         }
     }
 }
@@ -40,19 +44,23 @@ impl Transport {
 /// As the operator reads it.
 impl fmt::Display for Transport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tcp => f.write_str("tcp"),
-            Self::WebSocket(offer) => write!(f, "websocket at {}", offer.path),
+        match (&self.websocket, self.is_encrypted) {
+            (None, false) => f.write_str("tcp"),
+            (None, true) => f.write_str("tls"),
+            (Some(offer), false) => write!(f, "websocket at {}", offer.path),
+            (Some(offer), true) => write!(f, "websocket over tls at {}", offer.path),
         }
     }
 }
 
 impl Listener {
-    /// Binds `address`; port 0 lets the system choose one. `option` is the one that chooses the
-    /// address, for the remedy if it cannot be had.
+    /// Binds `address`; port 0 lets the system choose one. `tls` is what an encrypted transport
+    /// shows its clients. `option` is the one that chooses the address, for the remedy if it
+    /// cannot be had.
     pub fn bind(
         address: SocketAddr,
         transport: Transport,
+        tls: Option<Tls>,
         option: &'static str,
     ) -> Result<Self, ListenError> {
         let bind = || {
@@ -67,9 +75,11 @@ impl Listener {
             socket.listen(BACKLOG)?;
             let socket = StdListener::from(socket);
             let address = socket.local_addr()?;
-            Ok(Self { socket, address, transport: transport.clone() })
+            Ok((socket, address))
         };
-        bind().map_err(|source| ListenError::new(address, option, source))
+        let (socket, address) =
+            bind().map_err(|source| ListenError::new(address, option, source))?;
+        Ok(Self { socket, address, transport, tls })
     }
 
     /// The address, with the port the system chose.
@@ -85,14 +95,26 @@ impl Listener {
     /// One shard's handle of it.
     pub(crate) fn handle(&self) -> io::Result<Handle> {
         let socket = TcpListener::from_std(self.socket.try_clone()?);
-        Ok(Handle { socket, transport: self.transport.clone() })
+        Ok(Handle { socket, websocket: self.transport.websocket.clone(), tls: self.tls.clone() })
     }
 }
 
 /// One shard's handle of a listener.
 pub(crate) struct Handle {
     pub(crate) socket: TcpListener,
-    pub(crate) transport: Transport,
+    websocket: Option<Arc<Offer>>,
+    /// What the next connections are shown.
+    pub(crate) tls: Option<Tls>,
+}
+
+impl Handle {
+    /// The state of a connection that was just accepted.
+    pub(crate) fn begin(&self, stream: TcpStream) -> Channel {
+        let tls = self.tls.as_ref().map(|tls| Box::new(TlsStream::new(tls)));
+        let websocket =
+            self.websocket.as_ref().map(|offer| Box::new(WebSocket::new(offer.clone())));
+        Channel::new(stream, tls, websocket)
+    }
 }
 
 /// An address that cannot be listened on.

@@ -15,22 +15,17 @@ use bellbird_core::{
 };
 use bellbird_store::Batch;
 use mio::Waker;
-use mio::net::TcpStream;
 
+use crate::channel::Channel;
 use crate::query::Query;
-use crate::websocket::WebSocket;
+use crate::tls::Tls;
 
 /// What one thread tells a shard.
 pub(crate) enum Letter {
     /// A letter between cores.
     Mail { from: ShardId, mail: Mail },
-    /// A connection that moves in, with what was read of it and what its frames have come to.
-    Socket {
-        stream: TcpStream,
-        websocket: Option<Box<WebSocket>>,
-        rest: Vec<u8>,
-        hello: Box<Hello>,
-    },
+    /// A connection that moves in, with what was read of it.
+    Connection { channel: Channel, rest: Vec<u8>, hello: Box<Hello> },
     /// Records are stored; their batch comes back to be used again, unless it is still to be
     /// written.
     Stored { first: Ticket, count: u32, position: Position, batch: Option<Batch> },
@@ -46,6 +41,8 @@ pub(crate) enum Letter {
     Query(Query),
     /// Settings that count from here on.
     Config(Arc<Config>),
+    /// What the listeners show new connections from here on, in their order; None as before.
+    Tls(Arc<[Option<Tls>]>),
     /// Tell the clients and end.
     Stop,
 }

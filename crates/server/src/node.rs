@@ -32,6 +32,7 @@ use crate::mechanism::Mechanisms;
 use crate::progress::Patience;
 use crate::sockets::Sockets;
 use crate::telling::Teller;
+use crate::tls::Tls;
 use crate::view::SharedView;
 
 /// What a node is started with.
@@ -260,6 +261,16 @@ impl Node {
         let core = Arc::new(core);
         for slit in &self.slits {
             slit.drop_in(Letter::Config(core.clone()));
+        }
+    }
+
+    /// Shows clients that connect from now on other certificates: for each listener, in the order
+    /// of the start, what it is encrypted with from now on, or None if that stays. Who is connected
+    /// stays so.
+    pub fn set_tls(&self, tls: Vec<Option<Tls>>) {
+        let tls: Arc<[_]> = tls.into();
+        for slit in &self.slits {
+            slit.drop_in(Letter::Tls(tls.clone()));
         }
     }
 

@@ -1,17 +1,13 @@
 //! A shard's sockets, in slots that are used again only in a later turn.
 
+use crate::channel::Channel;
 use bellbird_codec::PINGREQ;
 use bellbird_core::{ConnectionId, Slots};
-use mio::net::TcpStream;
-
-use crate::websocket::WebSocket;
 
 /// One socket and what its driver must remember.
 pub(crate) struct Socket {
-    pub(crate) stream: TcpStream,
+    pub(crate) channel: Channel,
     pub(crate) id: ConnectionId,
-    /// What stands between the stream and MQTT, if the listener speaks WebSocket.
-    pub(crate) websocket: Option<Box<WebSocket>>,
     /// An idle connection owns no buffer.
     rest: Option<Box<Rest>>,
     /// The kernel may have bytes that were not read.
@@ -132,12 +128,7 @@ pub(crate) struct Sockets {
 }
 
 impl Sockets {
-    pub(crate) fn add(
-        &mut self,
-        stream: TcpStream,
-        websocket: Option<Box<WebSocket>>,
-        rest: Vec<u8>,
-    ) -> ConnectionId {
+    pub(crate) fn add(&mut self, channel: Channel, rest: Vec<u8>) -> ConnectionId {
         let index = self.free.pop().unwrap_or_else(|| {
             self.generations.push(0);
             u32::try_from(self.generations.len() - 1).expect("fewer descriptors than 2³²")
@@ -145,9 +136,8 @@ impl Sockets {
         let generation = self.generations[index as usize];
         let id = ConnectionId { index, generation };
         let socket = Socket {
-            stream,
+            channel,
             id,
-            websocket,
             rest: (!rest.is_empty()).then(|| Box::new(Rest { bytes: rest, ..Rest::default() })),
             is_readable: false,
             is_hung_up: false,
@@ -171,9 +161,11 @@ impl Sockets {
         self.slots.take(id.index)
     }
 
-    /// How many bytes each connection sent that could not be taken yet.
-    pub(crate) fn unread(&self) -> impl Iterator<Item = (ConnectionId, usize)> {
-        self.slots.iter().map(|(_, socket)| (socket.id, socket.untaken().len()))
+    /// How many bytes are kept for each connection beside its outbox: those that it sent and that
+    /// could not be taken yet, and those that it has not taken.
+    pub(crate) fn kept(&self) -> impl Iterator<Item = (ConnectionId, usize)> {
+        let kept = |socket: &Socket| socket.untaken().len() + socket.channel.kept_bytes();
+        self.slots.iter().map(move |(_, socket)| (socket.id, kept(socket)))
     }
 
     /// Those of which the kernel may have bytes that were not read.

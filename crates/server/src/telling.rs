@@ -11,6 +11,7 @@ use bellbird_core::{Cause, Event, Objection, Telling, Time};
 use bellbird_topics::SubscriptionFilter;
 use log::{Level, Record};
 
+use crate::tls;
 use crate::websocket::Refused;
 
 /// The target of lines that are written whatever the level.
@@ -51,6 +52,17 @@ impl Teller {
         address: Option<SocketAddr>,
     ) {
         self.write(now, telling, Kind::Connection, &NoWebSocket { refused, address });
+    }
+
+    /// Writes that nobody is let in without TLS, or not with this one.
+    pub(crate) fn tell_no_tls(
+        &mut self,
+        now: Time,
+        telling: Telling,
+        ending: &tls::Ending,
+        address: Option<SocketAddr>,
+    ) {
+        self.write(now, telling, Kind::Connection, &NoTls { ending, address });
     }
 
     fn write(&mut self, now: Time, telling: Telling, kind: Kind, sentence: &dyn fmt::Display) {
@@ -265,6 +277,18 @@ impl fmt::Display for NoWebSocket<'_> {
             write!(f, "; path {}", Name(path))?;
         }
         origin.as_deref().map_or(Ok(()), |origin| write!(f, "; origin {}", Name(origin)))
+    }
+}
+
+/// A connection that TLS has ended in words.
+struct NoTls<'a> {
+    ending: &'a tls::Ending,
+    address: Option<SocketAddr>,
+}
+
+impl fmt::Display for NoTls<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TLS connection{} ended: {}", Whence(self.address), self.ending)
     }
 }
 

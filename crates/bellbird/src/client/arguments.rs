@@ -1,6 +1,7 @@
 //! The options that both commands share. What combinations mean is decided in `introduction`.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 use bellbird_codec::Version;
 use clap::{ArgAction, Args};
@@ -13,13 +14,13 @@ pub(crate) struct ConnectArguments {
     #[arg(short = 'h', long, value_name = "HOST", default_value = "localhost")]
     pub(crate) host: String,
 
-    /// The broker's port
-    #[arg(short = 'p', long, value_name = "PORT", default_value_t = 1883,
+    /// The broker's port [default: 1883, with TLS 8883]
+    #[arg(short = 'p', long, value_name = "PORT",
           allow_negative_numbers = true,
           value_parser = clap::value_parser!(u16).range(1..))]
-    pub(crate) port: u16,
+    pub(crate) port: Option<u16>,
 
-    /// All at once: `mqtt://[USER[:PASSWORD]@]HOST[:PORT]/TOPIC`
+    /// All at once: `mqtt://[USER[:PASSWORD]@]HOST[:PORT]/TOPIC`, or `mqtts://` with TLS
     #[arg(short = 'L', long, value_name = "URL", conflicts_with_all = ["host", "port"])]
     pub(crate) url: Option<String>,
 
@@ -123,45 +124,64 @@ pub(crate) struct WillArguments {
     pub(crate) will_retain: bool,
 }
 
-/// What mosquitto's clients have for TLS, so that whoever gives one is told that there is none.
+/// How the connection is encrypted. Each of the first four asks for TLS.
 #[derive(Args, Clone, Default)]
+#[command(next_help_heading = "TLS")]
 pub(crate) struct TlsArguments {
-    #[arg(long, hide = true)]
-    cafile: Option<OsString>,
+    /// Encrypt, and trust the authorities in this file (PEM)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) cafile: Option<PathBuf>,
+
+    /// Encrypt, and trust the authorities that this system trusts
+    #[arg(long, conflicts_with = "cafile")]
+    pub(crate) tls_use_os_certs: bool,
+
+    /// Encrypt, and show this certificate (PEM)
+    #[arg(long, value_name = "FILE", requires = "key")]
+    pub(crate) cert: Option<PathBuf>,
+
+    /// The private key of the certificate (PEM)
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    pub(crate) key: Option<PathBuf>,
+
+    /// The only version of TLS to speak: tlsv1.2 or tlsv1.3
+    #[arg(long, value_name = "VERSION", value_parser = ["tlsv1.2", "tlsv1.3"])]
+    pub(crate) tls_version: Option<String>,
+
+    /// Take a certificate for another host as well: for tests, whoever has one that is trusted
+    /// can read and change everything
+    #[arg(long)]
+    pub(crate) insecure: bool,
+
     #[arg(long, hide = true)]
     capath: Option<OsString>,
     #[arg(long, hide = true)]
-    cert: Option<OsString>,
-    #[arg(long, hide = true)]
-    key: Option<OsString>,
-    #[arg(long, hide = true)]
     ciphers: Option<OsString>,
-    #[arg(long, hide = true)]
-    tls_version: Option<OsString>,
     #[arg(long, hide = true)]
     psk: Option<OsString>,
     #[arg(long, hide = true)]
     psk_identity: Option<OsString>,
-    #[arg(long, hide = true)]
-    tls_use_os_certs: bool,
-    #[arg(long, hide = true)]
-    insecure: bool,
 }
 
 impl TlsArguments {
-    /// The first that is given.
-    pub(crate) fn first(&self) -> Option<&'static str> {
+    /// Whether the connection is to be encrypted, whatever the URL says.
+    pub(crate) fn ask_for_it(&self) -> bool {
+        self.cafile.is_some() || self.tls_use_os_certs || self.cert.is_some()
+    }
+
+    /// The first that means nothing without the others.
+    pub(crate) fn idle(&self) -> Option<&'static str> {
+        let given = [("--tls-version", self.tls_version.is_some()), ("--insecure", self.insecure)];
+        given.into_iter().find(|(_, is_given)| *is_given).map(|(name, _)| name)
+    }
+
+    /// The first of mosquitto's that there is not.
+    pub(crate) fn unknown(&self) -> Option<&'static str> {
         let given = [
-            ("--cafile", self.cafile.is_some()),
             ("--capath", self.capath.is_some()),
-            ("--cert", self.cert.is_some()),
-            ("--key", self.key.is_some()),
             ("--ciphers", self.ciphers.is_some()),
-            ("--tls-version", self.tls_version.is_some()),
             ("--psk", self.psk.is_some()),
             ("--psk-identity", self.psk_identity.is_some()),
-            ("--tls-use-os-certs", self.tls_use_os_certs),
-            ("--insecure", self.insecure),
         ];
         given.into_iter().find(|(_, is_given)| *is_given).map(|(name, _)| name)
     }

@@ -1,7 +1,6 @@
 //! One connection to a broker: CONNECT to DISCONNECT, and signs of life between them.
 
 use std::io::Write;
-use std::net::{Shutdown, TcpStream};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
@@ -14,6 +13,7 @@ use super::events::{Event, Interrupt};
 use super::failure::Failure;
 use super::introduction::Introduction;
 use super::limits::{CHUNK_BYTES, CONNACK_PATIENCE, EVENTS_WAITING_MAX, FAREWELL_PATIENCE};
+use super::tls::Line;
 use super::trace::Trace;
 use super::welcome::Welcome;
 
@@ -22,7 +22,7 @@ use super::welcome::Welcome;
 pub(crate) struct Connection {
     pub(crate) version: Version,
     pub(crate) welcome: Welcome,
-    stream: TcpStream,
+    line: Line,
     out: Vec<u8>,
     keep_alive: KeepAlive,
     events: Receiver<Event>,
@@ -53,12 +53,12 @@ impl Connection {
         let interrupt = Interrupt::watch(sender.clone())?;
         dial(introduction, sender.clone());
         let version = introduction.version;
-        let mut stream = connected(&events, &interrupt)?;
+        let mut line = connected(&events, &interrupt)?;
         let packet = introduction.packet();
         trace.sending(&packet);
         let mut out = Vec::new();
         packet.encode(version, &mut out);
-        stream.write_all(&out).map_err(|error| lost_while("sending CONNECT", &error))?;
+        line.write_all(&out).map_err(|error| lost_while("sending CONNECT", &error))?;
         out.clear();
         let frame = first_packet(&events, &interrupt)?;
         let answer = decoded(&frame, version);
@@ -71,7 +71,7 @@ impl Connection {
         let welcome = Welcome::read(&connack, version, introduction.has_will())?;
         let keep_alive_secs = welcome.keep_alive_secs.unwrap_or(introduction.keep_alive_secs);
         let keep_alive = KeepAlive::new(Instant::now(), keep_alive_secs);
-        Ok(Self { version, welcome, stream, out, keep_alive, events, sender, interrupt, trace })
+        Ok(Self { version, welcome, line, out, keep_alive, events, sender, interrupt, trace })
     }
 
     /// Waits for what happens next, until `deadline`, and sends all packets before.
@@ -120,7 +120,7 @@ impl Connection {
         if self.out.is_empty() {
             return Ok(());
         }
-        self.stream.write_all(&self.out).map_err(|error| lost_while("sending", &error))?;
+        self.line.write_all(&self.out).map_err(|error| lost_while("sending", &error))?;
         self.out.clear();
         self.keep_alive.sent(Instant::now());
         Ok(())
@@ -133,7 +133,7 @@ impl Connection {
         self.send(&Packet::Disconnect(Disconnect { reason, properties }))?;
         self.flush()?;
         // The broker may have closed already, which is as good.
-        drop(self.stream.shutdown(Shutdown::Write));
+        drop(self.line.end());
         let patience = Instant::now() + FAREWELL_PATIENCE;
         while Instant::now() < patience
             && let Some(event) = received(&self.events, Some(patience))
@@ -286,14 +286,14 @@ fn received(events: &Receiver<Event>, wake: Option<Instant>) -> Option<Event> {
 }
 
 /// The socket. How long a call may take is bounded by whoever makes it.
-fn connected(events: &Receiver<Event>, interrupt: &Interrupt) -> Result<TcpStream, Failure> {
+fn connected(events: &Receiver<Event>, interrupt: &Interrupt) -> Result<Line, Failure> {
     loop {
         let event = received(events, None);
         if interrupt.is_raised() {
             return Err(Failure::Interrupted);
         }
         match event {
-            Some(Event::Connected(stream)) => return Ok(stream),
+            Some(Event::Connected(line)) => return Ok(line),
             Some(Event::Unreachable(text)) => return Err(Failure::Unreachable(text)),
             Some(
                 Event::Packet(_)
@@ -315,12 +315,14 @@ fn first_packet(events: &Receiver<Event>, interrupt: &Interrupt) -> Result<Vec<u
     }
     match event {
         Some(Event::Packet(frame)) => Ok(frame),
-        Some(Event::Malformed(error)) => Err(not_mqtt(&error)),
+        Some(Event::Malformed(error)) => Err(Failure::Unreachable(format!(
+            "what answered CONNECT is no MQTT ({error}): perhaps it wants TLS, see --cafile"
+        ))),
         Some(Event::Closed(error)) => {
             let why = error.map_or_else(String::new, |error| format!(" ({error})"));
             Err(Failure::Unreachable(format!(
                 "the broker closed the connection without an answer to CONNECT{why}: perhaps it \
-                 wants TLS or another version (-V)"
+                 wants TLS (--cafile) or another version (-V)"
             )))
         }
         Some(

@@ -9,26 +9,34 @@ use bellbird_codec::{Decoded, Version, decode_from_server};
 
 use super::events::Event;
 use super::introduction::Introduction;
-use super::limits::{CHUNK_BYTES, DIAL_PATIENCE, WRITE_PATIENCE};
+use super::limits::{CHUNK_BYTES, CONNACK_PATIENCE, DIAL_PATIENCE, WRITE_PATIENCE};
+use super::tls::Line;
 
 /// Calls the broker in a thread of its own and hands in all that comes from it.
 pub(crate) fn dial(introduction: &Introduction, events: SyncSender<Event>) {
     let (host, port) = (introduction.host.clone(), introduction.port);
+    let tls = introduction.tls.clone();
     let (version, bytes_max) = (introduction.version, introduction.packet_bytes_max());
     thread::spawn(move || {
-        let (stream, writer) = match call(&host, port) {
-            Ok(both) => both,
+        let line = call(&host, port).and_then(|stream| match tls {
+            None => Ok(Line::plain(stream)),
+            Some(tls) => Line::sealed(stream, tls, &host, CONNACK_PATIENCE)
+                .map_err(|why| format!("no TLS with {host} port {port}: {why}")),
+        });
+        let line = match line {
+            Ok(line) => line,
             Err(text) => return drop(events.send(Event::Unreachable(text))),
         };
-        if events.send(Event::Connected(writer)).is_ok() {
+        let reader = line.reader();
+        if events.send(Event::Connected(line)).is_ok() {
             // Nobody listens any more once the command has ended.
-            drop(events.send(read_packets(stream, version, bytes_max, &events)));
+            drop(events.send(read_packets(reader, version, bytes_max, &events)));
         }
     });
 }
 
-/// The stream to read from and its twin to write to.
-fn call(host: &str, port: u16) -> Result<(TcpStream, TcpStream), String> {
+/// The stream.
+fn call(host: &str, port: u16) -> Result<TcpStream, String> {
     let remedy = "is a broker running there? -h and -p name another place";
     let failed = |error: io::Error| format!("cannot reach {host} port {port}: {error}; {remedy}");
     let addresses = (host, port)
@@ -44,11 +52,10 @@ fn call(host: &str, port: u16) -> Result<(TcpStream, TcpStream), String> {
     Err(failed(last))
 }
 
-fn prepared(stream: TcpStream) -> io::Result<(TcpStream, TcpStream)> {
+fn prepared(stream: TcpStream) -> io::Result<TcpStream> {
     stream.set_nodelay(true)?;
     stream.set_write_timeout(Some(WRITE_PATIENCE))?;
-    let writer = stream.try_clone()?;
-    Ok((stream, writer))
+    Ok(stream)
 }
 
 /// Reads until the end, which it returns. Memory grows with what came, not with what a header

@@ -1,7 +1,6 @@
 //! What the deciding thread waits for, and the threads that hand it in.
 
 use std::io::{self, BufRead};
-use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::SyncSender;
@@ -14,12 +13,13 @@ use signal_hook::low_level::emulate_default_handler;
 
 use super::failure::Failure;
 use super::limits::CHUNK_BYTES;
+use super::tls::Line;
 
 /// Something happened outside.
 #[derive(Debug)]
 pub(crate) enum Event {
     /// A broker took the call.
-    Connected(TcpStream),
+    Connected(Line),
     /// No address of the broker answered; the text says which and why.
     Unreachable(String),
     /// One whole packet of the broker, which can be decoded.

@@ -2,19 +2,25 @@
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
+use std::sync::Arc;
 
 use bellbird_codec::{Connect, Packet, Property, PropertyBuffer, QoS, Version, Will};
 use bellbird_topics::TopicName;
+use rustls::ClientConfig;
+use rustls::version::{TLS12, TLS13};
 
-use super::arguments::{ConnectArguments, WillArguments};
+use super::arguments::{ConnectArguments, TlsArguments, WillArguments};
 use super::failure::Failure;
 use super::limits::FIELD_BYTES_MAX;
 use super::properties::{Place, PropertySets};
+use super::tls::TlsOptions;
 
 /// Where to connect to and what to say first. Everything fits into a CONNECT.
 pub(crate) struct Introduction {
     pub(crate) host: String,
     pub(crate) port: u16,
+    /// If the connection is to be encrypted.
+    pub(crate) tls: Option<Arc<ClientConfig>>,
     pub(crate) version: Version,
     pub(crate) client_id: String,
     pub(crate) keep_alive_secs: u16,
@@ -49,10 +55,12 @@ impl Introduction {
         places: &[Place],
         environment_password: Option<OsString>,
     ) -> Result<Shared, Failure> {
-        if let Some(option) = arguments.tls.first() {
-            return Err(usage(format!("{option}: there is no TLS yet, only plain TCP")));
+        if let Some(option) = arguments.tls.unknown() {
+            let remedy = "--cafile, --cert, --key and --tls-version are there";
+            return Err(usage(format!("{option} is not there: {remedy}")));
         }
         let url = arguments.url.as_deref().map(Url::parse).transpose()?.unwrap_or_default();
+        let tls = tls_options(&arguments.tls, url.is_encrypted)?;
         let version = arguments.protocol_version;
         if !version.has_properties() && !arguments.property.is_empty() {
             return Err(usage("-D: 3.1.1 has no properties; add -V mqttv5"));
@@ -71,7 +79,12 @@ impl Introduction {
         }
         let introduction = Self {
             host: url.host.unwrap_or_else(|| arguments.host.clone()),
-            port: url.port.unwrap_or(arguments.port),
+            port: url.port.or(arguments.port).unwrap_or(if tls.is_some() {
+                TLS_PORT
+            } else {
+                PORT
+            }),
+            tls: tls.map(|tls| tls.read()).transpose()?,
             version,
             client_id,
             keep_alive_secs: arguments.keepalive,
@@ -120,6 +133,31 @@ impl Introduction {
     pub(crate) fn has_will(&self) -> bool {
         self.will.is_some()
     }
+}
+
+/// What TLS is to be like, if the connection is to be encrypted.
+fn tls_options(
+    arguments: &TlsArguments,
+    is_url_encrypted: bool,
+) -> Result<Option<TlsOptions>, Failure> {
+    if !arguments.ask_for_it() && !is_url_encrypted {
+        return match arguments.idle() {
+            None => Ok(None),
+            Some(option) => Err(usage(format!(
+                "{option} is for TLS: add --cafile or --tls-use-os-certs, or say mqtts:// in -L"
+            ))),
+        };
+    }
+    Ok(Some(TlsOptions {
+        authority: arguments.cafile.clone(),
+        certificate: arguments.cert.clone().zip(arguments.key.clone()),
+        is_insecure: arguments.insecure,
+        version: match arguments.tls_version.as_deref() {
+            None => None,
+            Some("tlsv1.2") => Some(&TLS12),
+            Some(_) => Some(&TLS13),
+        },
+    }))
 }
 
 fn client_id(arguments: &ConnectArguments) -> Result<String, Failure> {
@@ -200,6 +238,8 @@ fn will(
 /// The parts of `mqtt://[user[:password]@]host[:port]/topic`, taken as they stand.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Url {
+    /// It begins with `mqtts`.
+    is_encrypted: bool,
     host: Option<String>,
     port: Option<u16>,
     user_name: Option<String>,
@@ -211,10 +251,11 @@ impl Url {
     fn parse(text: &str) -> Result<Self, Failure> {
         let wrong =
             |why: &str| usage(format!("-L: {why}; mqtt://[USER[:PASSWORD]@]HOST[:PORT]/TOPIC"));
-        if text.starts_with("mqtts://") {
-            return Err(wrong("TLS is not there yet"));
-        }
-        let rest = text.strip_prefix("mqtt://").ok_or_else(|| wrong("it begins with mqtt://"))?;
+        let (is_encrypted, rest) = match text.split_once("://") {
+            Some(("mqtt", rest)) => (false, rest),
+            Some(("mqtts", rest)) => (true, rest),
+            _ => return Err(wrong("it begins with mqtt:// or mqtts://")),
+        };
         let (authority, topic) = rest.split_once('/').ok_or_else(|| wrong("no topic"))?;
         let (login, place) = match authority.rsplit_once('@') {
             Some((login, place)) => (Some(login), place),
@@ -231,7 +272,7 @@ impl Url {
             None => (None, None),
         };
         let (host, topic) = (Some(host.to_owned()), Some(topic.to_owned()));
-        Ok(Self { host, port, user_name, password, topic })
+        Ok(Self { is_encrypted, host, port, user_name, password, topic })
     }
 }
 
@@ -245,6 +286,9 @@ fn split_port(place: &str) -> (&str, Option<&str>) {
         None => (place, None),
     }
 }
+
+const PORT: u16 = 1883;
+const TLS_PORT: u16 = 8883;
 
 fn usage(text: impl Into<String>) -> Failure {
     Failure::Usage(text.into())
@@ -325,7 +369,11 @@ mod tests {
         check("-V 5 -x 5 -D connect session-expiry-interval 5", "leave one out");
         check("-V 5 -D will will-delay-interval 5", "--will-topic");
         check("--will-topic a/#", "a/#");
-        check("-L mqtts://h/t", "TLS");
+        check("--ciphers x", "--cafile");
+        check("--insecure", "add --cafile");
+        check("--tls-version tlsv1.3", "add --cafile");
+        check("--cafile /nothing/there", "/nothing/there");
+        check("--cafile /dev/null", "no certificate");
         check("-L http://h/t", "mqtt://");
         check("-L mqtt://h", "no topic");
         check("-L mqtt://h:x/t", "port");
@@ -333,8 +381,9 @@ mod tests {
 
     #[test]
     fn urls_are_taken_apart() {
-        let check = |text, host: &str, port, user: Option<&str>, password: Option<&str>| {
+        let check = |text: &str, host: &str, port, user: Option<&str>, password: Option<&str>| {
             let expected = Url {
+                is_encrypted: text.starts_with("mqtts"),
                 host: Some(host.to_owned()),
                 port,
                 user_name: user.map(str::to_owned),
@@ -346,6 +395,7 @@ mod tests {
         check("mqtt://h/a/b", "h", None, None, None);
         check("mqtt://h:18/a/b", "h", Some(18), None, None);
         check("mqtt://[::1]:18/a/b", "::1", Some(18), None, None);
+        check("mqtts://h/a/b", "h", None, None, None);
         check("mqtt://u@h/a/b", "h", None, Some("u"), None);
         check("mqtt://u:p@q@h/a/b", "h", None, Some("u"), Some("p@q"));
     }

@@ -2,14 +2,16 @@
 
 use std::net::SocketAddr;
 
-use bellbird_server::Transport;
 use bellbird_server::websocket::Offer as WebSocketOffer;
 use bellbird_topics::{Filter, SubscriptionFilter};
 
 use super::mistake::{Mistake, Origin};
 use super::reading::Reading;
-use super::tables::{AUTO_SUBSCRIPTIONS, LIMITS, LISTENERS, REWRITES, TOPIC_DURABILITY};
-use super::{Carrier, Configuration, Listening, Offer};
+use super::tables::{
+    AUTO_SUBSCRIPTIONS, ENCRYPTION, LIMITS, LISTENERS, REWRITES, TLS, TOPIC_DURABILITY,
+};
+use super::{Configuration, Listening, Offer};
+use crate::count::Count;
 
 /// Adds what is wrong to the mistakes, and what deserves a look to the warnings.
 pub(crate) fn check(configuration: &Configuration, reading: &mut Reading) {
@@ -49,7 +51,64 @@ fn listeners(configuration: &Configuration, reading: &mut Reading) {
         warn_of_pages(listener, reading);
     }
     for (index, offer) in configuration.offers.iter().enumerate() {
-        websocket(&format!("{}[{index}]", LISTENERS.name), offer, reading);
+        let place = format!("{}[{index}]", LISTENERS.name);
+        websocket(&place, offer, reading);
+        tls_unused(&place, offer, reading);
+    }
+    tls(configuration, reading);
+}
+
+/// What encrypted listeners need.
+fn tls(configuration: &Configuration, reading: &mut Reading) {
+    let encrypted = || configuration.listeners.iter().filter(|it| it.transport.is_encrypted);
+    let mut judged = Vec::new();
+    for listener in encrypted() {
+        let place = listener.key.strip_suffix(".address").unwrap_or_default();
+        let own = format!("{place}.{ENCRYPTION}");
+        let own = Some(own).filter(|own| reading.origins.keys().any(|key| key.starts_with(own)));
+        let table = own.as_deref().unwrap_or(ENCRYPTION);
+        // What is said once is wrong once.
+        if judged.iter().any(|known| known == table) {
+            continue;
+        }
+        judged.push(table.to_owned());
+        let (certificates, keys) = (listener.tls.certificates.len(), listener.tls.keys.len());
+        if certificates == 0 {
+            let message = format!(
+                "{} = \"{}\" is to be encrypted and has no certificate: name it and its key with \
+                 certificates and keys in [tls], or with --tls-certificate and --tls-key",
+                listener.key, listener.address
+            );
+            mistake(reading, &listener.key, message);
+        } else if certificates != keys {
+            let key = format!("{table}.certificates");
+            let message = format!(
+                "{table} has {} and {}: give one key for each certificate, in the same order",
+                Count(certificates as u64, "certificate", "certificates"),
+                Count(keys as u64, "key", "keys")
+            );
+            mistake(reading, &key, message);
+        }
+    }
+    let is_given = TLS.iter().any(|it| reading.origins.contains_key(&format!("tls.{}", it.key)));
+    if is_given && encrypted().next().is_none() {
+        reading.warnings.push(
+            "[tls] means nothing, for no listener is encrypted: name an address with --listen-tls \
+             or listen_tls, or say transport = \"tls\" in [[listeners]]"
+                .into(),
+        );
+    }
+}
+
+/// What only encrypted listeners have.
+fn tls_unused(place: &str, offer: &Offer, reading: &mut Reading) {
+    let key = format!("{place}.{ENCRYPTION}");
+    if !offer.transport.is_encrypted() && reading.origins.contains_key(&key) {
+        let message = format!(
+            "{key} means nothing, for the listener is not encrypted: add transport = \"tls\" (or \
+             \"websocket_tls\") to it, or leave this out"
+        );
+        mistake(reading, &key, message);
     }
 }
 
@@ -61,12 +120,12 @@ fn websocket(place: &str, offer: &Offer, reading: &mut Reading) {
     if reading.mistakes.iter().any(|mistake| mistake.message.starts_with(&unread)) {
         return; // Nobody knows which one was meant.
     }
-    if offer.transport != Carrier::WebSocket {
+    if !offer.transport.is_framed() {
         for key in [path_key, origins_key] {
             if reading.origins.contains_key(&key) {
                 let message = format!(
-                    "{key} means nothing, for the listener speaks plain TCP: add transport = \
-                     \"websocket\" to it, or leave this out"
+                    "{key} means nothing, for the listener speaks MQTT without WebSocket: add \
+                     transport = \"websocket\" (or \"websocket_tls\") to it, or leave this out"
                 );
                 mistake(reading, &key, message);
             }
@@ -105,7 +164,7 @@ fn is_origin(text: &str) -> bool {
 
 /// A web page that somebody opens connects from that machine, and brings no user name.
 fn warn_of_pages(listener: &Listening, reading: &mut Reading) {
-    let Transport::WebSocket(offer) = &listener.transport else { return };
+    let Some(offer) = &listener.transport.websocket else { return };
     if listener.terms.anonymous && offer.origins.is_empty() {
         reading.warnings.push(format!(
             "{} = \"{}\" lets every web page in that a browser opens near it, without a user name: \

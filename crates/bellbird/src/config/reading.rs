@@ -8,6 +8,8 @@ use std::path::Path;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use bellbird_server::TlsSettings;
+
 use super::Configuration;
 use super::brackets;
 use super::foreign;
@@ -15,8 +17,8 @@ use super::mistake::{Mistake, Origin};
 use super::nearest::nearest;
 use super::setting::{DefaultShown, Setting, Table};
 use super::tables::{
-    AUTO_SUBSCRIPTIONS, LIMITS, LISTENERS, LISTS, NODE, REWRITES, TERMS, TOPIC_DURABILITY, keys,
-    tables,
+    AUTO_SUBSCRIPTIONS, ENCRYPTION, LIMITS, LISTENERS, LISTS, NODE, REWRITES, TERMS, TLS,
+    TOPIC_DURABILITY, keys, tables,
 };
 use super::unquoted::remedy;
 
@@ -113,13 +115,16 @@ impl Reading {
         origin: &Origin,
         node: &mut Configuration,
     ) {
-        let limit = key.split_once('.').filter(|(table, _)| *table == LIMITS);
         if let Some(setting) = NODE.iter().find(|setting| setting.key == key) {
             self.text_of(setting, key, raw, origin, node);
-        } else if let Some((_, name)) = limit
+        } else if let Some((LIMITS, name)) = key.split_once('.')
             && let Some(setting) = TERMS.iter().find(|setting| setting.key == name)
         {
             self.text_of(setting, key, raw, origin, &mut node.terms);
+        } else if let Some((ENCRYPTION, name)) = key.split_once('.')
+            && let Some(setting) = TLS.iter().find(|setting| setting.key == name)
+        {
+            self.text_of(setting, key, raw, origin, &mut node.tls);
         }
     }
 
@@ -177,6 +182,11 @@ impl Reading {
             {
                 continue;
             }
+            if prefix.strip_suffix('.') == Some(ENCRYPTION)
+                && self.value(file, TLS, name.get_ref(), &key, value, &mut node.tls)
+            {
+                continue;
+            }
             if let Some(list) = LISTS.into_iter().find(|list| *list == key) {
                 lists.insert(list, value);
             } else if tables().contains(&key.as_str()) {
@@ -217,6 +227,7 @@ impl Reading {
             if name == LISTENERS.name {
                 let mut offer = (LISTENERS.default)();
                 offer.terms.clone_from(&node.terms);
+                offer.tls.clone_from(&node.tls);
                 self.item(&place, &LISTENERS, table, &mut offer);
                 node.offers.push(offer);
             } else if name == REWRITES.name {
@@ -246,10 +257,14 @@ impl Reading {
             }
             let terms = (list.terms)(item);
             let has_terms = terms.is_some();
-            if let Some(terms) = terms
-                && self.value(place.file, TERMS, name, &full, value, terms)
-            {
-                continue;
+            if let Some((terms, tls)) = terms {
+                if self.value(place.file, TERMS, name, &full, value, terms) {
+                    continue;
+                }
+                if name == ENCRYPTION {
+                    self.tls_of_item(place, &full, value, tls);
+                    continue;
+                }
             }
             let of_terms = TERMS.iter().map(|setting| setting.key).filter(|_| has_terms);
             let names = list.settings.iter().map(|setting| setting.key).chain(of_terms);
@@ -260,6 +275,34 @@ impl Reading {
                 let (list, key, wanted) = (list.name, setting.key, setting.kind.wanted());
                 let message = format!("this [[{list}]] has no {key}: give {wanted}");
                 self.complain(place.file, &place.span, message);
+            }
+        }
+    }
+
+    /// The table `tls` of a listener.
+    fn tls_of_item(
+        &mut self,
+        place: &Place<'_>,
+        prefix: &str,
+        value: &Spanned<DeValue<'_>>,
+        tls: &mut TlsSettings,
+    ) {
+        self.origins.insert(prefix.to_owned(), place.file.origin(&value.span()));
+        let Some(table) = value.get_ref().as_table() else {
+            let remedy = format!(
+                "{prefix} is a table: write its settings below [{}.{ENCRYPTION}]; that a listener \
+                 is encrypted is said by transport = \"tls\"",
+                LISTENERS.name
+            );
+            return self.complain(place.file, &value.span(), remedy);
+        };
+        for (name, value) in table {
+            let (name, span) = (name.get_ref().as_ref(), name.span());
+            let full = format!("{prefix}.{name}");
+            if !self.value(place.file, TLS, name, &full, value, tls) {
+                let names = TLS.iter().map(|setting| setting.key);
+                let place_name = format!(" in [{}.{ENCRYPTION}]", LISTENERS.name);
+                self.unknown(place.file, name, &place_name, &span, names);
             }
         }
     }

@@ -3,12 +3,14 @@
 use std::fmt::Write;
 
 use bellbird_core::Terms;
+use bellbird_server::TlsSettings;
 
 use super::Configuration;
 use super::reading::environment_name;
 use super::setting::{DefaultShown, Reload, Setting, Table};
 use super::tables::{
-    AUTO_SUBSCRIPTIONS, LIMITS, LISTENERS, NODE, REWRITES, TERMS, TOPIC_DURABILITY, tables,
+    AUTO_SUBSCRIPTIONS, ENCRYPTION, LIMITS, LISTENERS, NODE, REWRITES, TERMS, TLS,
+    TOPIC_DURABILITY, tables,
 };
 use super::value::Value;
 
@@ -27,6 +29,10 @@ pub(crate) fn reference() -> String {
             table(&mut out, &title, &prefix, TERMS.iter(), &terms, Environment::Named);
             let title = "`[limits]`, for the node";
             table(&mut out, title, &prefix, of_node, &node, Environment::Named);
+        } else if name == ENCRYPTION {
+            let title = format!("{title}, for each encrypted listener");
+            let tls = TlsSettings::default();
+            table(&mut out, &title, &prefix, TLS.iter(), &tls, Environment::Named);
         } else {
             table(&mut out, &title, &prefix, of_node, &node, Environment::Named);
         }
@@ -34,7 +40,8 @@ pub(crate) fn reference() -> String {
     list(&mut out, &LISTENERS);
     paragraph(
         &mut out,
-        "And each key of `[limits]` for each listener: what is not given here is as there.",
+        "And each key of `[limits]` for each listener, and each key of `[tls]` in `[listeners.tls]` \
+         behind it: what is not given here is as there.",
     );
     list(&mut out, &REWRITES);
     list(&mut out, &AUTO_SUBSCRIPTIONS);

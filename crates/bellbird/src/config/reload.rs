@@ -4,7 +4,7 @@ use bellbird_core::Terms;
 
 use super::setting::{Reload, Setting};
 use super::tables::{
-    AUTO_SUBSCRIPTIONS, LIMITS, LISTENERS, NODE, REWRITES, TERMS, TOPIC_DURABILITY,
+    AUTO_SUBSCRIPTIONS, ENCRYPTION, LIMITS, LISTENERS, NODE, REWRITES, TERMS, TLS, TOPIC_DURABILITY,
 };
 use super::{Configuration, Listening};
 
@@ -18,12 +18,21 @@ pub(crate) struct Changes {
 }
 
 impl Configuration {
+    /// For each listener its place among those of a newer configuration, if it is there.
+    pub(crate) fn counterparts(&self, newer: &Self) -> Vec<Option<usize>> {
+        let is_same = are_same(&self.listeners, &newer.listeners);
+        let listeners = self.listeners.iter().enumerate();
+        listeners.map(|(index, it)| counterpart(is_same, index, it, &newer.listeners)).collect()
+    }
+
     /// Takes what may change while the broker runs from a newer configuration.
     pub(crate) fn reload(&mut self, newer: &Self) -> Changes {
         let mut changes = Changes::default();
         take(NODE, "", self, newer, &mut changes);
         let limits = format!("{LIMITS}.");
         take(TERMS, &limits, &mut self.terms, &newer.terms, &mut changes);
+        let tls = format!("{ENCRYPTION}.");
+        take(TLS, &tls, &mut self.tls, &newer.tls, &mut changes);
         take_listeners(&mut self.listeners, newer, &mut changes);
         if self.core.rewrites != newer.core.rewrites {
             self.core.rewrites.clone_from(&newer.core.rewrites);
@@ -38,6 +47,25 @@ impl Configuration {
             changes.live.push(TOPIC_DURABILITY.name.into());
         }
         changes
+    }
+}
+
+/// Whether the same addresses are listened on.
+fn are_same(running: &[Listening], newer: &[Listening]) -> bool {
+    running.iter().map(|it| it.address).eq(newer.iter().map(|it| it.address))
+}
+
+/// The place of a running listener among newer ones.
+fn counterpart(
+    is_same: bool,
+    index: usize,
+    listener: &Listening,
+    newer: &[Listening],
+) -> Option<usize> {
+    if is_same {
+        Some(index)
+    } else {
+        newer.iter().position(|other| other.address == listener.address)
     }
 }
 
@@ -68,21 +96,14 @@ fn take<T>(
 /// required counts at once, for the users do.
 fn take_listeners(running: &mut [Listening], configuration: &Configuration, changes: &mut Changes) {
     let newer = &configuration.listeners;
-    let addresses = |listeners: &[Listening]| -> Vec<_> {
-        listeners.iter().map(|listener| listener.address).collect()
-    };
-    let is_same = addresses(running) == addresses(newer);
-    let is_named = |key: &String| matches!(key.as_str(), "listen" | "listen_websocket");
+    let is_same = are_same(running, newer);
+    let is_named = |key: &String| key.starts_with("listen");
     if !is_same && !changes.waiting.iter().any(is_named) {
         changes.waiting.push(LISTENERS.name.into());
     }
     for (index, listener) in running.iter_mut().enumerate() {
-        let found = if is_same {
-            newer.get(index)
-        } else {
-            newer.iter().find(|other| other.address == listener.address)
-        };
-        let Some(found) = found else {
+        let found = counterpart(is_same, index, listener, newer);
+        let Some(found) = found.map(|found| &newer[found]) else {
             listener.terms.anonymous = configuration.is_anonymous_welcome(listener.address);
             continue;
         };
@@ -99,7 +120,10 @@ fn take_listeners(running: &mut [Listening], configuration: &Configuration, chan
                 changes.live.push(format!("{place}durability"));
             }
             take(TERMS, &place, &mut listener.terms, &found.terms, changes);
+            let place = format!("{place}{ENCRYPTION}.");
+            take(TLS, &place, &mut listener.tls, &found.tls, changes);
         }
+        listener.tls.clone_from(&found.tls);
         listener.terms = Terms::clone(&found.terms);
     }
 }

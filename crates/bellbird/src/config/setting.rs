@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use bellbird_codec::{QoS, RetainHandling};
 use bellbird_core::{Durability, GroupStrategy, Profile, Terms};
+use bellbird_server::{TlsSettings, TlsVersion};
 use log::LevelFilter;
 
 use super::value::{Kind, Value};
@@ -51,8 +52,8 @@ pub(crate) struct Table<T: 'static> {
     pub(crate) name: &'static str,
     pub(crate) settings: &'static [Setting<T>],
     pub(crate) default: fn() -> T,
-    /// The terms that a table of the list may have beside its settings.
-    pub(crate) terms: fn(&mut T) -> Option<&mut Terms>,
+    /// What a table of the list may have beside its settings: terms, and a table `tls`.
+    pub(crate) terms: fn(&mut T) -> Option<(&mut Terms, &mut TlsSettings)>,
 }
 
 /// The setting of a field, by the field's path.
@@ -115,7 +116,7 @@ macro_rules! plain_field {
         }
     )+};
 }
-plain_field!(bool = Flag  Box<str> = Text  PathBuf = Path  SocketAddr = Address  Vec<SocketAddr> = Addresses  Vec<Box<str>> = Texts);
+plain_field!(bool = Flag  Box<str> = Text  PathBuf = Path  SocketAddr = Address  Vec<SocketAddr> = Addresses  Vec<Box<str>> = Texts  Vec<PathBuf> = Paths);
 
 macro_rules! coded_field {
     ($($field:ty = $all:expr;)+) => {$(
@@ -182,7 +183,8 @@ macro_rules! named_field {
 named_field! {
     Durability = "synced" Synced, "written" Written, "memory" Memory;
     OnFailure = "refuse" Refuse, "end" End;
-    Carrier = "tcp" Tcp, "websocket" WebSocket;
+    Carrier = "tcp" Tcp, "tls" Tls, "websocket" WebSocket, "websocket_tls" WebSocketTls;
+    TlsVersion = "1.2" V1_2, "1.3" V1_3;
     Profile = "strict" Strict, "tolerant" Tolerant;
     GroupStrategy = "round_robin" RoundRobin, "sticky" Sticky, "hash" Hash;
     LevelFilter = "error" Error, "warn" Warn, "info" Info, "debug" Debug;

@@ -5,6 +5,7 @@ use bellbird_core::limits::SHARDS_MAX;
 use bellbird_core::{
     AutoSubscription, Durability, GroupStrategy, Profile, Rewrite, Terms, TopicDurability,
 };
+use bellbird_server::{TlsSettings, TlsVersion};
 use log::LevelFilter;
 
 use super::setting::{DefaultShown, Field, Reload, Setting, Table, names, setting};
@@ -14,9 +15,13 @@ use super::{Carrier, Configuration, Offer, OnFailure, WEBSOCKET_PATH};
 /// What a node has once, by its full key.
 pub(crate) const NODE: &[Setting<Configuration>] = &[
     setting!("listen" => listen, Kind::Addresses, "", Restart,
-        "Where to listen for MQTT over TCP with the terms of `[limits]`. Port 0 lets the system choose; the port is printed at the start. `[[listeners]]` stand beside it and then replace its default.", DefaultShown::Words("`[\"127.0.0.1:1883\"]`")),
+        "Where to listen for MQTT over TCP with the terms of `[limits]`. Port 0 lets the system choose; the port is printed at the start. `[[listeners]]` and `listen_tls` stand beside it and then replace its default.", DefaultShown::Words("`[\"127.0.0.1:1883\"]`")),
     setting!("listen_websocket" => listen_websocket, Kind::Addresses, "", Restart,
         "Where to listen for MQTT over WebSocket, at the path `/mqtt` and for pages of any origin, with the terms of `[limits]`. `[[listeners]]` can say more."),
+    setting!("listen_tls" => listen_tls, Kind::Addresses, "", Restart,
+        "Where to listen for MQTT over TLS, as `[tls]` says and with the terms of `[limits]`; usually port 8883."),
+    setting!("listen_websocket_tls" => listen_websocket_tls, Kind::Addresses, "", Restart,
+        "Where to listen for MQTT over WebSocket over TLS (`wss://`), at the path `/mqtt` and for pages of any origin, as `[tls]` says and with the terms of `[limits]`."),
     setting!("data" => data, Kind::Path, "", Restart,
         "The directory of sessions and messages. It is created if need be, and locked while the broker runs. A relative path counts from the directory in which the broker is started.", DefaultShown::Words("`$XDG_DATA_HOME/bellbird`, else `~/.local/share/bellbird`; where `HOME` is not set either, `bellbird` in the directory in which the broker is started")),
     setting!("shards" => core.shards, number(1, SHARDS_MAX as u64), "", Restart,
@@ -111,6 +116,16 @@ pub(crate) const TERMS: &[Setting<Terms>] = &[
         "`strict` refuses whatever the standard allows a server to refuse. `tolerant` lets the quirks of real devices pass that `docs/profiles.md` lists, and counts them."),
 ];
 
+/// What `[tls]` says for all encrypted listeners, and `tls` in each of `[[listeners]]` for itself.
+pub(crate) const TLS: &[Setting<TlsSettings>] = &[
+    setting!("certificates" => certificates, Kind::Paths, "", Live,
+        "Files in PEM with a chain of certificates each: the server's own first, then those that lead to the authority which clients trust. With several, a client that names the host it wants (SNI) is shown the first that is for this host, and others the first. A change of the files counts from the next SIGHUP on, for connections that come after it.", DefaultShown::Words("none; encrypted listeners need one")),
+    setting!("keys" => keys, Kind::Paths, "", Live,
+        "Files in PEM with the private key of each of `certificates`, in their order, without a password.", DefaultShown::Words("none")),
+    setting!("version_min" => version_min, names::<TlsVersion>(), "", Live,
+        "The oldest version of TLS that is spoken. There is none below 1.2: those are broken."),
+];
+
 /// What only one of `[[listeners]]` says, beside its terms.
 pub(crate) const LISTENERS: Table<Offer> = Table {
     name: "listeners",
@@ -118,7 +133,7 @@ pub(crate) const LISTENERS: Table<Offer> = Table {
         setting!("address" => address, Kind::Address, "", Restart,
             "Where to listen. Port 0 lets the system choose.", DefaultShown::Required),
         setting!("transport" => transport, names::<Carrier>(), "", Restart,
-            "What carries MQTT there: `tcp`, or `websocket` for browsers and for networks that let nothing else pass. Not encrypted: over networks that others can read, put a proxy with TLS before it."),
+            "What carries MQTT there: `tcp`, `tls`, or `websocket` and `websocket_tls` for browsers and for networks that let nothing else pass. Over networks that others can read, use one that ends in `tls`."),
         setting!("websocket_path" => websocket_path, Kind::Text, "", Restart,
             "The path in the URL of the WebSocket, as in `ws://host:port/mqtt`."),
         setting!("websocket_origins" => websocket_origins, Kind::Texts, "", Restart,
@@ -134,9 +149,10 @@ pub(crate) const LISTENERS: Table<Offer> = Table {
         websocket_path: WEBSOCKET_PATH.into(),
         websocket_origins: Vec::new(),
         anonymous: None,
+        tls: TlsSettings::default(),
         terms: Terms::default(),
     },
-    terms: |offer| Some(&mut offer.terms),
+    terms: |offer| Some((&mut offer.terms, &mut offer.tls)),
 };
 
 /// Topics and filters that are taken for others.
@@ -203,10 +219,15 @@ pub(crate) const LISTS: [&str; 4] =
 /// The table whose terms are those of all listeners.
 pub(crate) const LIMITS: &str = "limits";
 
+/// The table that says how all listeners are encrypted, and the one in a listener's own.
+pub(crate) const ENCRYPTION: &str = "tls";
+
 /// The full keys of everything that is no list.
 pub(crate) fn keys() -> impl Iterator<Item = String> {
     let node = NODE.iter().map(|setting| setting.key.to_owned());
-    node.chain(TERMS.iter().map(|setting| format!("{LIMITS}.{}", setting.key)))
+    let terms = TERMS.iter().map(|setting| format!("{LIMITS}.{}", setting.key));
+    let tls = TLS.iter().map(|setting| format!("{ENCRYPTION}.{}", setting.key));
+    node.chain(terms).chain(tls)
 }
 
 /// The tables that are no lists, in the order of the reference.
@@ -217,6 +238,7 @@ pub(crate) fn tables() -> Vec<&'static str> {
             tables.push(table.0);
         }
     }
+    tables.push(ENCRYPTION);
     tables
 }
 

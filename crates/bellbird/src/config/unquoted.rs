@@ -3,7 +3,7 @@
 use toml::de::DeTable;
 
 use super::setting::Setting;
-use super::tables::{AUTO_SUBSCRIPTIONS, LISTENERS, NODE, REWRITES, TERMS};
+use super::tables::{AUTO_SUBSCRIPTIONS, LISTENERS, NODE, REWRITES, TERMS, TLS};
 use super::value::Kind;
 
 /// What to write instead of this line, if its value is a bare word.
@@ -30,7 +30,7 @@ pub(crate) fn remedy(line: &str) -> Option<String> {
         Some(Kind::Addresses | Kind::Texts) => {
             Some(format!("a list stands in brackets, texts in quotes: {key} = [{}]", quoted(value)))
         }
-        Some(Kind::Name(_) | Kind::Text | Kind::Path | Kind::Address) | None => {
+        Some(Kind::Name(_) | Kind::Text | Kind::Path | Kind::Paths | Kind::Address) | None => {
             Some(format!("a text stands in quotes: {key} = {}", quoted(value)))
         }
     }
@@ -44,6 +44,7 @@ fn kind(key: &str) -> Option<Kind> {
     }
     of(NODE, key)
         .or_else(|| of(TERMS, key))
+        .or_else(|| of(TLS, key))
         .or_else(|| of(LISTENERS.settings, key))
         .or_else(|| of(REWRITES.settings, key))
         .or_else(|| of(AUTO_SUBSCRIPTIONS.settings, key))

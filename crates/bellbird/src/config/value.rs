@@ -17,6 +17,7 @@ pub(crate) enum Value {
     Address(SocketAddr),
     Addresses(Vec<SocketAddr>),
     Texts(Vec<Box<str>>),
+    Paths(Vec<PathBuf>),
     /// An optional setting that nobody gave.
     Nothing,
 }
@@ -36,6 +37,8 @@ pub(crate) enum Kind {
     Address,
     Addresses,
     Texts,
+    /// One, or several.
+    Paths,
 }
 
 impl Kind {
@@ -63,6 +66,20 @@ impl Kind {
                 };
                 let texts: Result<_, _> = items.iter().map(|item| text(item.get_ref())).collect();
                 texts.map(Value::Texts)
+            }
+            (Self::Paths, DeValue::Array(items)) => {
+                let path = |item: &DeValue<'_>| match item {
+                    DeValue::String(text) if text.is_empty() => {
+                        Err("has an empty one in it".into())
+                    }
+                    DeValue::String(text) => Ok(PathBuf::from(text.as_ref())),
+                    other => Err(format!("has {} in it", with_article(other))),
+                };
+                let paths: Result<_, _> = items.iter().map(|item| path(item.get_ref())).collect();
+                paths.map(Value::Paths)
+            }
+            (Self::Paths, DeValue::String(text)) if !text.is_empty() => {
+                Ok(Value::Paths(vec![PathBuf::from(text.as_ref())]))
             }
             (Self::Name(_) | Self::Text | Self::Path | Self::Address, DeValue::String(text)) => {
                 self.of_text(OsStr::new(text.as_ref()))
@@ -102,6 +119,7 @@ impl Kind {
             Self::Texts => {
                 Ok(Value::Texts(text.split(',').map(|item| item.trim().into()).collect()))
             }
+            Self::Paths => Ok(Value::Paths(text.split(',').map(PathBuf::from).collect())),
         }
     }
 
@@ -129,6 +147,7 @@ impl Kind {
                     .into()
             }
             Self::Texts => "a list of texts in quotes".into(),
+            Self::Paths => "a path in quotes, or a list of such".into(),
         }
     }
 
@@ -144,6 +163,7 @@ impl Kind {
                                 127.0.0.1:1883,[::1]:1883"
                 .into(),
             Self::Texts => "texts with commas between them".into(),
+            Self::Paths => "paths with commas between them".into(),
         }
     }
 
@@ -162,6 +182,7 @@ impl Kind {
             Self::Address => "address and port".into(),
             Self::Addresses => "addresses and ports".into(),
             Self::Texts => "texts".into(),
+            Self::Paths => "paths".into(),
         }
     }
 }
@@ -182,6 +203,12 @@ impl fmt::Display for Value {
             }
             Self::Texts(texts) => {
                 let texts: Vec<&str> = texts.iter().map(|text| &**text).collect();
+                write!(f, "[{}]", quoted(&texts))
+            }
+            Self::Paths(paths) => {
+                let texts: Vec<String> =
+                    paths.iter().map(|path| path.display().to_string()).collect();
+                let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
                 write!(f, "[{}]", quoted(&texts))
             }
             Self::Nothing => f.write_str("none"),

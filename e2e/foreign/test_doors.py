@@ -1,10 +1,10 @@
-"""What foreign clients do over WebSocket: what carries their bytes, and little else, differs from TCP."""
+"""What foreign clients do over WebSocket and TLS: what carries their bytes, and little else, differs."""
 
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from foreign import WEBSOCKET_KINDS, Kind, Message, Paho
+from foreign import DOOR_KINDS, Kind, Message, Paho
 
 pytestmark = pytest.mark.bellbird
 
@@ -13,14 +13,15 @@ MANY = 500
 LARGE = (1 << 20) - 1000
 """About as much as the broker takes by default: many frames to the client, one or many from it."""
 
-every_kind = pytest.mark.parametrize("kind", WEBSOCKET_KINDS, ids=str)
+every_kind = pytest.mark.parametrize("kind", DOOR_KINDS, ids=str)
+every_library = pytest.mark.parametrize("kind", [kind for kind in DOOR_KINDS if kind.able("come back")], ids=str)
 every_qos = pytest.mark.parametrize("qos", [0, 1, 2], ids="qos={}".format)
 
 
 @every_kind
 @every_qos
 def test_publishes_and_subscribes(connect, unique, kind, qos):
-    topic, subscriber, publisher = unique("ws"), connect(kind), connect(kind)
+    topic, subscriber, publisher = unique("door"), connect(kind), connect(kind)
     assert subscriber.subscribe(topic, qos) == qos
     messages = [Message(topic, f"{number}", qos) for number in range(SUCCESSION)]
     for message in messages:
@@ -51,7 +52,7 @@ def test_meets_clients_over_tcp(connect, unique, kind):
         assert [client.receive() for client in (here, there)] == [message] * 2
 
 
-@every_kind
+@every_library
 @pytest.mark.parametrize("qos", [1, 2], ids="qos={}".format)
 def test_large_message(connect, unique, kind, qos):
     topic, subscriber, publisher = unique("large"), connect(kind), connect(kind)
@@ -84,7 +85,7 @@ def test_will(connect, unique, kind):
     assert witness.receive() == Message(topic, "gone", 1)
 
 
-@every_kind
+@every_library
 def test_coming_back_after_a_kill(own_broker, connect, kind):
     """The broker dies while messages are under way; both clients come back by themselves."""
     broker, messages = own_broker, [Message("t", f"{number}", 1) for number in range(80)]

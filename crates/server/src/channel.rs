@@ -1,0 +1,298 @@
+//! A stream and what stands between it and MQTT: TLS, a WebSocket, both or nothing. Bytes of packets
+//! come out of it and outboxes go in. One for all transports.
+
+use std::io::{self, IoSlice, Read, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use mio::net::TcpStream;
+
+use crate::tls::{self, SEALED_BYTES_MAX, SEALED_WIRE_BYTES, TlsStream};
+use crate::websocket::{self, CloseCode, WebSocket};
+
+/// One connection's way, from the outside inwards.
+pub(crate) struct Channel {
+    pub(crate) stream: TcpStream,
+    tls: Option<Box<TlsStream>>,
+    websocket: Option<Box<WebSocket>>,
+}
+
+/// What all channels of a shard read into and write from.
+#[derive(Default)]
+pub(crate) struct Buffers {
+    /// What the system reads and writes.
+    wire: Vec<u8>,
+    /// What is within records of TLS.
+    plain: Vec<u8>,
+}
+
+/// What one read came to.
+pub(crate) enum Got<'b> {
+    /// Bytes, and those of packets that were in them: None if the connection is to end at once.
+    Bytes { received: usize, is_drained: bool, payload: Option<&'b [u8]> },
+    /// Nothing just now.
+    Nothing,
+    /// The peer is gone.
+    End,
+}
+
+/// What sending an outbox came to.
+pub(crate) enum Put {
+    /// So many bytes of it left, and whether the system takes no more just now.
+    Bytes { sent: usize, is_blocked: bool },
+    /// The peer is gone.
+    End,
+}
+
+/// Why no more packets come out of a channel.
+#[derive(Debug)]
+pub(crate) enum Ending {
+    Tls(tls::Ending),
+    WebSocket(websocket::Ending),
+}
+
+impl Channel {
+    pub(crate) fn new(
+        stream: TcpStream,
+        tls: Option<Box<TlsStream>>,
+        websocket: Option<Box<WebSocket>>,
+    ) -> Self {
+        Self { stream, tls, websocket }
+    }
+
+    /// Reads once, at most so many bytes.
+    pub(crate) fn read<'b>(&mut self, buffers: &'b mut Buffers, bytes_max: usize) -> Got<'b> {
+        let Buffers { wire, plain } = buffers;
+        let kept = self.tls.as_mut().map_or(0, |tls| tls.begin(wire));
+        let room = (wire.len() - kept).min(bytes_max);
+        let count = match read(&mut self.stream, &mut wire[kept..kept + room]) {
+            Ok(0) => return Got::End,
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                if let Some(tls) = &mut self.tls {
+                    tls.take(&mut wire[..kept], plain);
+                }
+                return Got::Nothing;
+            }
+            Err(_) => return Got::End,
+        };
+        // A short read has drained it: the next bytes are a new edge.
+        let is_drained = count < room;
+        let wire = &mut wire[..kept + count];
+        let is_sealed = self.tls.is_some();
+        let payload = if self.is_layered() {
+            // A panic in here ends this connection only.
+            let unwrapped = catch_unwind(AssertUnwindSafe(|| self.unwrap(wire, plain)));
+            unwrapped.ok().map(|count| if is_sealed { &plain[..count] } else { &wire[..count] })
+        } else {
+            Some(&*wire)
+        };
+        Got::Bytes { received: count, is_drained, payload }
+    }
+
+    /// Makes bytes that were read bytes of packets, in place; those within records of TLS in
+    /// `plain`. Returns how many these are.
+    fn unwrap(&mut self, wire: &mut [u8], plain: &mut Vec<u8>) -> usize {
+        let bytes = match &mut self.tls {
+            None => wire,
+            Some(tls) => {
+                plain.clear();
+                tls.take(wire, plain);
+                plain
+            }
+        };
+        match &mut self.websocket {
+            None => bytes.len(),
+            Some(websocket) => websocket.take(bytes),
+        }
+    }
+
+    /// Writes what is to be written before the outbox, and the outbox.
+    pub(crate) fn send(&mut self, outbox: &[u8], buffers: &mut Buffers) -> Put {
+        if self.tls.is_some() {
+            return self.send_sealed(outbox, buffers);
+        }
+        let mut sent = 0;
+        loop {
+            let rest = &outbox[sent..];
+            let [head, body] = match &mut self.websocket {
+                Some(websocket) => websocket.pending(rest),
+                None => [&[], rest],
+            };
+            let written = match (head, body) {
+                ([], []) => return Put::Bytes { sent, is_blocked: false },
+                ([], body) => self.stream.write(body),
+                (head, []) => self.stream.write(head),
+                _ => self.stream.write_vectored(&[IoSlice::new(head), IoSlice::new(body)]),
+            };
+            match written {
+                Ok(0) => return Put::End,
+                Ok(count) => {
+                    let websocket = self.websocket.as_mut();
+                    sent += websocket.map_or(count, |websocket| websocket.sent(count));
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return Put::Bytes { sent, is_blocked: true };
+                }
+                Err(_) => return Put::End,
+            }
+        }
+    }
+
+    /// The same through TLS. What is sealed has left the outbox, though the system may not have
+    /// taken it: that is [`SEALED_WIRE_BYTES`] at most.
+    fn send_sealed(&mut self, outbox: &[u8], buffers: &mut Buffers) -> Put {
+        let Self { stream, tls: Some(tls), websocket } = self else { return Put::End };
+        let mut sent = 0;
+        loop {
+            while !tls.pending().is_empty() {
+                match write(stream, tls.pending()) {
+                    Ok(0) | Err(None) => return Put::End,
+                    Ok(count) => tls.sent(count),
+                    Err(Some(Blocked)) => return Put::Bytes { sent, is_blocked: true },
+                }
+            }
+            if !tls.is_open() {
+                return Put::Bytes { sent, is_blocked: false };
+            }
+            let Buffers { wire, plain } = buffers;
+            let rest = &outbox[sent..];
+            let bytes = match websocket {
+                None => {
+                    let bytes = &rest[..rest.len().min(SEALED_BYTES_MAX)];
+                    sent += bytes.len();
+                    bytes
+                }
+                Some(websocket) => {
+                    sent += frame(websocket, rest, plain);
+                    plain
+                }
+            };
+            if bytes.is_empty() {
+                return Put::Bytes { sent, is_blocked: false };
+            }
+            let Ok(sealed) = tls.seal(bytes, wire) else { return Put::End };
+            let mut records = &wire[..sealed];
+            while !records.is_empty() {
+                match write(stream, records) {
+                    Ok(0) | Err(None) => return Put::End,
+                    Ok(count) => records = &records[count..],
+                    Err(Some(Blocked)) => {
+                        tls.keep(records);
+                        return Put::Bytes { sent, is_blocked: true };
+                    }
+                }
+            }
+        }
+    }
+
+    /// Says goodbye to the peer of the WebSocket, behind what is sent.
+    pub(crate) fn close_websocket(&mut self, code: CloseCode) {
+        if let Some(websocket) = &mut self.websocket {
+            websocket.close(code);
+        }
+    }
+
+    /// Says goodbye to the peer of TLS, behind what is sent.
+    pub(crate) fn close_tls(&mut self) {
+        if let Some(tls) = &mut self.tls {
+            tls.close();
+        }
+    }
+
+    /// Whether there is anything between the stream and MQTT.
+    pub(crate) fn is_layered(&self) -> bool {
+        self.tls.is_some() || self.websocket.is_some()
+    }
+
+    /// Whether the next bytes may ask for the long work of a handshake.
+    pub(crate) fn is_handshaking(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.is_handshaking())
+    }
+
+    /// Whether something is to be written beside the outbox.
+    pub(crate) fn has_pending(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| !tls.pending().is_empty())
+            || self.websocket.as_ref().is_some_and(|websocket| websocket.has_pending())
+    }
+
+    /// Whether no more packets come out of it.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.ending().is_some())
+            || self.websocket.as_ref().is_some_and(|websocket| websocket.ending().is_some())
+    }
+
+    /// Why, once that is so: what ended first, which is what is within.
+    pub(crate) fn ending(&self) -> Option<Ending> {
+        let within = self.websocket.as_ref().and_then(|websocket| websocket.ending());
+        let around = || self.tls.as_ref().and_then(|tls| tls.ending());
+        within.map(Ending::WebSocket).or_else(|| around().cloned().map(Ending::Tls))
+    }
+
+    /// Who was refused an upgrade to WebSocket, and why.
+    pub(crate) fn refused(&self) -> Option<websocket::Refused> {
+        self.websocket.as_ref().and_then(|websocket| websocket.refused())
+    }
+
+    /// Bytes of memory that wait for the peer.
+    pub(crate) fn kept_bytes(&self) -> usize {
+        self.tls.as_ref().map_or(0, |tls| tls.kept_bytes())
+    }
+}
+
+impl Buffers {
+    pub(crate) fn new() -> Self {
+        Self { wire: vec![0; WIRE_BYTES], plain: Vec::new() }
+    }
+}
+
+/// Fills a buffer with frames, as many bytes as are sealed at a time. Returns how many bytes of
+/// the outbox are in there.
+fn frame(websocket: &mut WebSocket, outbox: &[u8], plain: &mut Vec<u8>) -> usize {
+    plain.clear();
+    let mut sent = 0;
+    loop {
+        let [head, body] = websocket.pending(&outbox[sent..]);
+        let body = &body[..body.len().min(SEALED_BYTES_MAX - plain.len() - head.len())];
+        plain.extend_from_slice(head);
+        plain.extend_from_slice(body);
+        let count = head.len() + body.len();
+        if count == 0 {
+            return sent;
+        }
+        sent += websocket.sent(count);
+        if plain.len() + FRAME_HEAD_BYTES > SEALED_BYTES_MAX {
+            return sent;
+        }
+    }
+}
+
+fn read(stream: &mut TcpStream, into: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match stream.read(into) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            done => return done,
+        }
+    }
+}
+
+/// The system takes no more just now.
+struct Blocked;
+
+/// An error that is not [`Blocked`] means that the peer is gone.
+fn write(stream: &mut TcpStream, bytes: &[u8]) -> Result<usize, Option<Blocked>> {
+    loop {
+        match stream.write(bytes) {
+            Ok(count) => return Ok(count),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Err(Some(Blocked)),
+            Err(_) => return Err(None),
+        }
+    }
+}
+
+/// One read takes at most this much: what a loopback socket holds, and what fits into L2.
+const WIRE_BYTES: usize = 64 * 1024;
+const _: () = assert!(SEALED_WIRE_BYTES <= WIRE_BYTES);
+/// The longest control frame that goes out, or the header of a data frame.
+const FRAME_HEAD_BYTES: usize = 4 + 125;

@@ -1,0 +1,326 @@
+//! A client of the same library on the other side, and bytes that no client sends.
+
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+use rcgen::{CertifiedKey, generate_simple_self_signed};
+use rustls::crypto::aws_lc_rs::{cipher_suite, default_provider};
+use rustls::pki_types::ServerName;
+use rustls::version::{TLS12, TLS13};
+use rustls::{
+    ClientConfig, ClientConnection, ConnectionTrafficSecrets, RootCertStore,
+    SupportedProtocolVersion,
+};
+
+use super::*;
+
+/// A folder with certificates for `localhost` and for `other.example`, and their keys.
+struct Files {
+    folder: PathBuf,
+    roots: Arc<RootCertStore>,
+}
+
+impl Files {
+    fn new(test: &str) -> Self {
+        let folder = std::env::temp_dir().join(format!("bellbird-{test}-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let mut roots = RootCertStore::empty();
+        for name in ["localhost", "other.example"] {
+            let CertifiedKey { cert, signing_key } =
+                generate_simple_self_signed([name.to_owned()]).unwrap();
+            std::fs::write(folder.join(format!("{name}.pem")), cert.pem()).unwrap();
+            std::fs::write(folder.join(format!("{name}.key")), signing_key.serialize_pem())
+                .unwrap();
+            roots.add(cert.der().clone()).unwrap();
+        }
+        Self { folder, roots: roots.into() }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    fn settings(&self) -> TlsSettings {
+        TlsSettings {
+            certificates: vec![self.path("localhost.pem"), self.path("other.example.pem")],
+            keys: vec![self.path("localhost.key"), self.path("other.example.key")],
+            version_min: TlsVersion::V1_2,
+        }
+    }
+
+    fn server(&self) -> TlsStream {
+        TlsStream::new(&Tls::read(&self.settings(), &["mqtt"]).unwrap())
+    }
+
+    fn client(&self, name: &str, change: impl FnOnce(&mut ClientConfig)) -> ClientConnection {
+        self.client_of(&[&TLS13, &TLS12], name, change)
+    }
+
+    fn client_of(
+        &self,
+        versions: &[&'static SupportedProtocolVersion],
+        name: &str,
+        change: impl FnOnce(&mut ClientConfig),
+    ) -> ClientConnection {
+        let mut provider = default_provider();
+        // One suite, whose records the tests can make.
+        provider.cipher_suites.retain(|suite| {
+            [
+                cipher_suite::TLS13_AES_256_GCM_SHA384.suite(),
+                cipher_suite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384.suite(),
+            ]
+            .contains(&suite.suite())
+        });
+        let mut config = ClientConfig::builder_with_provider(provider.into())
+            .with_protocol_versions(versions)
+            .unwrap()
+            .with_root_certificates(self.roots.clone())
+            .with_no_client_auth();
+        change(&mut config);
+        let name = ServerName::try_from(name.to_owned()).unwrap();
+        ClientConnection::new(config.into(), name).unwrap()
+    }
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        std::fs::remove_dir_all(&self.folder).unwrap();
+    }
+}
+
+/// Hands bytes over as reads of this size do.
+fn hand_over(server: &mut TlsStream, bytes: &[u8], chunk: usize) -> Vec<u8> {
+    let (mut wire, mut all) = (vec![0; 64 * 1024], Vec::new());
+    for part in bytes.chunks(chunk) {
+        let kept = server.begin(&mut wire);
+        wire[kept..kept + part.len()].copy_from_slice(part);
+        server.take(&mut wire[..kept + part.len()], &mut all);
+    }
+    all
+}
+
+/// What a client writes.
+fn out(client: &mut ClientConnection) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while client.wants_write() {
+        client.write_tls(&mut bytes).unwrap();
+    }
+    bytes
+}
+
+/// Gives a client what the server has pending. Returns what was within.
+fn into(client: &mut ClientConnection, server: &mut TlsStream) -> Vec<u8> {
+    let pending = server.pending().to_vec();
+    server.sent(pending.len());
+    read(client, &pending)
+}
+
+fn read(client: &mut ClientConnection, mut records: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::new();
+    while !records.is_empty() {
+        client.read_tls(&mut records).unwrap();
+        let state = client.process_new_packets().unwrap();
+        let before = plain.len();
+        plain.resize(before + state.plaintext_bytes_to_read(), 0);
+        client.reader().read_exact(&mut plain[before..]).unwrap();
+    }
+    plain
+}
+
+fn shake_hands(client: &mut ClientConnection, server: &mut TlsStream, chunk: usize) {
+    for _ in 0..4 {
+        assert_eq!(hand_over(server, &out(client), chunk), b"");
+        into(client, server);
+    }
+    assert!(server.is_open() && !client.is_handshaking(), "{:?}", server.ending());
+}
+
+#[test]
+fn bytes_come_through_however_they_are_cut() {
+    let files = Files::new("cut");
+    let message: Vec<u8> = (0..100_000_u32).map(|at| at.to_le_bytes()[0]).collect();
+    for version in [&TLS12, &TLS13] {
+        for chunk in [1, 5, 1000, 16_000, 40_000] {
+            let mut server = files.server();
+            let mut client = files.client_of(&[version], "localhost", |_| {});
+            shake_hands(&mut client, &mut server, chunk);
+            client.set_buffer_limit(None);
+            client.writer().write_all(&message).unwrap();
+            assert_eq!(hand_over(&mut server, &out(&mut client), chunk), message, "{chunk}");
+            assert_eq!(server.kept_bytes(), 0, "nothing is kept of whole records");
+            let (mut back, mut wire) = (Vec::new(), vec![0; SEALED_WIRE_BYTES]);
+            for part in message.chunks(SEALED_BYTES_MAX) {
+                let sealed = server.seal(part, &mut wire).unwrap();
+                back.extend(read(&mut client, &wire[..sealed]));
+            }
+            assert_eq!(back, message);
+        }
+    }
+}
+
+#[test]
+fn what_is_sealed_fits() {
+    let files = Files::new("fits");
+    for version in [&TLS12, &TLS13] {
+        let mut server = files.server();
+        let mut client = files.client_of(&[version], "localhost", |_| {});
+        shake_hands(&mut client, &mut server, 4096);
+        let mut wire = vec![0; SEALED_WIRE_BYTES];
+        let plain = vec![7; SEALED_BYTES_MAX];
+        assert!(server.seal(&plain, &mut wire).unwrap() <= SEALED_WIRE_BYTES);
+        assert_eq!(server.seal(&[], &mut wire).unwrap(), 0);
+    }
+}
+
+#[test]
+fn a_host_that_is_named_gets_its_certificate() {
+    let files = Files::new("names");
+    let check = |name: &str, shown: &str| {
+        let (mut server, mut client) = (files.server(), files.client(name, |_| {}));
+        shake_hands(&mut client, &mut server, 9999);
+        let pem = std::fs::read_to_string(files.path(shown)).unwrap();
+        let der = client.peer_certificates().unwrap()[0].as_ref();
+        let pem: String = pem.lines().filter(|line| !line.contains('-')).collect();
+        assert_eq!(<base64ct::Base64 as base64ct::Encoding>::encode_string(der), pem, "{name}");
+    };
+    check("localhost", "localhost.pem");
+    check("other.example", "other.example.pem");
+}
+
+#[test]
+fn who_names_no_host_that_is_known_gets_the_first() {
+    let files = Files::new("unknown");
+    let mut client = files.client("elsewhere.example", |_| {});
+    let mut server = files.server();
+    hand_over(&mut server, &out(&mut client), 9999);
+    let mut pending = server.pending();
+    client.read_tls(&mut pending).unwrap();
+    let refused = client.process_new_packets().unwrap_err().to_string();
+    assert!(refused.contains("not valid for name") && refused.contains("localhost"), "{refused}");
+}
+
+#[test]
+fn what_is_no_tls_is_told_so() {
+    let files = Files::new("none");
+    let check = |bytes: &[u8], words: &str| {
+        let mut server = files.server();
+        assert_eq!(hand_over(&mut server, bytes, 9999), b"");
+        let ending = server.ending().map(ToString::to_string).unwrap_or_default();
+        assert!(ending.contains(words), "{bytes:?}: {ending}");
+        assert_eq!(hand_over(&mut server, b"more", 9999), b"", "nothing comes any more");
+        server.close();
+        server
+    };
+    let mqtt = b"\x10\x10\0\x04MQTT\x04\x02\0\x3c\0\x04name";
+    let server = check(mqtt, "it is to connect with TLS, or to another port");
+    assert_eq!(server.pending()[0], 21, "an alert");
+    check(b"GET / HTTP/1.1\r\n\r\n", "it is to connect with TLS");
+    // A ClientHello of SSL 3.0, as it says.
+    let old = [&[22, 3, 0, 0, 45, 1, 0, 0, 41, 3, 0][..], &[7; 32], &[0, 0, 2, 0, 10, 1, 0]];
+    check(&old.concat(), "too old");
+}
+
+#[test]
+fn a_handshake_is_kept_within_bounds() {
+    let files = Files::new("bounds");
+    let mut server = files.server();
+    // A message of the longest length that there is, in records of full size, never finished.
+    let record = [&[22, 3, 1, 0x40, 0][..], &[0; 16_384]].concat();
+    let mut flood = record.repeat(3);
+    flood[5..9].copy_from_slice(&[1, 0, 0xFF, 0xFF]);
+    hand_over(&mut server, &flood, 10_000);
+    let ending = server.ending().map(ToString::to_string);
+    assert_eq!(ending.as_deref(), Some("the client's handshake has a message of over 32768 bytes"));
+}
+
+#[test]
+fn a_hello_in_many_records_is_one() {
+    let files = Files::new("many");
+    let mut client = files.client("localhost", |config| config.max_fragment_size = Some(64));
+    let mut server = files.server();
+    shake_hands(&mut client, &mut server, 50);
+}
+
+#[test]
+fn both_sides_say_goodbye() {
+    let files = Files::new("goodbye");
+    for version in [&TLS12, &TLS13] {
+        let mut server = files.server();
+        let mut client = files.client_of(&[version], "localhost", |_| {});
+        shake_hands(&mut client, &mut server, 9999);
+        client.writer().write_all(b"the last").unwrap();
+        client.send_close_notify();
+        assert_eq!(hand_over(&mut server, &out(&mut client), 9999), b"the last");
+        assert_eq!(server.ending(), Some(&Ending::Said));
+        server.close();
+        let mut pending = server.pending();
+        client.read_tls(&mut pending).unwrap();
+        assert!(client.process_new_packets().unwrap().peer_has_closed());
+    }
+}
+
+#[test]
+fn half_a_message_of_the_handshake_does_not_keep_others_waiting() {
+    let files = Files::new("half");
+    let mut server = files.server();
+    let mut client = files.client_of(&[&TLS13], "localhost", |config| {
+        config.enable_secret_extraction = true;
+    });
+    shake_hands(&mut client, &mut server, 9999);
+    let (sequence, secrets) = client.dangerous_extract_secrets().unwrap().tx;
+    let ConnectionTrafficSecrets::Aes256Gcm { key, iv } = secrets else { panic!("the only suite") };
+    let key = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, key.as_ref()).unwrap());
+    let record = |sequence: u64, content: &[u8]| {
+        let mut nonce: [u8; 12] = iv.as_ref().try_into().unwrap();
+        for (byte, of_sequence) in nonce[4..].iter_mut().zip(sequence.to_be_bytes()) {
+            *byte ^= of_sequence;
+        }
+        let [high, low] = u16::try_from(content.len() + 16).unwrap().to_be_bytes();
+        let head = [23, 3, 3, high, low];
+        let mut sealed = content.to_vec();
+        let nonce = Nonce::assume_unique_for_key(nonce);
+        key.seal_in_place_append_tag(nonce, Aad::from(head), &mut sealed).unwrap();
+        [&head[..], &sealed].concat()
+    };
+    // KeyUpdate without asking for one (RFC 8446, section 4.6.3), in two records: 22 at their end.
+    let (first, second) = (record(sequence, &[24, 0, 22]), record(sequence + 1, &[0, 1, 0, 22]));
+    hand_over(&mut server, &first, 9999);
+    assert!(server.kept_bytes() > 0);
+    let mut wire = vec![0; SEALED_WIRE_BYTES];
+    assert!(server.seal(b"meanwhile", &mut wire).unwrap() > 9);
+    hand_over(&mut server, &second, 9999);
+    assert_eq!((server.ending(), server.kept_bytes()), (None, 0));
+    assert!(server.seal(b"afterwards", &mut wire).unwrap() > 9);
+}
+
+#[test]
+fn files_that_cannot_be_used_are_named() {
+    let files = Files::new("files");
+    let write = |name: &str, text: &str| std::fs::write(files.path(name), text).unwrap();
+    write("empty.pem", "");
+    write("broken.pem", "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n");
+    write(
+        "locked.key",
+        "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n",
+    );
+    let check = |certificate: &str, key: &str, named: &str, words: &str| {
+        let settings = TlsSettings {
+            certificates: vec![files.path(certificate)],
+            keys: vec![files.path(key)],
+            version_min: TlsVersion::V1_3,
+        };
+        let error = Tls::read(&settings, &[]).unwrap_err();
+        assert_eq!(error.path(), files.path(named), "{error}");
+        assert!(error.to_string().contains(words), "{error}");
+    };
+    check("missing.pem", "localhost.key", "missing.pem", "cannot read");
+    check("empty.pem", "localhost.key", "empty.pem", "has no certificate");
+    check("localhost.key", "localhost.key", "localhost.key", "has no certificate");
+    check("broken.pem", "localhost.key", "broken.pem", "it is no PEM");
+    check("localhost.pem", "localhost.pem", "localhost.pem", "has no private key");
+    check("localhost.pem", "locked.key", "locked.key", "openssl pkey");
+    check("localhost.pem", "other.example.key", "localhost.pem", "does not belong");
+    assert_eq!(Path::new("x"), TlsError::new(Path::new("x"), error::Wrong::NoKey).path());
+}

@@ -1,0 +1,65 @@
+"""TLS for clients, with certificates that the program under test makes."""
+
+import functools
+import socket
+import ssl
+import subprocess
+from pathlib import Path
+
+from process import bellbird_binary
+
+
+class Certificates:
+    """An authority with a certificate for a server on this machine, and for clients."""
+
+    def __init__(self, directory: Path, *options: str):
+        self.directory = directory
+        self.make(*options)
+
+    def make(self, *options: str) -> str:
+        """Makes what is missing."""
+        command = [bellbird_binary(), "cert", "init", f"--dir={self.directory}", *options]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+    def renew(self) -> None:
+        """Another certificate for the server, with another key."""
+        self.server.unlink()
+        self.server_key.unlink()
+        self.make()
+
+    @property
+    def authority(self) -> Path:
+        """What clients trust."""
+        return self.directory / "ca.pem"
+
+    @property
+    def server(self) -> Path:
+        """The server's certificate."""
+        return self.directory / "server.pem"
+
+    @property
+    def server_key(self) -> Path:
+        """Its key."""
+        return self.directory / "server.key"
+
+    @functools.cached_property
+    def context(self) -> ssl.SSLContext:
+        """For clients that trust the authority."""
+        context = ssl.create_default_context(cafile=self.authority)
+        context.sslsocket_class = Sealed
+        return context
+
+    def seal(self, stream: socket.socket) -> "Sealed":
+        """A client's connection over this stream."""
+        return self.context.wrap_socket(stream, server_hostname=stream.getpeername()[0])
+
+
+class Sealed(ssl.SSLSocket):
+    """A connection whose end looks like that of any other."""
+
+    def sendall(self, data: bytes, flags: int = 0) -> None:
+        """Sends all."""
+        try:
+            super().sendall(data, flags)
+        except (ssl.SSLEOFError, ssl.SSLZeroReturnError) as error:
+            raise BrokenPipeError("the other side has closed the connection") from error
