@@ -468,8 +468,8 @@ def test_over_tls(encrypted, version, size):
 
 def test_many_lines_over_tls(encrypted):
     trust = ["--cafile", encrypted.tls.authority]
-    lines = "".join(f"{number}\n" for number in range(5000))
-    process = Process(over_tls("sub", encrypted, *trust, "-t", "t", "-q", 1, "-C", 5000, "-d"))
+    lines = "".join(f"{number}\n" for number in range(900))
+    process = Process(over_tls("sub", encrypted, *trust, "-t", "t", "-q", 1, "-C", 900, "-d"))
     try:
         process.expect("^received SUBACK")
         run(over_tls("pub", encrypted, *trust, "-t", "t", "-l", "-q", 1), stdin=lines.encode())

@@ -14,7 +14,7 @@ import mqtt
 import packets
 import pytest
 from broker import Broker, shown
-from packets import Kind
+from packets import Kind, Property
 from process import bellbird_binary
 from tls import Certificates
 from websocket import connect as connect_websocket
@@ -239,6 +239,26 @@ def test_other_certificates_under_a_fleet(broker, certificates):
         assert shown_certificate(broker) != before
 
 
+def test_renewed_files_are_noticed(broker, certificates):
+    """Without a word to the broker, and not while only one of the two is new."""
+    before = shown_certificate(broker)
+    assert 823 <= days_left(broker) <= 826
+    certificates.server_key.write_text((certificates.directory / "ca.key").read_text())
+    broker.process.expect(r"error: files of certificates have changed, the old ones stay: .* does not belong")
+    assert shown_certificate(broker) == before
+    certificates.renew("--days=20")
+    broker.process.expect(r"warn: the certificate in \S+ is good for (?:19|20|21) more days only: renew it$")
+    broker.process.expect(r"info: files of certificates have changed, and were read again$")
+    assert days_left(broker) <= 21
+    assert shown_certificate(broker) != before
+
+
+def days_left(broker: Broker) -> float:
+    """What the metrics say."""
+    address = "{}:{}".format(*broker.tls_address)
+    return broker.metrics()[f'bellbird_certificate_days_left{{listener="{address}"}}']
+
+
 def test_bad_new_files_change_nothing(broker, certificates):
     """With any mistake the old ones stay, and the log names the file."""
     before = shown_certificate(broker)
@@ -285,11 +305,146 @@ def test_a_broken_configuration_is_told(tmp_path, certificates):
         "cannot read nothing: No such file",
         "bellbird cert init",
     )
+    check(f'listen_tls = ["127.0.0.1:0"]\n[tls]\nclient_certificates = "required"\n{pair}', "client_authorities beside it")
+    check(f'listen_tls = ["127.0.0.1:0"]\n[tls]\nuser_name_from = "{{cn}}"\n{pair}', "tls.user_name_from means nothing")
+    check(f'listen_tls = ["127.0.0.1:0"]\n[tls]\nuser_name_from = "{{name}}"\n{pair}', "none of {cn} {dn}")
     check(
         f'{listener}transport = "websocket_tls"\n[listeners.tls]\n{pair}',
         "(mqtt, websocket over tls at /mqtt)",
         "no mistakes",
     )
+
+
+@pytest.fixture
+def known(tmp_path) -> Iterator[Callable[..., Broker]]:
+    """Starts a broker that asks clients for certificates of its own authority; the text is behind `[tls]`."""
+    with contextlib.ExitStack() as stack:
+
+        def start(text: str, demand: str = "required", others: str = "") -> Broker:
+            certificates = Certificates(tmp_path / "tls", "--client=sensor-1", "--client=sensor-2")
+            settings = f'{others}[tls]\nclient_certificates = "{demand}"\n'
+            settings += f'client_authorities = "{certificates.authority}"\n{text}'
+            broker = Broker(tmp_path / "data", shards=2).offer_tls(certificates)
+            broker.arguments = [f"--config={write(tmp_path, settings)}"]
+            return stack.enter_context(shown(broker))
+
+        yield start
+
+
+def certified(broker: Broker, name: str) -> ssl.SSLContext:
+    """For a client with its own certificate."""
+    context = ssl.create_default_context(cafile=broker.tls.authority)
+    context.load_cert_chain(*broker.tls.client(name))
+    return context
+
+
+def visit(broker: Broker, context: ssl.SSLContext, client_id: str = "", session=None, **options):
+    """Connects; gives the CONNACK and the ticket, or raises what the end of the connection raises."""
+    with context.wrap_socket(dial(broker.tls_address), server_hostname="localhost", session=session) as stream:
+        client = mqtt.Client.over(stream, options.pop("level", 4))
+        client.send(packets.connect(client_id, client.level, **options))
+        connack = client.expect(Kind.CONNACK)
+        if connack.code == 0:
+            client.ping()
+        return connack, stream.session
+
+
+REFUSED = (ssl.SSLError, ConnectionError, mqtt.Closed)
+"""In TLS 1.3 a client hears of it only when it reads."""
+
+
+def test_certificates_of_clients(known):
+    """Who has none, or one of somebody else, is not let in, and the log says so."""
+    broker = known("")
+    assert visit(broker, certified(broker, "sensor-1"), "c")[0].code == 0
+    with pytest.raises(REFUSED):
+        visit(broker, broker.tls.context, "c")
+    broker.process.expect(r"warn: TLS connection from \S+ ended: .*: the client shows no certificate, ")
+    stranger = Certificates(broker.tls.directory.parent / "stranger", "--client=sensor-1")
+    context = ssl.create_default_context(cafile=broker.tls.authority)
+    context.load_cert_chain(*stranger.client("sensor-1"))
+    with pytest.raises(REFUSED):
+        visit(broker, context, "c")
+    broker.process.expect(r"warn: TLS connection from \S+ ended: .*: no authority that is trusted here ")
+
+
+def test_certificates_may_be_optional(known):
+    """Who has none comes without; a wrong one is worse than none."""
+    broker = known('user_name_from = "{cn}"\n', demand="optional")
+    visit(broker, broker.tls.context, "without")
+    visit(broker, certified(broker, "sensor-1"), "with")
+
+
+def test_a_certificate_is_a_user_name(known, tmp_path):
+    """It needs no password, beats what CONNECT says, and is what rules speak of."""
+    rules = tmp_path / "rules"
+    rules.write_text("user sensor-1\ntopic write t/1\npattern read t/%u\n")
+    rules.chmod(0o600)
+    broker = known('user_name_from = "{cn}"\n', others=f'[access]\nanonymous = false\nacl = "{rules}"\n')
+    context = certified(broker, "sensor-1")
+    with context.wrap_socket(dial(broker.tls_address), server_hostname="localhost") as stream:
+        client = mqtt.Client.over(stream, 5)
+        client.connect("c", user="sensor-2", password="whatever")
+        listed = subprocess.run(
+            [bellbird_binary(), "clients", f"--data={broker.directory}"],
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=True,
+        )
+        assert "sensor-1" in listed.stdout, listed
+        client.publish("t/1", b"allowed")
+        client.send_publish("t/2", b"not")
+        assert client.expect(Kind.PUBACK).code == 0x87
+
+
+def test_a_certificate_is_a_client_identifier(known):
+    """A client may say its own or none, in 5.0 it is told, and no other."""
+    broker = known('client_id_from = "{ou}-{cn}"\n')
+    context = certified(broker, "sensor-1")
+    assert visit(broker, context, "client-sensor-1")[0].code == 0
+    connack, _ = visit(broker, context, "", level=5)
+    assert connack.properties[Property.ASSIGNED_CLIENT_ID] == "client-sensor-1", connack
+    assert visit(broker, context, "client-sensor-2", level=5)[0].code == 0x85
+    broker.process.expect(r"warn: login of client \"client-sensor-2\" from \S+ refused: ")
+
+
+def test_a_revoked_certificate_is_nobody(known):
+    """From the reload on, with a ticket as well; who is connected stays."""
+    broker = known("")
+    one, other = certified(broker, "sensor-1"), certified(broker, "sensor-2")
+    _, ticket = visit(broker, one, "one")
+    with one.wrap_socket(dial(broker.tls_address), server_hostname="localhost") as stream:
+        client = mqtt.Client.over(stream)
+        client.connect("stays")
+        path = broker.tls.revoke("sensor-1")
+        configuration = Path(broker.arguments[0].split("=", 1)[1])
+        configuration.write_text(configuration.read_text() + f'client_crls = "{path}"\n')
+        assert "changed: tls.client_crls" in reload(broker)
+        client.ping()
+    for session in (None, ticket):
+        with pytest.raises(REFUSED):
+            visit(broker, one, "one", session)
+        broker.process.expect(r"warn: TLS connection from \S+ ended: .*: the client's certificate is revoked$")
+    assert visit(broker, other, "other")[0].code == 0
+    path.write_text("")
+    assert "has no list of revoked certificates" in reload(broker)
+
+
+def test_mosquitto_shows_its_certificate(known):
+    """With --cert and --key, as its users know it."""
+    broker = known('user_name_from = "{cn}"\n')
+    command = ["mosquitto_pub", "-h", "localhost", "-p", str(broker.tls_address[1]), "-t", "t", "-m", "x", "-q", "1"]
+    command += ["--cafile", str(broker.tls.authority)]
+    certificate, key = broker.tls.client("sensor-1")
+    subprocess.run([*command, "--cert", str(certificate), "--key", str(key)], timeout=20, check=True)
+    refused = subprocess.run(command, capture_output=True, timeout=20, check=False)
+    assert refused.returncode != 0
+    ours = [bellbird_binary(), "pub", *command[1:], "--cert", str(certificate), "--key", str(key)]
+    subprocess.run(ours, timeout=20, check=True)
+    refused = subprocess.run([bellbird_binary(), "pub", *command[1:]], capture_output=True, text=True, check=False)
+    assert refused.returncode == 3, refused
+    assert "perhaps the server wants a certificate: --cert" in refused.stderr
 
 
 def test_certificates_of_ones_own(tmp_path):
@@ -317,7 +472,10 @@ def test_certificates_of_ones_own(tmp_path):
 def reload(broker: Broker) -> str:
     """Sends SIGHUP, and returns what the log says of it."""
     os.kill(broker.pid, signal.SIGHUP)
-    return broker.process.expect(RELOADED)[1]
+    said = broker.process.expect(RELOADED)[1]
+    # Each shard answers, which it does after it has heard of it.
+    broker.metrics()
+    return said
 
 
 def shown_certificate(broker: Broker) -> bytes:

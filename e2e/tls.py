@@ -21,11 +21,11 @@ class Certificates:
         command = [bellbird_binary(), "cert", "init", f"--dir={self.directory}", *options]
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
-    def renew(self) -> None:
+    def renew(self, *options: str) -> None:
         """Another certificate for the server, with another key."""
         self.server.unlink()
         self.server_key.unlink()
-        self.make()
+        self.make(*options)
 
     @property
     def authority(self) -> Path:
@@ -41,6 +41,28 @@ class Certificates:
     def server_key(self) -> Path:
         """Its key."""
         return self.directory / "server.key"
+
+    def client(self, name: str) -> tuple[Path, Path]:
+        """A client's certificate and key."""
+        return self.directory / f"client-{name}.pem", self.directory / f"client-{name}.key"
+
+    def revoke(self, name: str) -> Path:
+        """A list of what is revoked, with the certificate of this client on it, by openssl."""
+        folder = self.directory / "openssl"
+        folder.mkdir()
+        (folder / "index").write_text("")
+        (folder / "number").write_text("01")
+        (folder / "openssl.cnf").write_text(
+            f"[ca]\ndefault_ca=ours\n[ours]\ndatabase={folder}/index\ncrlnumber={folder}/number\n"
+            "default_md=sha256\ndefault_crl_days=7\ncrl_extensions=second\n"
+            "[second]\nauthorityKeyIdentifier=keyid:always\n"
+        )
+        path = folder / "revoked.pem"
+        for what in (["-revoke", str(self.client(name)[0])], ["-gencrl", "-out", str(path)]):
+            command = ["openssl", "ca", "-config", str(folder / "openssl.cnf"), *what]
+            command += ["-cert", str(self.authority), "-keyfile", str(self.directory / "ca.key")]
+            subprocess.run(command, check=True, capture_output=True)
+        return path
 
     @functools.cached_property
     def context(self) -> ssl.SSLContext:

@@ -260,7 +260,9 @@ pattern deny +/+/+/forbidden
         let acl = "user bob\ntopic a\nuser zed\ntopic b\npattern write %x/%u/%c/100%/#\n";
         let (path, users) = (Path::new("acl"), (Path::new("users"), &*users));
         let warnings = |users| {
-            let access = crate::Access::parse_as(true, users, Some((path, acl))).unwrap();
+            let access =
+                crate::Access::parse_as(crate::Known::Here(true), users, Some((path, acl)))
+                    .unwrap();
             access.warnings().iter().map(ToString::to_string).collect::<Vec<_>>()
         };
         let sign = "acl:5: %x stands for itself: only %c, the client identifier, and %u, the user \

@@ -30,21 +30,38 @@ pub struct Access {
     warnings: Vec<Mistake>,
 }
 
+/// Where the users that rules name are known.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Known {
+    /// In the password file, if there is one.
+    Here(bool),
+    /// Somewhere else as well: nobody here knows all of them.
+    Elsewhere,
+}
+
 impl Access {
     /// Reads a password file and an ACL file. Without the first nobody has a user name, without
     /// the second everything is allowed to whoever gets in.
     pub fn open(users: Option<&Path>, acl: Option<&Path>) -> Result<Self, Vec<AccessError>> {
-        Self::open_as(users.is_some(), users, acl)
+        Self::open_as(Known::Here(users.is_some()), users, acl)
+    }
+
+    /// The same where clients get user names in another way as well, from their certificates say.
+    pub fn open_beside_others(
+        users: Option<&Path>,
+        acl: Option<&Path>,
+    ) -> Result<Self, Vec<AccessError>> {
+        Self::open_as(Known::Elsewhere, users, acl)
     }
 
     /// Reads an ACL file of which nobody knows whether there are users for it.
     pub fn inspect(acl: &Path) -> Result<Self, Vec<AccessError>> {
-        Self::open_as(true, None, Some(acl))
+        Self::open_as(Known::Elsewhere, None, Some(acl))
     }
 
     /// One file that cannot be read does not hide what is wrong with the other.
     fn open_as(
-        has_users: bool,
+        known: Known,
         users: Option<&Path>,
         acl: Option<&Path>,
     ) -> Result<Self, Vec<AccessError>> {
@@ -53,11 +70,8 @@ impl Access {
             read(role, path?).map_err(|failure| failures.push(failure)).ok()
         };
         let (users_text, acl_text) = (text_of(Role::Users, users), text_of(Role::Rules, acl));
-        let parsed = Self::parse_as(
-            has_users,
-            users.zip(users_text.as_deref()),
-            acl.zip(acl_text.as_deref()),
-        );
+        let parsed =
+            Self::parse_as(known, users.zip(users_text.as_deref()), acl.zip(acl_text.as_deref()));
         match parsed {
             Ok(access) if failures.is_empty() => Ok(access),
             outcome => {
@@ -72,21 +86,23 @@ impl Access {
         users: Option<(&Path, &str)>,
         acl: Option<(&Path, &str)>,
     ) -> Result<Self, AccessError> {
-        Self::parse_as(users.is_some(), users, acl)
+        Self::parse_as(Known::Here(users.is_some()), users, acl)
     }
 
     fn parse_as(
-        has_users: bool,
+        known: Known,
         users: Option<(&Path, &str)>,
         acl: Option<(&Path, &str)>,
     ) -> Result<Self, AccessError> {
         let mut mistakes = Vec::new();
         let users = users.map(|(path, text)| Users::parse(path, text, &mut mistakes));
         let acl_file = acl;
-        let acl = acl.map(|(path, text)| Acl::parse(path, text, has_users, &mut mistakes));
+        let acl = acl
+            .map(|(path, text)| Acl::parse(path, text, known != Known::Here(false), &mut mistakes));
         let mut warnings = Vec::new();
         if let (Some((path, _)), Some(acl)) = (acl_file, &acl) {
-            acl.warn(path, users.as_ref(), &mut warnings);
+            let all = users.as_ref().filter(|_| known != Known::Elsewhere);
+            acl.warn(path, all, &mut warnings);
         }
         if mistakes.is_empty() {
             Ok(Self { users: users.map(Arc::new), acl, warnings })

@@ -35,6 +35,11 @@ fn node(page: &mut Page, status: &Status, is_healthy: bool) {
         status.uptime.as_secs(),
     );
     page.number(Kind::Gauge, "bellbird_shards", "Event loops.", status.shards);
+    let days = (
+        "bellbird_certificate_days_left",
+        "Whole days until the certificate of an encrypted listener expires.",
+    );
+    page.numbers(Kind::Gauge, days, "listener", status.certificate_days.iter().copied());
     let memory = status.memory;
     for (name, help, value) in [
         ("bellbird_memory_bytes", "Bytes that are allocated.", memory.bytes),

@@ -78,6 +78,13 @@ pub(crate) struct Listening {
     pub(crate) terms: Terms,
 }
 
+impl Listening {
+    /// Whether certificates give clients user names here.
+    pub(crate) fn names_users(&self) -> bool {
+        self.transport.is_encrypted && self.tls.clients.user_name.is_some()
+    }
+}
+
 /// What carries MQTT over a listener's connections, as it is written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Carrier {
@@ -231,6 +238,12 @@ impl Configuration {
     pub(crate) fn segment_bytes(&self) -> u64 {
         let share = (self.memory_bytes_max as u64 / 32).max(64 << 10);
         self.segment_bytes.min(share)
+    }
+
+    /// The files that encryption is made from.
+    pub(crate) fn tls_files(&self) -> Vec<PathBuf> {
+        let encrypted = self.listeners.iter().filter(|it| it.transport.is_encrypted);
+        encrypted.flat_map(|it| it.tls.files().cloned()).collect()
     }
 
     /// What acknowledgements wait for, in words.

@@ -15,6 +15,7 @@ mod prepared;
 mod start;
 mod store;
 mod tip;
+mod watch;
 
 use std::io::{Write, stderr, stdout};
 use std::process::ExitCode;

@@ -1,6 +1,8 @@
 //! A configuration and the files of users and rules that it names, with all their mistakes at once.
 
+use std::collections::BTreeSet;
 use std::error::Error;
+use std::time::SystemTime;
 
 use bellbird_access::{Access, AccessError, Role};
 use bellbird_server::Tls;
@@ -24,12 +26,19 @@ pub(crate) fn prepare(sources: &Sources) -> Result<Prepared, Box<dyn Error>> {
     let access = match (users, acl) {
         // Whether rules for users make sense depends on what could not be read.
         (None, Some(acl)) if outcome.is_err() => Access::inspect(acl),
+        _ if configuration.listeners.iter().any(Listening::names_users) => {
+            Access::open_beside_others(users.as_deref(), acl.as_deref())
+        }
         _ => Access::open(users.as_deref(), acl.as_deref()),
     };
     let (tls, wrong) = encryption(&configuration);
     match (outcome, access) {
         (Ok(mut warnings), Ok(access)) if wrong.is_empty() => {
             warnings.extend(access.warnings().iter().map(ToString::to_string));
+            let now = SystemTime::now();
+            let ending = tls.iter().flatten().flat_map(|tls| tls.warnings(now));
+            // Several listeners may show the same.
+            warnings.extend(ending.collect::<BTreeSet<_>>());
             Ok(Prepared { configuration, warnings, access, tls })
         }
         (outcome, access) => {
@@ -40,7 +49,7 @@ pub(crate) fn prepare(sources: &Sources) -> Result<Prepared, Box<dyn Error>> {
 }
 
 /// What each listener shows its clients, and what is wrong with the files.
-fn encryption(configuration: &Configuration) -> (Vec<Option<Tls>>, Vec<String>) {
+pub(crate) fn encryption(configuration: &Configuration) -> (Vec<Option<Tls>>, Vec<String>) {
     let mut wrong = Vec::new();
     let mut read = |listener: &Listening| {
         let (transport, settings) = (&listener.transport, &listener.tls);

@@ -6,6 +6,7 @@ use std::fmt::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::SystemTime;
 
 use bellbird_admin::Admin;
 use bellbird_server::{
@@ -19,7 +20,8 @@ use signal_hook::iterator::Signals;
 use crate::config::{Configuration, Listening, OnFailure, Sources};
 use crate::count::Count;
 use crate::hint::Hint;
-use crate::prepared::{Prepared, prepare};
+use crate::prepared::{Prepared, encryption, prepare};
+use crate::watch::Watch;
 use crate::{logging, print};
 
 /// Starts a broker with the defaults, a configuration file, or options, which win.
@@ -109,9 +111,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Box<dyn Error>> {
     bellbird_memory::give_back();
     let admin = Admin::start(&admin_settings, node.control())?;
     print(&greeting(&node, &admin, &configuration));
+    let files = Watch::begin(configuration.tls_files())?;
     for signal in &mut signals {
         match signal {
-            SIGHUP => reload(arguments, &mut configuration, &node),
+            SIGHUP => {
+                reload(arguments, &mut configuration, &node);
+                files.look_at(configuration.tls_files());
+            }
+            SIGUSR2 if files.take_change() => renew(&configuration, &node),
             SIGUSR1 => info!("SIGUSR1 does nothing: what is acknowledged is stored already"),
             SIGUSR2 if !node.has_failed() => {
                 info!("SIGUSR2 does nothing: ask with bellbird status, or bellbird clients");
@@ -146,6 +153,19 @@ fn bind(listening: &Listening, tls: Option<Tls>) -> Result<Listener, ListenError
         (true, true) => "--listen-websocket-tls",
     };
     Listener::bind(listening.address, transport.clone(), tls, option)
+}
+
+/// Shows other certificates, if their files are right.
+fn renew(configuration: &Configuration, node: &Node) {
+    let (tls, wrong) = encryption(configuration);
+    if !wrong.is_empty() {
+        let wrong = wrong.join("\nerror: ");
+        return error!("files of certificates have changed, the old ones stay: {wrong}");
+    }
+    let now = SystemTime::now();
+    tls.iter().flatten().flat_map(|tls| tls.warnings(now)).for_each(|warning| warn!("{warning}"));
+    node.set_tls(tls);
+    info!("files of certificates have changed, and were read again");
 }
 
 /// With any mistake, everything stays as it is.

@@ -65,7 +65,23 @@ pub struct Hello {
     pub will: Option<Box<Will>>,
 }
 
+/// What the transport has proven of a client, by its certificate say. It beats what CONNECT says.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Proven {
+    /// Its user name: no password is asked for.
+    pub user_name: Option<Box<str>>,
+    /// Its client identifier: it may say this one or none.
+    pub client_id: Option<Box<str>>,
+}
+
 impl Shard {
+    /// The transport has proven who is at the other end.
+    pub(crate) fn proven(&mut self, id: ConnectionId, proven: Proven) {
+        if let Some(connection) = self.clients.connections.live(id) {
+            connection.rare().proven = Some(proven);
+        }
+    }
+
     /// CONNECT on the accepting shard.
     pub(crate) fn connect(&mut self, now: Time, id: ConnectionId, packet: &Connect<'_>) -> Flow {
         let Some(connection) = self.clients.connections.live(id) else { return Flow::Park };
@@ -76,26 +92,35 @@ impl Shard {
         if let Some(code) = unsupported(packet, self.clients.config.terms(listener)) {
             return self.refuse(now, id, names, code);
         }
+        let proven = connection.rare_if_any().and_then(|rare| rare.proven.clone());
+        let proven = proven.unwrap_or_default();
         let is_assigned = packet.client_id.is_empty();
-        if !is_valid(packet, self.clients.config.terms(listener).profile) {
+        let is_another = |client_id: &str| !is_assigned && packet.client_id != client_id;
+        if !is_valid(packet, self.clients.config.terms(listener).profile)
+            || proven.client_id.as_deref().is_some_and(is_another)
+        {
             return self.refuse(now, id, names, ReasonCode::ClientIdentifierNotValid);
         }
-        let client_id: Box<str> =
-            if is_assigned { self.assigned_client_id(id) } else { packet.client_id.into() };
+        let client_id = match proven.client_id {
+            Some(client_id) => client_id,
+            None if is_assigned => self.assigned_client_id(id),
+            None => packet.client_id.into(),
+        };
         // A user name that nobody can check says nothing.
-        let user_name = packet.user_name.filter(|_| self.clients.gate.has_users());
-        let name = Name::new(&client_id, user_name);
+        let said = packet.user_name.filter(|_| self.clients.gate.has_users());
+        let is_proven = proven.user_name.is_some();
+        let name = Name::new(&client_id, proven.user_name.as_deref().or(said));
         let will = match self.will_of(packet, listener, &name) {
             Ok(will) => will,
             Err(reason) => return self.refuse(now, id, names, reason),
         };
         if packet.properties.authentication_method().is_some() {
             // The exchange proves who it is, and not the user name that it says.
-            let name = Name::new(&client_id, None);
+            let name = Name::new(&client_id, proven.user_name.as_deref());
             let hello = Box::new(self.hello(packet, listener, name, will));
             return self.begin_exchange(id, packet, hello);
         }
-        match self.let_in(id, listener, &name, packet.password) {
+        match self.let_in(id, listener, &name, is_proven, packet.password) {
             Some(None) => {}
             Some(Some(reason)) => return self.refuse(now, id, names, reason),
             None => return Flow::Again,
@@ -107,6 +132,10 @@ impl Shard {
 
     /// Who it is is settled: the connection goes where its session lives.
     pub(crate) fn go_home(&mut self, now: Time, id: ConnectionId, hello: Box<Hello>) {
+        let rare = self.clients.connections.live(id).and_then(|it| it.rare_if_any());
+        if let Some(rare) = rare {
+            rare.proven = None;
+        }
         let home = home_of(hello.namespace, hello.name.client_id(), self.clients.config.shards);
         if home == self.id {
             self.arrive(now, id, &hello);
@@ -123,10 +152,13 @@ impl Shard {
         id: ConnectionId,
         listener: u8,
         name: &Name,
+        is_proven: bool,
         password: Option<&[u8]>,
     ) -> Option<Option<ReasonCode>> {
         let is_anonymous_welcome = self.clients.config.terms(listener).anonymous;
-        if name.user_name().is_some() {
+        if is_proven {
+            // There is nothing to ask for.
+        } else if name.user_name().is_some() {
             let client_id = name.client_id();
             let connection = self.clients.connections.live(id)?;
             match connection.answer(Action::Connect, client_id) {

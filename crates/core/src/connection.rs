@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 use crate::aliases::Aliases;
 use crate::auth::{Exchange, Proof};
 use crate::config::{Config, Terms};
+use crate::connect::Proven;
 use crate::contract::Subscriber;
 use crate::exclusive::Claims;
 use crate::identity::{ConnectionId, ShardId, Ticket, Time};
@@ -186,17 +187,21 @@ pub(crate) struct Rare {
     pub(crate) exchange: Option<Exchange>,
     /// Topic aliases, both ways.
     pub(crate) aliases: Option<Aliases>,
+    /// What the transport has proven of the client, until CONNECT.
+    pub(crate) proven: Option<Proven>,
 }
 
 impl Rare {
     fn is_idle(&self) -> bool {
-        let Self { replies, first_reply: _, answers, asked, opening, exchange, aliases } = self;
+        let Self { replies, first_reply: _, answers, asked, opening, exchange, aliases, proven } =
+            self;
         replies.is_empty()
             && answers.is_empty()
             && asked.is_none()
             && opening.is_none()
             && exchange.is_none()
             && aliases.is_none()
+            && proven.is_none()
     }
 }
 

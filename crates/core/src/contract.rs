@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 
 use crate::auth::{AuthOutcome, AuthStep};
 use crate::config::Config;
-use crate::connect::Hello;
+use crate::connect::{Hello, Proven};
 use crate::durability::Durability;
 pub use crate::event::Event;
 use crate::identity::{ConnectionId, Holder, Position, ShardId, Ticket, Time};
@@ -32,6 +32,13 @@ pub enum Input<'a> {
         connection: ConnectionId,
         /// Which listener: the place of its terms in [`crate::Config::listeners`].
         listener: u8,
+    },
+    /// The transport has proven who is at the other end of a connection that has said nothing yet.
+    Proven {
+        /// Whose.
+        connection: ConnectionId,
+        /// Who it is.
+        proven: Proven,
     },
     /// A connection moved in from its lobby; this shard is its home.
     Arrived {

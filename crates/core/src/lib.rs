@@ -77,7 +77,7 @@ mod will;
 pub use auth::{AuthOutcome, AuthStep, Proof};
 pub use census::ClientReport;
 pub use config::{AutoSubscription, Config, GroupStrategy, Profile, Rewrite, Terms};
-pub use connect::Hello;
+pub use connect::{Hello, Proven};
 pub use connection::Cause;
 pub use contract::{Change, ChangeBatch, Flow, Input, Output, Slot, Subscriber};
 pub use durability::{Durability, TopicDurability};

@@ -158,6 +158,7 @@ impl Shard {
             Input::Mail { from, mail } => self.mail(now, from, mail),
             Input::Applied { ticket, order } => self.applied(now, ticket, order, view),
             Input::Opened { connection, listener } => self.opened(now, connection, listener),
+            Input::Proven { connection, proven } => self.proven(connection, proven),
             Input::Arrived { connection, hello } => {
                 self.opened_at_home(now, connection, hello.listener);
                 self.arrive(now, connection, &hello);

@@ -4,6 +4,7 @@
 use std::io::{self, IoSlice, Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use bellbird_core::Proven;
 use mio::net::TcpStream;
 
 use crate::tls::{self, SEALED_BYTES_MAX, SEALED_WIRE_BYTES, TlsStream};
@@ -208,6 +209,11 @@ impl Channel {
     /// Whether the next bytes may ask for the long work of a handshake.
     pub(crate) fn is_handshaking(&self) -> bool {
         self.tls.as_ref().is_some_and(|tls| tls.is_handshaking())
+    }
+
+    /// Who the client is, if TLS has found that out since the last call.
+    pub(crate) fn take_proven(&mut self) -> Option<Proven> {
+        self.tls.as_mut()?.take_proven()
     }
 
     /// Whether something is to be written beside the outbox.

@@ -1,9 +1,10 @@
 //! The node as an operator's tools see it: questions to all shards, and a few commands.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use bellbird_core::{RetainedSize, ShardId, Storage, home_of};
 use bellbird_topics::Namespace;
@@ -13,6 +14,7 @@ use crate::committer::{LogReport, Watch};
 use crate::governor::{Governor, MemoryReport};
 use crate::mailbox::{Letter, Slit};
 use crate::query::{Client, Depth, Ending, Page, Query};
+use crate::tls::Showing;
 use crate::view::SharedView;
 
 /// A handle of a running node for those who watch it. Calls wait for the shards, at most a
@@ -23,6 +25,7 @@ pub struct Control {
     view: Arc<SharedView>,
     log: Watch,
     governor: Governor,
+    showing: Showing,
     started: Instant,
 }
 
@@ -41,6 +44,8 @@ pub struct Status {
     pub log: LogReport,
     /// What is allocated, and what may be.
     pub memory: MemoryReport,
+    /// Whole days that the certificate of each encrypted listener has left.
+    pub certificate_days: Vec<(SocketAddr, u64)>,
     /// Since the node started.
     pub uptime: Duration,
 }
@@ -60,8 +65,9 @@ impl Control {
         view: Arc<SharedView>,
         log: Watch,
         governor: Governor,
+        showing: Showing,
     ) -> Self {
-        Self { slits, view, log, governor, started: Instant::now() }
+        Self { slits, view, log, governor, showing, started: Instant::now() }
     }
 
     /// Why the node does not serve, if it does not: the log failed, or a shard does not answer.
@@ -92,7 +98,17 @@ impl Control {
         let (subscriptions, retained) = self.view.sizes();
         let (shards, uptime) = (self.slits.len(), self.started.elapsed());
         let (log, memory) = (self.log.report(), self.governor.report());
-        Ok(Status { counts, shards, subscriptions, retained, log, memory, uptime })
+        let certificate_days = self.showing.days_left(SystemTime::now());
+        Ok(Status {
+            counts,
+            shards,
+            subscriptions,
+            retained,
+            log,
+            memory,
+            certificate_days,
+            uptime,
+        })
     }
 
     /// At least `limit` clients from a bookmark on, if there are so many, and where to go on.

@@ -274,8 +274,12 @@ impl EventLoop {
                 if socket.channel.has_pending() {
                     self.desk.touched.push(id);
                 }
+                let proven = socket.channel.take_proven();
                 if socket.is_readable {
                     self.list_again(id);
+                }
+                if let Some(proven) = proven {
+                    self.input(now, Input::Proven { connection: id, proven });
                 }
                 match payload {
                     Some(payload) => self.take(now, id, payload),

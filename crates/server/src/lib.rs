@@ -47,5 +47,5 @@ pub use listen::{ListenError, Listener, Transport};
 pub use node::{Node, NodeError, Settings, StartReport, Summary};
 pub use query::{Client, Depth};
 pub use telling::EVENTS;
-pub use tls::{Tls, TlsError, TlsSettings, TlsVersion};
+pub use tls::{ClientSettings, Demand, Template, Tls, TlsError, TlsSettings, TlsVersion};
 pub use view::SharedView;

@@ -92,6 +92,11 @@ impl Listener {
         &self.transport
     }
 
+    /// What it shows its clients, if it is encrypted.
+    pub(crate) fn tls(&self) -> Option<&Tls> {
+        self.tls.as_ref()
+    }
+
     /// One shard's handle of it.
     pub(crate) fn handle(&self) -> io::Result<Handle> {
         let socket = TcpListener::from_std(self.socket.try_clone()?);

@@ -32,7 +32,7 @@ use crate::mechanism::Mechanisms;
 use crate::progress::Patience;
 use crate::sockets::Sockets;
 use crate::telling::Teller;
-use crate::tls::Tls;
+use crate::tls::{Showing, Tls};
 use crate::view::SharedView;
 
 /// What a node is started with.
@@ -67,6 +67,7 @@ pub struct Node {
     census: Arc<Census>,
     view: Arc<SharedView>,
     listening: Vec<(SocketAddr, Transport)>,
+    showing: Showing,
     governor: Governor,
     report: StartReport,
 }
@@ -196,6 +197,8 @@ impl Node {
             .iter()
             .map(|listener| (listener.address(), listener.transport().clone()))
             .collect();
+        let showing = listeners.iter().map(|it| (it.address(), it.tls().cloned()));
+        let showing = Showing::new(showing.collect());
         let report = StartReport { found: recovered.found, log: log_report };
         Ok(Self {
             threads,
@@ -207,6 +210,7 @@ impl Node {
             census,
             view,
             listening,
+            showing,
             governor: settings.governor.clone(),
             report,
         })
@@ -268,6 +272,7 @@ impl Node {
     /// of the start, what it is encrypted with from now on, or None if that stays. Who is connected
     /// stays so.
     pub fn set_tls(&self, tls: Vec<Option<Tls>>) {
+        self.showing.replace(&tls);
         let tls: Arc<[_]> = tls.into();
         for slit in &self.slits {
             slit.drop_in(Letter::Tls(tls.clone()));
@@ -282,7 +287,8 @@ impl Node {
     /// A handle for those who watch the node.
     pub fn control(&self) -> Control {
         let log = self.committer.watch().clone();
-        Control::new(self.slits.clone(), self.view.clone(), log, self.governor.clone())
+        let (governor, showing) = (self.governor.clone(), self.showing.clone());
+        Control::new(self.slits.clone(), self.view.clone(), log, governor, showing)
     }
 
     /// Where it listens, and for what.

@@ -6,20 +6,32 @@
 //! ([0020](../../../docs/decisions/0020-tls.md)).
 
 mod certificates;
+mod clients;
 mod configuration;
 mod error;
+mod showing;
+mod subject;
 
 use std::fmt;
+use std::sync::Arc;
 
+use bellbird_core::Proven;
 use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus};
 
+pub use self::clients::{ClientSettings, Demand, Template};
+use self::clients::{Naming, Unnamed};
 pub use self::configuration::{Tls, TlsSettings, TlsVersion};
 pub use self::error::TlsError;
+pub(crate) use self::showing::Showing;
 
 /// One connection's state.
 pub(crate) struct TlsStream {
     connection: UnbufferedServerConnection,
+    /// What certificates of clients say, as long as the handshake lasts.
+    naming: Option<Arc<Naming>>,
+    /// What the client's has said.
+    proven: Option<Proven>,
     /// What was read and is no whole record yet, or no whole message of the handshake.
     kept: Vec<u8>,
     /// Records that are to be written, and how many bytes of them are.
@@ -37,6 +49,8 @@ pub(crate) enum Ending {
     Broken(rustls::Error),
     /// The peer sends a message of the handshake that is longer than any that is needed.
     TooLong,
+    /// The peer's certificate is right, and does not say who it is.
+    Unnamed(Unnamed),
 }
 
 impl TlsStream {
@@ -44,6 +58,8 @@ impl TlsStream {
     pub(crate) fn new(tls: &Tls) -> Self {
         Self {
             connection: tls.connection(),
+            naming: tls.naming(),
+            proven: None,
             kept: Vec::new(),
             outgoing: Vec::new(),
             written: 0,
@@ -67,61 +83,107 @@ impl TlsStream {
         }
         match self.process(wire, plain) {
             Ok(used) if wire.len() - used > KEPT_BYTES_MAX => self.ending = Some(Ending::TooLong),
-            Ok(used) => self.kept = wire[used..].to_vec(),
-            Err(error) => {
-                self.ending = Some(Ending::Broken(error));
-                // What there is to say about it: an alert.
-                let _said = self.process(&mut [], plain);
+            Ok(used) => {
+                self.kept = wire[used..].to_vec();
+                if !self.connection.is_handshaking()
+                    && let Some(naming) = self.naming.take()
+                {
+                    self.name(&naming, plain);
+                }
+            }
+            Err(error) => self.ending = Some(Ending::Broken(error)),
+        }
+    }
+
+    /// The handshake is done: says who the client is. If that is not to be had, it has said nothing.
+    fn name(&mut self, naming: &Naming, plain: &mut Vec<u8>) {
+        // Who needs one and has none has not come so far.
+        let Some([certificate, ..]) = self.connection.peer_certificates() else { return };
+        match naming.judge(certificate) {
+            Ok(proven) => self.proven = Some(proven),
+            Err(unnamed) => {
+                plain.clear();
+                self.ending = Some(Ending::Unnamed(unnamed));
             }
         }
     }
 
+    /// Who the client is by its certificate, once after the handshake.
+    pub(crate) fn take_proven(&mut self) -> Option<Proven> {
+        self.proven.take()
+    }
+
     /// Goes on as far as the bytes lead. Returns how many of them are done with.
-    #[allow(clippy::wildcard_enum_match_arm)] // all others are the end of it
     fn process(&mut self, wire: &mut [u8], plain: &mut Vec<u8>) -> Result<usize, rustls::Error> {
-        let mut used = 0;
+        let (mut used, mut failure) = (0, None);
         loop {
-            let UnbufferedStatus { mut discard, state } =
-                self.connection.process_tls_records(&mut wire[used..]);
-            let is_over = match state? {
-                ConnectionState::ReadTraffic(mut traffic) => {
-                    while let Some(record) = traffic.next_record() {
-                        let record = record?;
-                        discard += record.discard;
-                        plain.extend_from_slice(record.payload);
-                    }
-                    false
-                }
-                ConnectionState::EncodeTlsData(mut data) => {
-                    append(&mut self.outgoing, ALERT_BYTES, |room| match data.encode(room) {
-                        Ok(bytes) => Ok(bytes),
-                        Err(EncodeError::InsufficientSize(room)) => Err(room.required_size),
-                        // It cannot be: this is the first call.
-                        Err(EncodeError::AlreadyEncoded) => Ok(0),
-                    });
-                    false
-                }
-                ConnectionState::TransmitTlsData(data) => {
-                    data.done();
-                    false
-                }
-                ConnectionState::PeerClosed | ConnectionState::Closed => {
-                    self.ending = Some(Ending::Said);
-                    true
-                }
-                // It waits for more, or is ready to write; early data is not offered.
-                _ => true,
-            };
-            used += discard;
-            if is_over {
-                return Ok(used);
+            let (bytes, outcome) = self.step(&mut wire[used..], plain);
+            used += bytes;
+            let is_over = outcome.unwrap_or_else(|error| {
+                failure.get_or_insert(error);
+                false
+            });
+            match failure {
+                // What there is to say about it, an alert, comes with the next call, which needs the
+                // rest of the bytes as well. Without one, there must be no next call.
+                Some(error) if !self.connection.wants_write() => return Err(error),
+                None if is_over => return Ok(used),
+                Some(_) | None => {}
             }
         }
+    }
+
+    /// Goes on by one state. Returns how many bytes are done with, and whether it waits for more.
+    fn step(
+        &mut self,
+        wire: &mut [u8],
+        plain: &mut Vec<u8>,
+    ) -> (usize, Result<bool, rustls::Error>) {
+        let UnbufferedStatus { mut discard, state } = self.connection.process_tls_records(wire);
+        #[allow(clippy::wildcard_enum_match_arm)] // all others are the end of it
+        let outcome = match state {
+            Err(error) => Err(error),
+            Ok(ConnectionState::ReadTraffic(mut traffic)) => {
+                let mut outcome = Ok(false);
+                while let Some(record) = traffic.next_record() {
+                    match record {
+                        Ok(record) => {
+                            discard += record.discard;
+                            plain.extend_from_slice(record.payload);
+                        }
+                        Err(error) => outcome = Err(error),
+                    }
+                }
+                outcome
+            }
+            Ok(ConnectionState::EncodeTlsData(mut data)) => {
+                append(&mut self.outgoing, ALERT_BYTES, |room| match data.encode(room) {
+                    Ok(bytes) => Ok(bytes),
+                    Err(EncodeError::InsufficientSize(room)) => Err(room.required_size),
+                    // It cannot be: this is the first call.
+                    Err(EncodeError::AlreadyEncoded) => Ok(0),
+                });
+                Ok(false)
+            }
+            Ok(ConnectionState::TransmitTlsData(data)) => {
+                data.done();
+                Ok(false)
+            }
+            Ok(ConnectionState::PeerClosed | ConnectionState::Closed) => {
+                self.ending = Some(Ending::Said);
+                Ok(true)
+            }
+            // It waits for more, or is ready to write; early data is not offered.
+            Ok(_) => Ok(true),
+        };
+        (discard, outcome)
     }
 
     /// Whether bytes can be sealed: the handshake is done.
     pub(crate) fn is_open(&self) -> bool {
-        !self.connection.is_handshaking() && !matches!(self.ending, Some(Ending::Broken(_)))
+        // Whoever ended otherwise has left the library's state without the bytes that belong to it.
+        let is_whole = matches!(self.ending, None | Some(Ending::Said | Ending::Unnamed(_)));
+        is_whole && !self.connection.is_handshaking()
     }
 
     /// Whether the client and this side still agree on keys, which takes a thousand times as long
@@ -214,6 +276,7 @@ impl fmt::Display for Ending {
             Self::TooLong => {
                 write!(f, "the client's handshake has a message of over {KEPT_BYTES_MAX} bytes")
             }
+            Self::Unnamed(unnamed) => unnamed.fmt(f),
             Self::Broken(error) => f.write_str(&error::in_words(error)),
         }
     }

@@ -13,7 +13,7 @@ use super::events::{Event, Interrupt};
 use super::failure::Failure;
 use super::introduction::Introduction;
 use super::limits::{CHUNK_BYTES, CONNACK_PATIENCE, EVENTS_WAITING_MAX, FAREWELL_PATIENCE};
-use super::tls::Line;
+use super::tls::{Line, in_words, is_of_tls};
 use super::trace::Trace;
 use super::welcome::Welcome;
 
@@ -58,7 +58,8 @@ impl Connection {
         trace.sending(&packet);
         let mut out = Vec::new();
         packet.encode(version, &mut out);
-        line.write_all(&out).map_err(|error| lost_while("sending CONNECT", &error))?;
+        // If that fails, the thread that reads has the reason.
+        let _sent = line.write_all(&out);
         out.clear();
         let frame = first_packet(&events, &interrupt)?;
         let answer = decoded(&frame, version);
@@ -318,6 +319,9 @@ fn first_packet(events: &Receiver<Event>, interrupt: &Interrupt) -> Result<Vec<u
         Some(Event::Malformed(error)) => Err(Failure::Unreachable(format!(
             "what answered CONNECT is no MQTT ({error}): perhaps it wants TLS, see --cafile"
         ))),
+        Some(Event::Closed(Some(error))) if is_of_tls(&error) => {
+            Err(Failure::Unreachable(format!("no TLS: {}", in_words(&error))))
+        }
         Some(Event::Closed(error)) => {
             let why = error.map_or_else(String::new, |error| format!(" ({error})"));
             Err(Failure::Unreachable(format!(

@@ -273,9 +273,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Whether TLS ended a connection.
+pub(crate) fn is_of_tls(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| inner.is::<Error>())
+}
+
 /// What went wrong in a handshake, and what to do.
 #[allow(clippy::wildcard_enum_match_arm)] // the others have no more to say
-fn in_words(error: &io::Error) -> String {
+pub(crate) fn in_words(error: &io::Error) -> String {
     let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
     let remedy = match tls {
         Some(Error::InvalidCertificate(CertificateError::UnknownIssuer)) => {

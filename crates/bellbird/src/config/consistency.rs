@@ -3,10 +3,12 @@
 use std::net::SocketAddr;
 
 use bellbird_server::websocket::Offer as WebSocketOffer;
+use bellbird_server::{ClientSettings, Demand};
 use bellbird_topics::{Filter, SubscriptionFilter};
 
 use super::mistake::{Mistake, Origin};
 use super::reading::Reading;
+use super::setting::Named;
 use super::tables::{
     AUTO_SUBSCRIPTIONS, ENCRYPTION, LIMITS, LISTENERS, REWRITES, TLS, TOPIC_DURABILITY,
 };
@@ -90,6 +92,9 @@ fn tls(configuration: &Configuration, reading: &mut Reading) {
             mistake(reading, &key, message);
         }
     }
+    for listener in encrypted() {
+        clients(listener, reading);
+    }
     let is_given = TLS.iter().any(|it| reading.origins.contains_key(&format!("tls.{}", it.key)));
     if is_given && encrypted().next().is_none() {
         reading.warnings.push(
@@ -97,6 +102,50 @@ fn tls(configuration: &Configuration, reading: &mut Reading) {
              or listen_tls, or say transport = \"tls\" in [[listeners]]"
                 .into(),
         );
+    }
+}
+
+/// Whether what is said of clients' certificates fits together.
+fn clients(listener: &Listening, reading: &mut Reading) {
+    let ClientSettings { demand, authorities, revoked, user_name, client_id } =
+        &listener.tls.clients;
+    // Where it stands: in the listener's own table, or in that of all.
+    let own = listener.key.strip_suffix(".address").unwrap_or_default();
+    let key = |name: &str| {
+        let own = format!("{own}.{ENCRYPTION}.{name}");
+        let is_own = reading.origins.contains_key(&own);
+        if is_own { own } else { format!("{ENCRYPTION}.{name}") }
+    };
+    let mut messages = Vec::new();
+    if *demand == Demand::None {
+        let idle = [
+            ("client_authorities", !authorities.is_empty()),
+            ("client_crls", !revoked.is_empty()),
+            ("user_name_from", user_name.is_some()),
+            ("client_id_from", client_id.is_some()),
+        ];
+        for (name, _) in idle.into_iter().filter(|(_, is_given)| *is_given) {
+            let key = key(name);
+            let message = format!(
+                "{key} means nothing, for clients are not asked for certificates: say \
+                 client_certificates = \"required\" or \"optional\" beside it"
+            );
+            messages.push((key, message));
+        }
+    } else if authorities.is_empty() {
+        let key = key("client_certificates");
+        let message = format!(
+            "{key} = \"{}\" needs somebody who makes certificates: name the file of the authority \
+             with client_authorities beside it",
+            demand.name()
+        );
+        messages.push((key, message));
+    }
+    for (key, message) in messages {
+        // What is said once for several listeners is wrong once.
+        if !reading.mistakes.iter().any(|known| known.message == message) {
+            mistake(reading, &key, message);
+        }
     }
 }
 
@@ -177,12 +226,13 @@ fn warn_of_pages(listener: &Listening, reading: &mut Reading) {
 
 fn warn_of_strangers(configuration: &Configuration, listener: &Listening, reading: &mut Reading) {
     let Listening { key, address, terms, .. } = listener;
+    let is_named = listener.names_users();
     if terms.anonymous && !address.ip().is_loopback() {
         reading.warnings.push(format!(
             "{key} = \"{address}\" is reachable from other machines and lets everybody in: set \
              anonymous = false there, or listen on a loopback address"
         ));
-    } else if !terms.anonymous && configuration.access_users.is_none() {
+    } else if !terms.anonymous && configuration.access_users.is_none() && !is_named {
         reading.warnings.push(format!(
             "{key} = \"{address}\" lets nobody in, since there are no users: name their file with \
              --users or users in [access], or let everybody in with --anonymous or anonymous = \

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use bellbird_codec::{QoS, RetainHandling};
 use bellbird_core::{Durability, GroupStrategy, Profile, Terms};
-use bellbird_server::{TlsSettings, TlsVersion};
+use bellbird_server::{Demand, Template, TlsSettings, TlsVersion};
 use log::LevelFilter;
 
 use super::value::{Kind, Value};
@@ -118,6 +118,16 @@ macro_rules! plain_field {
 }
 plain_field!(bool = Flag  Box<str> = Text  PathBuf = Path  SocketAddr = Address  Vec<SocketAddr> = Addresses  Vec<Box<str>> = Texts  Vec<PathBuf> = Paths);
 
+impl Field for Template {
+    fn of_value(value: Value) -> Option<Self> {
+        if let Value::Text(text) = value { text.parse().ok() } else { None }
+    }
+
+    fn to_value(&self) -> Value {
+        Value::Text(self.text().into())
+    }
+}
+
 macro_rules! coded_field {
     ($($field:ty = $all:expr;)+) => {$(
         impl Field for $field {
@@ -185,6 +195,7 @@ named_field! {
     OnFailure = "refuse" Refuse, "end" End;
     Carrier = "tcp" Tcp, "tls" Tls, "websocket" WebSocket, "websocket_tls" WebSocketTls;
     TlsVersion = "1.2" V1_2, "1.3" V1_3;
+    Demand = "none" None, "optional" Optional, "required" Required;
     Profile = "strict" Strict, "tolerant" Tolerant;
     GroupStrategy = "round_robin" RoundRobin, "sticky" Sticky, "hash" Hash;
     LevelFilter = "error" Error, "warn" Warn, "info" Info, "debug" Debug;

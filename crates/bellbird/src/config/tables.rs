@@ -5,7 +5,7 @@ use bellbird_core::limits::SHARDS_MAX;
 use bellbird_core::{
     AutoSubscription, Durability, GroupStrategy, Profile, Rewrite, Terms, TopicDurability,
 };
-use bellbird_server::{TlsSettings, TlsVersion};
+use bellbird_server::{Demand, TlsSettings, TlsVersion};
 use log::LevelFilter;
 
 use super::setting::{DefaultShown, Field, Reload, Setting, Table, names, setting};
@@ -119,11 +119,21 @@ pub(crate) const TERMS: &[Setting<Terms>] = &[
 /// What `[tls]` says for all encrypted listeners, and `tls` in each of `[[listeners]]` for itself.
 pub(crate) const TLS: &[Setting<TlsSettings>] = &[
     setting!("certificates" => certificates, Kind::Paths, "", Live,
-        "Files in PEM with a chain of certificates each: the server's own first, then those that lead to the authority which clients trust. With several, a client that names the host it wants (SNI) is shown the first that is for this host, and others the first. A change of the files counts from the next SIGHUP on, for connections that come after it.", DefaultShown::Words("none; encrypted listeners need one")),
+        "Files in PEM with a chain of certificates each: the server's own first, then those that lead to the authority which clients trust. With several, a client that names the host it wants (SNI) is shown the first that is for this host, and others the first. A change of the files counts a few seconds later, for connections that come after it.", DefaultShown::Words("none; encrypted listeners need one")),
     setting!("keys" => keys, Kind::Paths, "", Live,
         "Files in PEM with the private key of each of `certificates`, in their order, without a password.", DefaultShown::Words("none")),
     setting!("version_min" => version_min, names::<TlsVersion>(), "", Live,
         "The oldest version of TLS that is spoken. There is none below 1.2: those are broken."),
+    setting!("client_certificates" => clients.demand, names::<Demand>(), "", Live,
+        "Whether clients show certificates of their own: `none`, `optional` (who has one shows it), or `required` (who has none is not let in). They must be made by one of `client_authorities`."),
+    setting!("client_authorities" => clients.authorities, Kind::Paths, "", Live,
+        "Files in PEM with the authorities that are trusted to make certificates for clients.", DefaultShown::Words("none")),
+    setting!("client_crls" => clients.revoked, Kind::Paths, "", Live,
+        "Files in PEM with lists of revoked certificates (CRL). With any, there must be one of the authority that made a client's certificate, and it must not be too old.", DefaultShown::Words("none")),
+    setting!("user_name_from" => clients.user_name, Kind::Template, "", Live,
+        "What of a client's certificate is its user name, instead of that in CONNECT and without a password: a text with `{cn}` (common name), `{dn}` (the whole subject), `{o}`, `{ou}`, `{dns}`, `{email}`, `{uri}` (alternative names) or `{serial}` in it."),
+    setting!("client_id_from" => clients.client_id, Kind::Template, "", Live,
+        "What of it is the client identifier, in the same way. A client that says another one in CONNECT is refused; it may say none."),
 ];
 
 /// What only one of `[[listeners]]` says, beside its terms.

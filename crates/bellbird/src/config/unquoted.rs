@@ -30,9 +30,10 @@ pub(crate) fn remedy(line: &str) -> Option<String> {
         Some(Kind::Addresses | Kind::Texts) => {
             Some(format!("a list stands in brackets, texts in quotes: {key} = [{}]", quoted(value)))
         }
-        Some(Kind::Name(_) | Kind::Text | Kind::Path | Kind::Paths | Kind::Address) | None => {
-            Some(format!("a text stands in quotes: {key} = {}", quoted(value)))
-        }
+        Some(
+            Kind::Name(_) | Kind::Text | Kind::Path | Kind::Paths | Kind::Address | Kind::Template,
+        )
+        | None => Some(format!("a text stands in quotes: {key} = {}", quoted(value))),
     }
 }
 

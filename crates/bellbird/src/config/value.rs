@@ -5,6 +5,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use bellbird_server::Template;
 use toml::de::DeValue;
 
 /// The value of a setting, between its source and its place.
@@ -39,6 +40,8 @@ pub(crate) enum Kind {
     Texts,
     /// One, or several.
     Paths,
+    /// A text with fields of a certificate in it.
+    Template,
 }
 
 impl Kind {
@@ -81,9 +84,10 @@ impl Kind {
             (Self::Paths, DeValue::String(text)) if !text.is_empty() => {
                 Ok(Value::Paths(vec![PathBuf::from(text.as_ref())]))
             }
-            (Self::Name(_) | Self::Text | Self::Path | Self::Address, DeValue::String(text)) => {
-                self.of_text(OsStr::new(text.as_ref()))
-            }
+            (
+                Self::Name(_) | Self::Text | Self::Path | Self::Address | Self::Template,
+                DeValue::String(text),
+            ) => self.of_text(OsStr::new(text.as_ref())),
             _ => Err(format!("is {}", with_article(value))),
         }
     }
@@ -119,6 +123,9 @@ impl Kind {
             Self::Texts => {
                 Ok(Value::Texts(text.split(',').map(|item| item.trim().into()).collect()))
             }
+            Self::Template => {
+                text.parse::<Template>().map(|template| Value::Text(template.text().into()))
+            }
             Self::Paths => Ok(Value::Paths(text.split(',').map(PathBuf::from).collect())),
         }
     }
@@ -148,6 +155,7 @@ impl Kind {
             }
             Self::Texts => "a list of texts in quotes".into(),
             Self::Paths => "a path in quotes, or a list of such".into(),
+            Self::Template => "a text in quotes with a field in it, such as \"{cn}\"".into(),
         }
     }
 
@@ -164,6 +172,7 @@ impl Kind {
                 .into(),
             Self::Texts => "texts with commas between them".into(),
             Self::Paths => "paths with commas between them".into(),
+            Self::Template => "a text with a field in it, such as {cn}".into(),
         }
     }
 
@@ -183,6 +192,7 @@ impl Kind {
             Self::Addresses => "addresses and ports".into(),
             Self::Texts => "texts".into(),
             Self::Paths => "paths".into(),
+            Self::Template => "a text with fields".into(),
         }
     }
 }

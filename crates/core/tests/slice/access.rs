@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use bellbird_codec::QoS::{AtMostOnce, ExactlyOnce};
 use bellbird_codec::Version::{V5, V311};
-use bellbird_core::Config;
 use bellbird_core::permit::{Action, Gate, Password, Rule, Verdict, Who};
+use bellbird_core::{Config, Proven};
 
 use crate::on_each;
 use crate::support::{Node, Publish};
@@ -49,6 +49,35 @@ fn whoever_names_a_user_is_asked_for() {
             node.expect(client, &[expected]);
             assert_eq!(node.is_open(client), verdict == Verdict::Yes);
         }
+    });
+}
+
+#[test]
+fn what_the_transport_has_proven_beats_what_is_said() {
+    on_each(|shards| {
+        let check = |proven: (Option<&str>, Option<&str>), said: &str, expected: &str| {
+            let mut node = with_gate(shards, Gate::default().with_users());
+            let client = node.open(V311);
+            let (user_name, client_id) = proven;
+            let (user_name, client_id) = (user_name.map(Into::into), client_id.map(Into::into));
+            node.prove(client, Proven { user_name, client_id });
+            node.send(client, &connect_as(said, "somebody", Some("wrong")));
+            let is_asked = !node.questions.is_empty();
+            assert_eq!(is_asked, proven.0.is_none() && expected.ends_with("code=0"), "{said}");
+            if is_asked {
+                node.decide(Verdict::Yes);
+            }
+            node.expect(client, &[expected]);
+            let known = node.clients().into_iter();
+            known.map(|it| (it.client_id, it.user_name)).collect::<Vec<_>>()
+        };
+        let welcome = "connack present=false code=0";
+        let name =
+            |client_id: &str, user_name: &str| vec![(client_id.into(), Some(user_name.into()))];
+        assert_eq!(check((Some("u"), None), "c", welcome), name("c", "u"));
+        assert_eq!(check((None, Some("c")), "c", welcome), name("c", "somebody"));
+        assert_eq!(check((Some("u"), Some("c")), "", welcome), name("c", "u"));
+        check((Some("u"), Some("c")), "other", "connack present=false code=2");
     });
 }
 

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::{Error as PemError, PemObject};
@@ -10,6 +11,7 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{Error, InconsistentKeys};
 use webpki::EndEntityCert;
+use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::error::{TlsError, Wrong};
 
@@ -27,6 +29,11 @@ impl Certificates {
         let pairs = certificates.iter().zip(keys);
         let read = |(chain, key): (&PathBuf, &PathBuf)| read(chain, key, provider).map(Arc::new);
         pairs.map(read).collect::<Result<_, _>>().map(Self)
+    }
+
+    /// For each, when the first certificate of its chain ends.
+    pub(super) fn ends(&self) -> impl Iterator<Item = SystemTime> {
+        self.0.iter().map(|key| key.cert.iter().filter_map(end_of).min().unwrap_or(UNIX_EPOCH))
     }
 
     /// The first that is for this host, or else the first of all, of those whose signatures the
@@ -61,6 +68,12 @@ fn is_for(key: &CertifiedKey, name: &ServerName<'_>) -> bool {
     certificate.is_some_and(|it| it.verify_is_valid_for_subject_name(name).is_ok())
 }
 
+fn end_of(certificate: &CertificateDer<'_>) -> Option<SystemTime> {
+    let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
+    let secs = u64::try_from(certificate.validity().not_after.timestamp()).unwrap_or(0);
+    Some(UNIX_EPOCH + Duration::from_secs(secs))
+}
+
 fn read(
     chain_path: &Path,
     key_path: &Path,
@@ -91,7 +104,7 @@ fn read(
 }
 
 /// The certificates of a file, at least one.
-fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+pub(super) fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let read = || CertificateDer::pem_file_iter(path)?.collect::<Result<Vec<_>, _>>();
     match read() {
         Ok(chain) if chain.is_empty() => Err(TlsError::new(path, Wrong::NoCertificate)),
@@ -101,7 +114,7 @@ fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     }
 }
 
-fn of_pem(error: PemError) -> Wrong {
+pub(super) fn of_pem(error: PemError) -> Wrong {
     if let PemError::Io(error) = error {
         Wrong::Unreadable(error)
     } else {

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use rustls::crypto::aws_lc_rs::{Ticketer, default_provider};
 use rustls::server::{NoServerSessionStorage, UnbufferedServerConnection};
@@ -10,6 +11,7 @@ use rustls::version::{TLS12, TLS13};
 use rustls::{ServerConfig, SupportedProtocolVersion};
 
 use super::certificates::Certificates;
+use super::clients::{ClientSettings, Naming, verifier};
 use super::error::{TlsError, Wrong};
 
 /// The files of a listener, and its terms.
@@ -22,11 +24,26 @@ pub struct TlsSettings {
     pub keys: Vec<PathBuf>,
     /// The oldest version that is spoken.
     pub version_min: TlsVersion,
+    /// What clients are to show.
+    pub clients: ClientSettings,
+}
+
+impl TlsSettings {
+    /// All files that are read.
+    pub fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        let of_clients = self.clients.authorities.iter().chain(&self.clients.revoked);
+        self.certificates.iter().chain(&self.keys).chain(of_clients)
+    }
 }
 
 impl Default for TlsSettings {
     fn default() -> Self {
-        Self { certificates: Vec::new(), keys: Vec::new(), version_min: TlsVersion::V1_2 }
+        Self {
+            certificates: Vec::new(),
+            keys: Vec::new(),
+            version_min: TlsVersion::V1_2,
+            clients: ClientSettings::default(),
+        }
     }
 }
 
@@ -41,7 +58,13 @@ pub enum TlsVersion {
 
 /// TLS as a listener offers it from now on. Connections that are there keep theirs.
 #[derive(Clone)]
-pub struct Tls(Arc<ServerConfig>);
+pub struct Tls {
+    server: Arc<ServerConfig>,
+    /// Who clients are by their certificates, if they are asked for any.
+    naming: Option<Arc<Naming>>,
+    /// When the certificates of the chains end, the earliest of each file.
+    ends: Arc<[(PathBuf, SystemTime)]>,
+}
 
 impl Tls {
     /// Reads the files. `protocols` are those that are agreed on by name (ALPN, RFC 7301), if the
@@ -56,11 +79,17 @@ impl Tls {
         let first = settings.certificates.first().map_or(Path::new(""), PathBuf::as_path);
         let unusable =
             |error: rustls::Error| TlsError::new(first, Wrong::Unusable(error.to_string()));
-        let mut config = ServerConfig::builder_with_provider(provider)
+        let ends = settings.certificates.iter().cloned().zip(certificates.ends()).collect();
+        let verifier = verifier(&settings.clients, &provider)?;
+        let naming = verifier.is_some().then(|| Arc::new(Naming::new(&settings.clients)));
+        let builder = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(versions)
-            .map_err(unusable)?
-            .with_no_client_auth()
-            .with_cert_resolver(Arc::new(certificates));
+            .map_err(unusable)?;
+        let builder = match verifier {
+            None => builder.with_no_client_auth(),
+            Some(verifier) => builder.with_client_cert_verifier(verifier),
+        };
+        let mut config = builder.with_cert_resolver(Arc::new(certificates));
         config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
         // What a client needs to come back fast, it keeps itself, sealed with a key of ours that
         // changes every six hours and with each reload.
@@ -68,15 +97,48 @@ impl Tls {
         config.session_storage = Arc::new(NoServerSessionStorage {});
         // A client has one connection, and gets another ticket with each.
         config.send_tls13_tickets = 1;
-        Ok(Self(Arc::new(config)))
+        Ok(Self { server: Arc::new(config), naming, ends })
+    }
+
+    /// What deserves a look: certificates that end soon, or have ended.
+    pub fn warnings(&self, now: SystemTime) -> Vec<String> {
+        let warn = |(path, end): &(PathBuf, SystemTime)| {
+            let path = path.display();
+            match end.duration_since(now) {
+                Ok(left) if left > RENEWAL => None,
+                Ok(left) => Some(format!(
+                    "the certificate in {path} is good for {} more days only: renew it",
+                    left.as_secs() / DAY_SECS
+                )),
+                Err(_) => Some(format!(
+                    "the certificate in {path} has expired: clients that look at it refuse to \
+                     connect; renew it"
+                )),
+            }
+        };
+        self.ends.iter().filter_map(warn).collect()
+    }
+
+    /// When the first of the certificates ends.
+    pub(super) fn earliest_end(&self) -> Option<SystemTime> {
+        self.ends.iter().map(|(_, end)| *end).min()
+    }
+
+    /// What tells who a new connection's client is.
+    pub(super) fn naming(&self) -> Option<Arc<Naming>> {
+        self.naming.clone()
     }
 
     /// The state of a new connection.
     pub(super) fn connection(&self) -> UnbufferedServerConnection {
-        UnbufferedServerConnection::new(self.0.clone())
+        UnbufferedServerConnection::new(self.server.clone())
             .expect("a configuration that was made here has no mistakes")
     }
 }
+
+/// How long before its end a certificate is to be renewed, by the habits of public authorities.
+const RENEWAL: Duration = Duration::from_secs(21 * DAY_SECS);
+const DAY_SECS: u64 = 24 * 60 * 60;
 
 impl fmt::Debug for Tls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

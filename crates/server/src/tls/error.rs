@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use rustls::{AlertDescription, Error, InvalidMessage, PeerIncompatible};
+use rustls::{AlertDescription, CertificateError, Error, InvalidMessage, PeerIncompatible};
 
 /// Why there is no TLS.
 #[derive(Debug)]
@@ -17,6 +17,7 @@ pub struct TlsError {
 pub(super) enum Wrong {
     Unreadable(io::Error),
     NoCertificate,
+    NoRevocationList,
     NoKey,
     EncryptedKey,
     /// Of the certificate: the key stands in another file.
@@ -57,6 +58,11 @@ impl fmt::Display for TlsError {
                 "{path} has no certificate: it is to have one or several in PEM, each from \
                  \"-----BEGIN CERTIFICATE-----\" on, the server's own first"
             ),
+            Wrong::NoRevocationList => write!(
+                f,
+                "{path} has no list of revoked certificates: it is to have one or several in PEM, \
+                 each from \"-----BEGIN X509 CRL-----\" on"
+            ),
             Wrong::NoKey => write!(
                 f,
                 "{path} has no private key: it is to have one in PEM, from \"-----BEGIN PRIVATE \
@@ -83,6 +89,7 @@ impl std::error::Error for TlsError {
         match &self.wrong {
             Wrong::Unreadable(error) => Some(error),
             Wrong::NoCertificate
+            | Wrong::NoRevocationList
             | Wrong::NoKey
             | Wrong::EncryptedKey
             | Wrong::Mismatch { .. }
@@ -116,6 +123,26 @@ pub(super) fn in_words(error: &Error) -> String {
         }
         Error::AlertReceived(AlertDescription::CertificateExpired) => {
             "the client finds this server's certificate expired: renew it, or set the client's clock"
+        }
+        Error::NoCertificatesPresented => {
+            "the client shows no certificate, and it is to have one here (client_certificates)"
+        }
+        Error::InvalidCertificate(
+            CertificateError::UnknownIssuer | CertificateError::BadSignature,
+        ) => {
+            "no authority that is trusted here (client_authorities) vouches for the client's \
+             certificate"
+        }
+        Error::InvalidCertificate(CertificateError::Revoked) => {
+            "the client's certificate is revoked"
+        }
+        Error::InvalidCertificate(
+            CertificateError::UnknownRevocationStatus
+            | CertificateError::ExpiredRevocationList
+            | CertificateError::ExpiredRevocationListContext { .. },
+        ) => {
+            "there is no list of revoked certificates (client_crls) of the client's authority, or \
+             it is too old: renew it"
         }
         Error::NoApplicationProtocol => "it asks for a protocol (ALPN) that is not spoken here",
         _ => return error.to_string(),

@@ -5,9 +5,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
-use rcgen::{CertifiedKey, generate_simple_self_signed};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedKey, DnType,
+    IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SanType, SerialNumber,
+    date_time_ymd, generate_simple_self_signed,
+};
 use rustls::crypto::aws_lc_rs::{cipher_suite, default_provider};
-use rustls::pki_types::ServerName;
+use rustls::pki_types::{PrivateKeyDer, ServerName};
 use rustls::version::{TLS12, TLS13};
 use rustls::{
     ClientConfig, ClientConnection, ConnectionTrafficSecrets, RootCertStore,
@@ -46,7 +50,7 @@ impl Files {
         TlsSettings {
             certificates: vec![self.path("localhost.pem"), self.path("other.example.pem")],
             keys: vec![self.path("localhost.key"), self.path("other.example.key")],
-            version_min: TlsVersion::V1_2,
+            ..TlsSettings::default()
         }
     }
 
@@ -310,6 +314,7 @@ fn files_that_cannot_be_used_are_named() {
             certificates: vec![files.path(certificate)],
             keys: vec![files.path(key)],
             version_min: TlsVersion::V1_3,
+            ..TlsSettings::default()
         };
         let error = Tls::read(&settings, &[]).unwrap_err();
         assert_eq!(error.path(), files.path(named), "{error}");
@@ -323,4 +328,222 @@ fn files_that_cannot_be_used_are_named() {
     check("localhost.pem", "locked.key", "locked.key", "openssl pkey");
     check("localhost.pem", "other.example.key", "localhost.pem", "does not belong");
     assert_eq!(Path::new("x"), TlsError::new(Path::new("x"), error::Wrong::NoKey).path());
+}
+
+/// An authority for clients, what it has made, and what it has taken back.
+struct Authority<'f> {
+    files: &'f Files,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+impl<'f> Authority<'f> {
+    fn new(files: &'f Files, name: &str) -> Self {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        params.distinguished_name.push(DnType::CommonName, name);
+        let pem = params.self_signed(&key).unwrap().pem();
+        std::fs::write(files.path("clients.pem"), pem).unwrap();
+        Self { files, issuer: Issuer::new(params, key) }
+    }
+
+    /// A client with a certificate of this authority.
+    fn client(
+        &self,
+        version: &'static SupportedProtocolVersion,
+        params: CertificateParams,
+    ) -> ClientConnection {
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+        let config = ClientConfig::builder_with_provider(default_provider().into())
+            .with_protocol_versions(&[version])
+            .unwrap()
+            .with_root_certificates(self.files.roots.clone())
+            .with_client_auth_cert(vec![certificate.der().clone()], key)
+            .unwrap();
+        ClientConnection::new(config.into(), ServerName::try_from("localhost").unwrap()).unwrap()
+    }
+
+    /// The list of what is revoked, good until the end of this year.
+    fn revoke(&self, serial: &[u8], until: i32) -> PathBuf {
+        let params = CertificateRevocationListParams {
+            this_update: date_time_ymd(2020, 1, 1),
+            next_update: date_time_ymd(until, 1, 1),
+            crl_number: SerialNumber::from(1_u64),
+            issuing_distribution_point: None,
+            revoked_certs: vec![RevokedCertParams {
+                serial_number: SerialNumber::from_slice(serial),
+                revocation_time: date_time_ymd(2020, 1, 1),
+                reason_code: None,
+                invalidity_date: None,
+            }],
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        let path = self.files.path("revoked.pem");
+        std::fs::write(&path, params.signed_by(&self.issuer).unwrap().pem().unwrap()).unwrap();
+        path
+    }
+
+    fn server(&self, change: impl FnOnce(&mut ClientSettings)) -> TlsStream {
+        let mut settings = self.files.settings();
+        settings.clients.demand = Demand::Required;
+        settings.clients.authorities = vec![self.files.path("clients.pem")];
+        change(&mut settings.clients);
+        TlsStream::new(&Tls::read(&settings, &[]).unwrap())
+    }
+}
+
+fn sensor(serial: &[u8]) -> CertificateParams {
+    let mut params = CertificateParams::new(vec!["sensor-1.example".to_owned()]).unwrap();
+    params.subject_alt_names.push(SanType::Rfc822Name("sensor@example".try_into().unwrap()));
+    params.subject_alt_names.push(SanType::URI("urn:sensor:1".try_into().unwrap()));
+    params.distinguished_name.push(DnType::OrganizationName, "Mill, Inc.");
+    params.distinguished_name.push(DnType::OrganizationalUnitName, "hall");
+    params.distinguished_name.remove(DnType::CommonName);
+    params.distinguished_name.push(DnType::CommonName, "sensor-1");
+    params.serial_number = Some(SerialNumber::from_slice(serial));
+    params
+}
+
+/// Lets both talk, whatever comes of it.
+fn talk(client: &mut ClientConnection, server: &mut TlsStream) {
+    for _ in 0..4 {
+        hand_over(server, &out(client), 9999);
+        let pending = server.pending().to_vec();
+        server.sent(pending.len());
+        let mut records = &pending[..];
+        while !records.is_empty() {
+            client.read_tls(&mut records).unwrap();
+            if client.process_new_packets().is_err() {
+                return;
+            }
+        }
+    }
+}
+
+#[test]
+fn a_certificate_says_who_a_client_is() {
+    let files = Files::new("who");
+    let authority = Authority::new(&files, "clients");
+    for version in [&TLS12, &TLS13] {
+        let check = |template: &str, expected: &str| {
+            let mut client = authority.client(version, sensor(&[1, 0xAB]));
+            let mut server = authority.server(|clients| {
+                clients.user_name = Some(template.parse().unwrap());
+            });
+            talk(&mut client, &mut server);
+            let proven = server.take_proven().unwrap_or_else(|| panic!("{:?}", server.ending()));
+            assert_eq!(proven.user_name.as_deref(), Some(expected), "{template}");
+            assert_eq!(proven.client_id, None);
+            assert_eq!(server.take_proven(), None, "said once");
+        };
+        check("{cn}", "sensor-1");
+        check("{o}/{ou}/{cn}!", "Mill, Inc./hall/sensor-1!");
+        check("{dn}", "CN=sensor-1,OU=hall,O=Mill\\, Inc.");
+        check("{dns}", "sensor-1.example");
+        check("{email}", "sensor@example");
+        check("{uri}", "urn:sensor:1");
+        check("{serial}", "01ab");
+    }
+}
+
+#[test]
+fn who_does_not_say_who_it_is_is_not_let_in() {
+    let files = Files::new("nameless");
+    let authority = Authority::new(&files, "clients");
+    let mut params = sensor(&[1]);
+    params.distinguished_name.remove(DnType::CommonName);
+    let mut client = authority.client(&TLS13, params);
+    let mut server = authority.server(|clients| clients.client_id = Some("{cn}".parse().unwrap()));
+    talk(&mut client, &mut server);
+    assert_eq!(server.ending(), Some(&Ending::Unnamed(Unnamed::Missing("cn"))));
+    client.writer().write_all(b"first words").unwrap();
+    assert_eq!(hand_over(&mut server, &out(&mut client), 9999), b"", "nobody listens");
+}
+
+#[test]
+fn certificates_of_clients_are_judged() {
+    let files = Files::new("judged");
+    let authority = Authority::new(&files, "clients");
+    let check = |client: &mut ClientConnection, server: &mut TlsStream, words: Option<&str>| {
+        talk(client, server);
+        let ending = server.ending().map(ToString::to_string);
+        match words {
+            None => assert_eq!((ending, server.is_open()), (None, true)),
+            Some(words) => {
+                assert!(ending.as_ref().is_some_and(|it| it.contains(words)), "{ending:?}")
+            }
+        }
+    };
+    for version in [&TLS12, &TLS13] {
+        let with = |serial: &[u8]| authority.client(version, sensor(serial));
+        let without = || files.client_of(&[version], "localhost", |_| {});
+        check(&mut with(&[1]), &mut authority.server(|_| {}), None);
+        check(&mut without(), &mut authority.server(|_| {}), Some("shows no certificate"));
+        let optional = |clients: &mut ClientSettings| clients.demand = Demand::Optional;
+        check(&mut without(), &mut authority.server(optional), None);
+        check(&mut with(&[1]), &mut authority.server(optional), None);
+        let other = Files::new("stranger");
+        let stranger = Authority::new(&other, "strangers");
+        let server = || authority.server(|_| {});
+        let mut unknown = {
+            let own = Authority { files: &files, issuer: stranger.issuer };
+            own.client(version, sensor(&[1]))
+        };
+        check(&mut unknown, &mut server(), Some("no authority that is trusted here"));
+        let mut expired = sensor(&[1]);
+        expired.not_after = date_time_ymd(2021, 1, 1);
+        check(&mut authority.client(version, expired), &mut server(), Some("certificate expired"));
+        let list = authority.revoke(&[7], 4000);
+        let listed = || {
+            let list = list.clone();
+            authority.server(|clients| clients.revoked = vec![list])
+        };
+        check(&mut with(&[1]), &mut listed(), None);
+        check(&mut with(&[7]), &mut listed(), Some("is revoked"));
+        authority.revoke(&[7], 2021);
+        check(&mut with(&[1]), &mut listed(), Some("too old: renew it"));
+    }
+}
+
+#[test]
+fn no_flipped_bit_panics() {
+    let files = Files::new("flipped");
+    let authority = Authority::new(&files, "clients");
+    let settings = {
+        let mut settings = files.settings();
+        settings.clients.demand = Demand::Required;
+        settings.clients.authorities = vec![files.path("clients.pem")];
+        settings.clients.user_name = Some("{cn}".parse().unwrap());
+        settings
+    };
+    let tls = Tls::read(&settings, &["mqtt"]).unwrap();
+    let mut ended = 0;
+    // Every seventh byte of both flights of a client, with each bit at some place.
+    for (version, step) in [(&TLS12, 7), (&TLS13, 7)] {
+        for flight in 0..2 {
+            for at in (0..).step_by(step) {
+                let mut client = authority.client(version, sensor(&[1]));
+                let mut server = TlsStream::new(&tls);
+                for _ in 0..flight {
+                    hand_over(&mut server, &out(&mut client), 9999);
+                    into(&mut client, &mut server);
+                }
+                let mut bytes = out(&mut client);
+                let Some(byte) = bytes.get_mut(at) else { break };
+                *byte ^= 1 << (at / step % 8);
+                hand_over(&mut server, &bytes, [9999, 100, 1][at % 3]);
+                hand_over(&mut server, b"and what comes behind it", 9999);
+                let mut wire = vec![0; SEALED_WIRE_BYTES];
+                if server.is_open() {
+                    server.seal(b"x", &mut wire).unwrap();
+                }
+                server.close();
+                ended += usize::from(server.ending().is_some());
+            }
+        }
+    }
+    assert!(ended > 100, "only {ended} were noticed");
 }

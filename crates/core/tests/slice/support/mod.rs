@@ -15,7 +15,7 @@ use bellbird_core::record::Record;
 use bellbird_core::recovery::Recovery;
 use bellbird_core::{
     AuthOutcome, Change, ClientReport, Config, ConnectionId, Event, Flow, Holdings, Input, Ledger,
-    Memory, Message, Output, Position, RetainedSize, Shard, ShardId, Storage, Ticket, Time,
+    Memory, Message, Output, Position, Proven, RetainedSize, Shard, ShardId, Storage, Ticket, Time,
     Traffic, home_of,
 };
 use bellbird_topics::Namespace;
@@ -141,6 +141,12 @@ impl Node {
         self.clients.push(state);
         self.input(ShardId(0), Input::Opened { connection: id, listener: 0 });
         client
+    }
+
+    /// What the transport has proven of a client.
+    pub(crate) fn prove(&mut self, client: Client, proven: Proven) {
+        let ClientState { shard, id, .. } = self.clients[client.0];
+        self.input(shard, Input::Proven { connection: id, proven });
     }
 
     /// A client that has said CONNECT and read what came of it.
