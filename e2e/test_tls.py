@@ -242,7 +242,7 @@ def test_other_certificates_under_a_fleet(broker, certificates):
 def test_renewed_files_are_noticed(broker, certificates):
     """Without a word to the broker, and not while only one of the two is new."""
     before = shown_certificate(broker)
-    assert 823 <= days_left(broker) <= 826
+    assert 822 <= days_left(broker) <= 824
     certificates.server_key.write_text((certificates.directory / "ca.key").read_text())
     broker.process.expect(r"error: files of certificates have changed, the old ones stay: .* does not belong")
     assert shown_certificate(broker) == before
@@ -304,6 +304,12 @@ def test_a_broken_configuration_is_told(tmp_path, certificates):
         f'listen_tls = ["127.0.0.1:0"]\n[tls]\ncertificates = "nothing"\nkeys = "{certificates.server_key}"\n',
         "cannot read nothing: No such file",
         "bellbird cert init",
+    )
+    asking = f'{pair}client_certificates = "required"\nclient_authorities = "{certificates.authority}"\n'
+    check(
+        f'[tls]\n{asking}user_name_from = "{{cn}}"\n{listener}transport = "tls"\n'
+        f'{listener}transport = "tls"\n[listeners.tls]\nclient_certificates = "none"\n',
+        "no mistakes",
     )
     check(f'listen_tls = ["127.0.0.1:0"]\n[tls]\nclient_certificates = "required"\n{pair}', "client_authorities beside it")
     check(f'listen_tls = ["127.0.0.1:0"]\n[tls]\nuser_name_from = "{{cn}}"\n{pair}', "tls.user_name_from means nothing")

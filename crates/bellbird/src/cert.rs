@@ -36,7 +36,7 @@ pub(crate) struct Init {
     #[arg(long, value_name = "NAME", value_parser = client)]
     client: Vec<String>,
     /// How long the broker's and the clients' certificates are good for
-    #[arg(long, value_name = "DAYS", default_value_t = 825, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "DAYS", default_value_t = 823, value_parser = clap::value_parser!(u16).range(1..))]
     days: u16,
 }
 

@@ -36,7 +36,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
 }
 
 /// What there is to say of a configuration without mistakes.
-fn findings(Prepared { configuration, warnings, access, tls: _ }: &Prepared) -> String {
+fn findings(Prepared { configuration, warnings, access, .. }: &Prepared) -> String {
     let mut lines: Vec<String> =
         warnings.iter().map(|warning| format!("warning: {warning}")).collect();
     for listener in &configuration.listeners {

@@ -5,9 +5,10 @@ use std::error::Error;
 use std::time::SystemTime;
 
 use bellbird_access::{Access, AccessError, Role};
-use bellbird_server::Tls;
+use bellbird_server::{Demand, Tls};
 
 use crate::config::{ConfigError, Configuration, Listening, Sources};
+use crate::watch::{Marks, marks};
 
 /// What a start needs, without a mistake.
 pub(crate) struct Prepared {
@@ -17,6 +18,8 @@ pub(crate) struct Prepared {
     pub(crate) access: Access,
     /// What each listener shows its clients, if it is encrypted.
     pub(crate) tls: Vec<Option<Tls>>,
+    /// What its files were like before they were read.
+    pub(crate) marks: Marks,
 }
 
 /// Reads everything.
@@ -31,6 +34,7 @@ pub(crate) fn prepare(sources: &Sources) -> Result<Prepared, Box<dyn Error>> {
         }
         _ => Access::open(users.as_deref(), acl.as_deref()),
     };
+    let marks = marks(configuration.tls_files());
     let (tls, wrong) = encryption(&configuration);
     match (outcome, access) {
         (Ok(mut warnings), Ok(access)) if wrong.is_empty() => {
@@ -39,7 +43,7 @@ pub(crate) fn prepare(sources: &Sources) -> Result<Prepared, Box<dyn Error>> {
             let ending = tls.iter().flatten().flat_map(|tls| tls.warnings(now));
             // Several listeners may show the same.
             warnings.extend(ending.collect::<BTreeSet<_>>());
-            Ok(Prepared { configuration, warnings, access, tls })
+            Ok(Prepared { configuration, warnings, access, tls, marks })
         }
         (outcome, access) => {
             let in_access = access.err().unwrap_or_default();
@@ -53,8 +57,10 @@ pub(crate) fn encryption(configuration: &Configuration) -> (Vec<Option<Tls>>, Ve
     let mut wrong = Vec::new();
     let mut read = |listener: &Listening| {
         let (transport, settings) = (&listener.transport, &listener.tls);
-        // That there is none, or not as many keys, is said already.
+        // That something is missing is said already.
+        let clients = &settings.clients;
         if !transport.is_encrypted
+            || (clients.demand != Demand::None && clients.authorities.is_empty())
             || settings.certificates.is_empty()
             || settings.certificates.len() != settings.keys.len()
         {

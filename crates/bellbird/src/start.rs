@@ -21,7 +21,7 @@ use crate::config::{Configuration, Listening, OnFailure, Sources};
 use crate::count::Count;
 use crate::hint::Hint;
 use crate::prepared::{Prepared, encryption, prepare};
-use crate::watch::Watch;
+use crate::watch::{Marks, Watch};
 use crate::{logging, print};
 
 /// Starts a broker with the defaults, a configuration file, or options, which win.
@@ -79,7 +79,8 @@ fn address(text: &str) -> Result<SocketAddr, String> {
 /// Runs until SIGTERM, SIGINT or SIGQUIT, which is a success unless the log has failed, or until it
 /// fails if the operator wants that. SIGHUP reads the configuration again.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Box<dyn Error>> {
-    let Prepared { mut configuration, warnings, access, tls } = prepare(&sources(arguments))?;
+    let Prepared { mut configuration, warnings, access, tls, marks } =
+        prepare(&sources(arguments))?;
     logging::start(configuration.log_level);
     // Before anything is bound or locked: a signal from here on ends it cleanly.
     // A file that may not grow is an error of the write and no reason to die.
@@ -111,12 +112,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Box<dyn Error>> {
     bellbird_memory::give_back();
     let admin = Admin::start(&admin_settings, node.control())?;
     print(&greeting(&node, &admin, &configuration));
-    let files = Watch::begin(configuration.tls_files())?;
+    let files = Watch::begin(marks)?;
     for signal in &mut signals {
         match signal {
             SIGHUP => {
-                reload(arguments, &mut configuration, &node);
-                files.look_at(configuration.tls_files());
+                if let Some(marks) = reload(arguments, &mut configuration, &node) {
+                    files.look_at(configuration.tls_files(), &marks);
+                }
             }
             SIGUSR2 if files.take_change() => renew(&configuration, &node),
             SIGUSR1 => info!("SIGUSR1 does nothing: what is acknowledged is stored already"),
@@ -168,13 +170,17 @@ fn renew(configuration: &Configuration, node: &Node) {
     info!("files of certificates have changed, and were read again");
 }
 
-/// With any mistake, everything stays as it is.
-fn reload(arguments: &Arguments, configuration: &mut Configuration, node: &Node) {
+/// With any mistake, everything stays as it is. Returns what the files of encryption were like before
+/// they were read.
+fn reload(arguments: &Arguments, configuration: &mut Configuration, node: &Node) -> Option<Marks> {
     let prepared = match prepare(&sources(arguments)) {
         Ok(prepared) => prepared,
-        Err(failure) => return error!("reload refused, everything stays as it was: {failure}"),
+        Err(failure) => {
+            error!("reload refused, everything stays as it was: {failure}");
+            return None;
+        }
     };
-    let Prepared { configuration: newer, warnings, access, mut tls } = prepared;
+    let Prepared { configuration: newer, warnings, access, mut tls, marks } = prepared;
     warnings.iter().for_each(|warning| warn!("{warning}"));
     node.set_access(access.gate(), access.authenticator().map(Authenticator::new));
     let counterparts = configuration.counterparts(&newer);
@@ -209,6 +215,7 @@ fn reload(arguments: &Arguments, configuration: &mut Configuration, node: &Node)
     for warning in what_is_open_now(&before, configuration) {
         warn!("reload: {warning}");
     }
+    Some(marks)
 }
 
 /// What a reload opened: whoever left out a line by mistake is to see it.

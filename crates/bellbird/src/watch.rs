@@ -18,21 +18,25 @@ pub(crate) struct Watch {
     has_changed: Arc<AtomicBool>,
 }
 
-/// What files were like when they were read.
-type Marks = Vec<(PathBuf, Option<Mark>)>;
+/// What files were like before they were read.
+pub(crate) type Marks = Vec<(PathBuf, Option<Mark>)>;
 
 impl Watch {
     /// Begins to look at these files. SIGUSR2 wakes the main thread when they have changed.
-    pub(crate) fn begin(files: Vec<PathBuf>) -> io::Result<Self> {
-        let watch = Self { known: Arc::new(Mutex::new(marks(files))), ..Self::default() };
+    pub(crate) fn begin(known: Marks) -> io::Result<Self> {
+        let watch = Self { known: Arc::new(Mutex::new(known)), ..Self::default() };
         let own = watch.clone();
         thread::Builder::new().name("files".into()).spawn(move || own.run())?;
         Ok(watch)
     }
 
-    /// Looks at these from now on, which were just read.
-    pub(crate) fn look_at(&self, files: Vec<PathBuf>) {
-        *self.known() = marks(files);
+    /// Looks at these from now on. `read` says what they were like before they were read.
+    pub(crate) fn look_at(&self, files: Vec<PathBuf>, read: &Marks) {
+        let mark = |(path, now): (PathBuf, Option<Mark>)| {
+            let before = read.iter().find(|(known, _)| *known == path).map(|(_, mark)| *mark);
+            (path, before.unwrap_or(now))
+        };
+        *self.known() = marks(files).into_iter().map(mark).collect();
     }
 
     /// Whether they have changed since the last call.
@@ -61,13 +65,14 @@ impl Watch {
     }
 }
 
-fn marks(files: Vec<PathBuf>) -> Marks {
+/// What files are like.
+pub(crate) fn marks(files: Vec<PathBuf>) -> Marks {
     files.into_iter().map(|path| (path.clone(), Mark::of(&path))).collect()
 }
 
 /// What tells a file from what it was before. A link is looked through.
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct Mark {
+pub(crate) struct Mark {
     device: u64,
     inode: u64,
     bytes: u64,

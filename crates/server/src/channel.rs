@@ -66,15 +66,16 @@ impl Channel {
         let kept = self.tls.as_mut().map_or(0, |tls| tls.begin(wire));
         let room = (wire.len() - kept).min(bytes_max);
         let count = match read(&mut self.stream, &mut wire[kept..kept + room]) {
-            Ok(0) => return Got::End,
-            Ok(count) => count,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            Ok(count) if count > 0 => count,
+            outcome => {
+                // Whatever comes of it: these bytes belong to the state of the connection.
                 if let Some(tls) = &mut self.tls {
-                    tls.take(&mut wire[..kept], plain);
+                    tls.take_back(&wire[..kept]);
                 }
-                return Got::Nothing;
+                let is_nothing =
+                    outcome.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
+                return if is_nothing { Got::Nothing } else { Got::End };
             }
-            Err(_) => return Got::End,
         };
         // A short read has drained it: the next bytes are a new edge.
         let is_drained = count < room;
@@ -172,7 +173,9 @@ impl Channel {
             if bytes.is_empty() {
                 return Put::Bytes { sent, is_blocked: false };
             }
-            let Ok(sealed) = tls.seal(bytes, wire) else { return Put::End };
+            // A panic in here ends this connection only.
+            let sealed = catch_unwind(AssertUnwindSafe(|| tls.seal(bytes, wire)));
+            let Ok(Ok(sealed)) = sealed else { return Put::End };
             let mut records = &wire[..sealed];
             while !records.is_empty() {
                 match write(stream, records) {
@@ -197,7 +200,8 @@ impl Channel {
     /// Says goodbye to the peer of TLS, behind what is sent.
     pub(crate) fn close_tls(&mut self) {
         if let Some(tls) = &mut self.tls {
-            tls.close();
+            // A panic in here ends the connection without a word, as it is to end.
+            let _said = catch_unwind(AssertUnwindSafe(|| tls.close()));
         }
     }
 

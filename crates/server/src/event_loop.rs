@@ -240,7 +240,10 @@ impl EventLoop {
 
     /// Takes up a connection that had more than its share of the last turn.
     fn go_on(&mut self, now: Time, id: ConnectionId) {
-        self.take_rest(now, id);
+        // Who still shakes hands has nothing to take, and waits behind those that came before.
+        if self.sockets.get(id).is_some_and(|socket| !socket.channel.is_handshaking()) {
+            self.take_rest(now, id);
+        }
         self.drain(now, id);
     }
 

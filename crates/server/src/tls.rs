@@ -75,6 +75,11 @@ impl TlsStream {
         kept.len()
     }
 
+    /// Takes back what stood in front: nothing was read behind it.
+    pub(crate) fn take_back(&mut self, kept: &[u8]) {
+        self.kept = kept.to_vec();
+    }
+
     /// Takes what stood in front, and what was read behind it. Appends what was within the
     /// records to `plain`; fewer bytes than the records have. After the end there are none.
     pub(crate) fn take(&mut self, wire: &mut [u8], plain: &mut Vec<u8>) {
@@ -92,6 +97,10 @@ impl TlsStream {
                 }
             }
             Err(error) => self.ending = Some(Ending::Broken(error)),
+        }
+        if self.naming.is_some() {
+            // Nobody has said yet who this is: whatever came along in the same read is nobody's.
+            plain.clear();
         }
     }
 

@@ -200,7 +200,9 @@ impl Tls {
     fn take(&self, mut records: &[u8], plain: &mut Vec<u8>) -> io::Result<bool> {
         let mut connection = lock(&self.connection);
         while !records.is_empty() {
-            connection.read_tls(&mut records)?;
+            if connection.read_tls(&mut records)? == 0 {
+                break; // What comes behind the end is nobody's.
+            }
             let state = connection.process_new_packets().map_err(io::Error::other)?;
             let before = plain.len();
             plain.resize(before + state.plaintext_bytes_to_read(), 0);

@@ -2,8 +2,8 @@
 
 use std::net::SocketAddr;
 
+use bellbird_server::Demand;
 use bellbird_server::websocket::Offer as WebSocketOffer;
-use bellbird_server::{ClientSettings, Demand};
 use bellbird_topics::{Filter, SubscriptionFilter};
 
 use super::mistake::{Mistake, Origin};
@@ -92,9 +92,7 @@ fn tls(configuration: &Configuration, reading: &mut Reading) {
             mistake(reading, &key, message);
         }
     }
-    for listener in encrypted() {
-        clients(listener, reading);
-    }
+    clients(configuration, reading);
     let is_given = TLS.iter().any(|it| reading.origins.contains_key(&format!("tls.{}", it.key)));
     if is_given && encrypted().next().is_none() {
         reading.warnings.push(
@@ -106,40 +104,43 @@ fn tls(configuration: &Configuration, reading: &mut Reading) {
 }
 
 /// Whether what is said of clients' certificates fits together.
-fn clients(listener: &Listening, reading: &mut Reading) {
-    let ClientSettings { demand, authorities, revoked, user_name, client_id } =
-        &listener.tls.clients;
-    // Where it stands: in the listener's own table, or in that of all.
-    let own = listener.key.strip_suffix(".address").unwrap_or_default();
-    let key = |name: &str| {
-        let own = format!("{own}.{ENCRYPTION}.{name}");
-        let is_own = reading.origins.contains_key(&own);
-        if is_own { own } else { format!("{ENCRYPTION}.{name}") }
-    };
+fn clients(configuration: &Configuration, reading: &mut Reading) {
+    let encrypted = || configuration.listeners.iter().filter(|it| it.transport.is_encrypted);
     let mut messages = Vec::new();
-    if *demand == Demand::None {
-        let idle = [
-            ("client_authorities", !authorities.is_empty()),
-            ("client_crls", !revoked.is_empty()),
-            ("user_name_from", user_name.is_some()),
-            ("client_id_from", client_id.is_some()),
-        ];
-        for (name, _) in idle.into_iter().filter(|(_, is_given)| *is_given) {
-            let key = key(name);
+    let idle = |table: &str, reading: &Reading| -> Vec<(String, String)> {
+        let keys = ["client_authorities", "client_crls", "user_name_from", "client_id_from"];
+        let keys = keys.iter().map(|name| format!("{table}.{name}"));
+        let given = keys.filter(|key| reading.origins.contains_key(key));
+        given
+            .map(|key| {
+                let message = format!(
+                    "{key} means nothing, for clients are not asked for certificates: say \
+                     client_certificates = \"required\" or \"optional\" beside it"
+                );
+                (key, message)
+            })
+            .collect()
+    };
+    for listener in encrypted() {
+        let own = listener.key.strip_suffix(".address").map(|own| format!("{own}.{ENCRYPTION}"));
+        let demand = listener.tls.clients.demand;
+        if demand == Demand::None {
+            // What all listeners are told may be for others of them.
+            messages.extend(own.iter().flat_map(|own| idle(own, reading)));
+        } else if listener.tls.clients.authorities.is_empty() {
+            let name = |table: &str| format!("{table}.client_certificates");
+            let key = own.map(|own| name(&own)).filter(|key| reading.origins.contains_key(key));
+            let key = key.unwrap_or_else(|| name(ENCRYPTION));
             let message = format!(
-                "{key} means nothing, for clients are not asked for certificates: say \
-                 client_certificates = \"required\" or \"optional\" beside it"
+                "{key} = \"{}\" needs somebody who makes certificates: name the file of the \
+                 authority with client_authorities beside it",
+                demand.name()
             );
             messages.push((key, message));
         }
-    } else if authorities.is_empty() {
-        let key = key("client_certificates");
-        let message = format!(
-            "{key} = \"{}\" needs somebody who makes certificates: name the file of the authority \
-             with client_authorities beside it",
-            demand.name()
-        );
-        messages.push((key, message));
+    }
+    if encrypted().next().is_some() && encrypted().all(|it| it.tls.clients.demand == Demand::None) {
+        messages.extend(idle(ENCRYPTION, reading));
     }
     for (key, message) in messages {
         // What is said once for several listeners is wrong once.

@@ -18,11 +18,19 @@ pub(crate) struct Changes {
 }
 
 impl Configuration {
-    /// For each listener its place among those of a newer configuration, if it is there.
+    /// For each listener its place among those of a newer configuration, if it is there and speaks
+    /// the same: other transports wait for the next start.
     pub(crate) fn counterparts(&self, newer: &Self) -> Vec<Option<usize>> {
         let is_same = are_same(&self.listeners, &newer.listeners);
         let listeners = self.listeners.iter().enumerate();
-        listeners.map(|(index, it)| counterpart(is_same, index, it, &newer.listeners)).collect()
+        let place = |(index, it): (usize, &Listening)| {
+            let place = counterpart(is_same, index, it, &newer.listeners)?;
+            let (was, is) = (&it.transport, &newer.listeners[place].transport);
+            let speaks_same = was.is_encrypted == is.is_encrypted
+                && was.websocket.is_some() == is.websocket.is_some();
+            speaks_same.then_some(place)
+        };
+        listeners.map(place).collect()
     }
 
     /// Takes what may change while the broker runs from a newer configuration.
@@ -120,10 +128,14 @@ fn take_listeners(running: &mut [Listening], configuration: &Configuration, chan
                 changes.live.push(format!("{place}durability"));
             }
             take(TERMS, &place, &mut listener.terms, &found.terms, changes);
-            let place = format!("{place}{ENCRYPTION}.");
-            take(TLS, &place, &mut listener.tls, &found.tls, changes);
+            if found.transport.is_encrypted {
+                let place = format!("{place}{ENCRYPTION}.");
+                take(TLS, &place, &mut listener.tls, &found.tls, changes);
+            }
         }
-        listener.tls.clone_from(&found.tls);
+        if found.transport.is_encrypted {
+            listener.tls.clone_from(&found.tls);
+        }
         listener.terms = Terms::clone(&found.terms);
     }
 }

@@ -388,3 +388,27 @@ fn an_empty_variable_is_told_without_quotes() {
         "{failure}"
     );
 }
+
+#[test]
+fn certificates_go_to_listeners_that_speak_the_same() {
+    let listeners = |transports: &[(u16, &str)]| {
+        let text: String = transports
+            .iter()
+            .map(|(port, transport)| {
+                format!(
+                    "[[listeners]]\naddress = \"127.0.0.1:{port}\"\ntransport = \"{transport}\"\n\
+                     [listeners.tls]\ncertificates = \"c\"\nkeys = \"k\"\n"
+                )
+            })
+            .collect();
+        load(&text, &[], &[]).unwrap().0
+    };
+    let check = |newer: &[(u16, &str)], expected: [Option<usize>; 2]| {
+        let running = listeners(&[(1, "tls"), (2, "websocket_tls")]);
+        assert_eq!(running.counterparts(&listeners(newer)), expected, "{newer:?}");
+    };
+    check(&[(1, "tls"), (2, "websocket_tls")], [Some(0), Some(1)]);
+    check(&[(2, "websocket_tls"), (1, "tls")], [Some(1), Some(0)]);
+    check(&[(1, "websocket_tls"), (2, "websocket_tls")], [None, Some(1)]);
+    check(&[(2, "websocket_tls")], [None, Some(0)]);
+}

@@ -12,6 +12,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
+use webpki::BorrowedCertRevocationList;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 use super::certificates::{of_pem, read_chain};
@@ -273,16 +274,9 @@ pub(super) fn verifier(
     if settings.demand == Demand::Optional {
         builder = builder.allow_unauthenticated();
     }
-    let first = settings.revoked.first().or(settings.authorities.first());
-    let first = first.map_or(Path::new(""), PathBuf::as_path);
-    let unusable = |error: VerifierBuilderError| {
-        let remedy = if matches!(error, VerifierBuilderError::InvalidCrl(_)) {
-            "; lists are to be of version 2 (RFC 5280), as openssl makes them with crl_extensions"
-        } else {
-            ""
-        };
-        TlsError::new(first, Wrong::Unusable(format!("{error}{remedy}")))
-    };
+    let first = settings.authorities.first().map_or(Path::new(""), PathBuf::as_path);
+    let unusable =
+        |error: VerifierBuilderError| TlsError::new(first, Wrong::Unusable(error.to_string()));
     builder.build().map(Some).map_err(unusable)
 }
 
@@ -290,7 +284,13 @@ fn read_revoked(path: &Path) -> Result<Vec<CertificateRevocationListDer<'static>
     let read = || CertificateRevocationListDer::pem_file_iter(path)?.collect::<Result<Vec<_>, _>>();
     match read() {
         Ok(lists) if lists.is_empty() => Err(TlsError::new(path, Wrong::NoRevocationList)),
-        Ok(lists) => Ok(lists),
+        Ok(lists) => {
+            for list in &lists {
+                let unusable = |error| TlsError::new(path, Wrong::UnusableList(error));
+                BorrowedCertRevocationList::from_der(list).map_err(unusable)?;
+            }
+            Ok(lists)
+        }
         Err(error) => Err(TlsError::new(path, of_pem(error))),
     }
 }

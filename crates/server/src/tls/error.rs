@@ -18,6 +18,7 @@ pub(super) enum Wrong {
     Unreadable(io::Error),
     NoCertificate,
     NoRevocationList,
+    UnusableList(webpki::Error),
     NoKey,
     EncryptedKey,
     /// Of the certificate: the key stands in another file.
@@ -63,6 +64,11 @@ impl fmt::Display for TlsError {
                 "{path} has no list of revoked certificates: it is to have one or several in PEM, \
                  each from \"-----BEGIN X509 CRL-----\" on"
             ),
+            Wrong::UnusableList(why) => write!(
+                f,
+                "{path} cannot be used: {why:?}; lists are to be of version 2 (RFC 5280), as \
+                 openssl makes them with crl_extensions"
+            ),
             Wrong::NoKey => write!(
                 f,
                 "{path} has no private key: it is to have one in PEM, from \"-----BEGIN PRIVATE \
@@ -90,6 +96,7 @@ impl std::error::Error for TlsError {
             Wrong::Unreadable(error) => Some(error),
             Wrong::NoCertificate
             | Wrong::NoRevocationList
+            | Wrong::UnusableList(_)
             | Wrong::NoKey
             | Wrong::EncryptedKey
             | Wrong::Mismatch { .. }

@@ -294,6 +294,10 @@ fn half_a_message_of_the_handshake_does_not_keep_others_waiting() {
     assert!(server.kept_bytes() > 0);
     let mut wire = vec![0; SEALED_WIRE_BYTES];
     assert!(server.seal(b"meanwhile", &mut wire).unwrap() > 9);
+    // A read that brings nothing takes nothing away either.
+    let kept = server.begin(&mut wire);
+    server.take_back(&wire[..kept]);
+    assert!(server.seal(b"after a read", &mut wire).unwrap() > 9);
     hand_over(&mut server, &second, 9999);
     assert_eq!((server.ending(), server.kept_bytes()), (None, 0));
     assert!(server.seal(b"afterwards", &mut wire).unwrap() > 9);
@@ -461,6 +465,30 @@ fn who_does_not_say_who_it_is_is_not_let_in() {
     assert_eq!(server.ending(), Some(&Ending::Unnamed(Unnamed::Missing("cn"))));
     client.writer().write_all(b"first words").unwrap();
     assert_eq!(hand_over(&mut server, &out(&mut client), 9999), b"", "nobody listens");
+}
+
+#[test]
+fn nobody_is_heard_before_it_is_known_who_it_is() {
+    let files = Files::new("unheard");
+    let authority = Authority::new(&files, "clients");
+    for version in [&TLS12, &TLS13] {
+        let mut client = authority.client(version, sensor(&[1]));
+        let mut server = authority.server(|clients| {
+            clients.user_name = Some("{cn}".parse().unwrap());
+        });
+        hand_over(&mut server, &out(&mut client), 9999);
+        into(&mut client, &mut server);
+        let mut flight = out(&mut client);
+        if version.version == TLS13.version {
+            client.writer().write_all(b"CONNECT as somebody else").unwrap();
+            flight.extend(out(&mut client));
+        }
+        // What ends the handshake, first words, and what breaks the connection, in one read.
+        flight.extend(b"\x17\x03\x03\x00\x20 this is no record of anybody's.");
+        assert_eq!(hand_over(&mut server, &flight, 60_000), b"");
+        assert_eq!(server.take_proven(), None);
+        assert!(matches!(server.ending(), Some(Ending::Broken(_))), "{:?}", server.ending());
+    }
 }
 
 #[test]
