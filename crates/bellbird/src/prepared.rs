@@ -39,10 +39,7 @@ pub(crate) fn prepare(sources: &Sources) -> Result<Prepared, Box<dyn Error>> {
     match (outcome, access) {
         (Ok(mut warnings), Ok(access)) if wrong.is_empty() => {
             warnings.extend(access.warnings().iter().map(ToString::to_string));
-            let now = SystemTime::now();
-            let ending = tls.iter().flatten().flat_map(|tls| tls.warnings(now));
-            // Several listeners may show the same.
-            warnings.extend(ending.collect::<BTreeSet<_>>());
+            warnings.extend(ending(&tls));
             Ok(Prepared { configuration, warnings, access, tls, marks })
         }
         (outcome, access) => {
@@ -50,6 +47,13 @@ pub(crate) fn prepare(sources: &Sources) -> Result<Prepared, Box<dyn Error>> {
             Err(told(&configuration, outcome.err(), in_access, wrong).into())
         }
     }
+}
+
+/// What deserves a look of certificates that end.
+pub(crate) fn ending(tls: &[Option<Tls>]) -> BTreeSet<String> {
+    let now = SystemTime::now();
+    // Several listeners may show the same.
+    tls.iter().flatten().flat_map(|tls| tls.warnings(now)).collect()
 }
 
 /// What each listener shows its clients, and what is wrong with the files.

@@ -6,7 +6,6 @@ use std::fmt::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::SystemTime;
 
 use bellbird_admin::Admin;
 use bellbird_server::{
@@ -20,7 +19,7 @@ use signal_hook::iterator::Signals;
 use crate::config::{Configuration, Listening, OnFailure, Sources};
 use crate::count::Count;
 use crate::hint::Hint;
-use crate::prepared::{Prepared, encryption, prepare};
+use crate::prepared::{Prepared, encryption, ending, prepare};
 use crate::watch::{Marks, Watch};
 use crate::{logging, print};
 
@@ -164,8 +163,7 @@ fn renew(configuration: &Configuration, node: &Node) {
         let wrong = wrong.join("\nerror: ");
         return error!("files of certificates have changed, the old ones stay: {wrong}");
     }
-    let now = SystemTime::now();
-    tls.iter().flatten().flat_map(|tls| tls.warnings(now)).for_each(|warning| warn!("{warning}"));
+    ending(&tls).iter().for_each(|warning| warn!("{warning}"));
     node.set_tls(tls);
     info!("files of certificates have changed, and were read again");
 }

@@ -190,19 +190,21 @@ impl Channel {
         }
     }
 
-    /// Says goodbye to the peer of the WebSocket, behind what is sent.
-    pub(crate) fn close_websocket(&mut self, code: CloseCode) {
+    /// Says goodbye to the peer of the WebSocket, behind what is sent. Whether there is one.
+    pub(crate) fn close_websocket(&mut self, code: CloseCode) -> bool {
         if let Some(websocket) = &mut self.websocket {
             websocket.close(code);
         }
+        self.websocket.is_some()
     }
 
-    /// Says goodbye to the peer of TLS, behind what is sent.
-    pub(crate) fn close_tls(&mut self) {
+    /// Says goodbye to the peer of TLS, behind what is sent. Whether there is one.
+    pub(crate) fn close_tls(&mut self) -> bool {
         if let Some(tls) = &mut self.tls {
             // A panic in here ends the connection without a word, as it is to end.
             let _said = catch_unwind(AssertUnwindSafe(|| tls.close()));
         }
+        self.tls.is_some()
     }
 
     /// Whether there is anything between the stream and MQTT.

@@ -399,14 +399,12 @@ impl EventLoop {
     fn close(&mut self, now: Time, id: ConnectionId) {
         self.flush(now, id);
         let is_stopping = self.desk.is_stopping;
-        let layered = self.sockets.get(id).filter(|socket| socket.channel.is_layered());
-        if let Some(socket) = layered {
-            let code = if is_stopping { CloseCode::GOING_AWAY } else { CloseCode::NORMAL };
-            socket.channel.close_websocket(code);
+        let code = if is_stopping { CloseCode::GOING_AWAY } else { CloseCode::NORMAL };
+        // From the inside outwards, each behind what was said before.
+        if self.sockets.get(id).is_some_and(|socket| socket.channel.close_websocket(code)) {
             self.flush(now, id);
         }
-        if let Some(socket) = self.sockets.get(id).filter(|socket| socket.channel.is_layered()) {
-            socket.channel.close_tls();
+        if self.sockets.get(id).is_some_and(|socket| socket.channel.close_tls()) {
             self.flush(now, id);
         }
         if let Some(mut stream) = self.let_go(now, id) {

@@ -138,7 +138,7 @@ impl Tls {
 
 /// How long before its end a certificate is to be renewed, by the habits of public authorities.
 const RENEWAL: Duration = Duration::from_secs(21 * DAY_SECS);
-const DAY_SECS: u64 = 24 * 60 * 60;
+pub(super) const DAY_SECS: u64 = 24 * 60 * 60;
 
 impl fmt::Debug for Tls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use super::Tls;
+use super::configuration::DAY_SECS;
 
 /// The certificates in force, shared by whoever changes and whoever watches them.
 #[derive(Clone, Debug, Default)]
@@ -38,5 +39,3 @@ impl Showing {
         all.iter().filter_map(days).collect()
     }
 }
-
-const DAY_SECS: u64 = 24 * 60 * 60;
