@@ -3,6 +3,7 @@
 import contextlib
 import queue
 import socket
+import threading
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
@@ -41,7 +42,8 @@ class Paho(Client):
         self.client.on_connect = lambda *event: self.connected.put(event[2:4])
         self.client.on_subscribe = lambda *event: self.acknowledged.put(event[3])
         self.client.on_unsubscribe = lambda *event: self.acknowledged.put(event[3])
-        self.client.on_disconnect = lambda *event: self.disconnected.put(event[3])
+        self.broker_is_there = threading.Event()
+        self.client.on_disconnect = self._on_disconnect
         self.client.on_message = lambda *event: self.received(message_of(event[2]))
         if "tls" in self.door:
             self.client.tls_set(ca_certs=options.authority)
@@ -71,6 +73,9 @@ class Paho(Client):
             handed.wait_for_publish(PATIENCE_SECS)
             assert handed.is_published(), f"not acknowledged within {PATIENCE_SECS} s"
 
+    def come_back(self) -> None:
+        self.broker_is_there.set()
+
     def leave(self) -> None:
         self.client.disconnect()
         self.disconnected.get(timeout=PATIENCE_SECS)
@@ -78,6 +83,7 @@ class Paho(Client):
 
     def drop(self) -> None:
         self.client.reconnect_on_failure = False
+        self.broker_is_there.set()
         # The socket is gone already if the broker is.
         with contextlib.suppress(OSError, AttributeError):
             wrapped = self.client.socket()
@@ -95,6 +101,18 @@ class Paho(Client):
             # It is kept, and sent once there is a connection again; only the waiting would refuse.
             handed.rc = paho.MQTT_ERR_SUCCESS
         return handed
+
+    def _on_disconnect(self, *event) -> None:
+        """Holds paho back until there is a broker: its first attempt must be the one that succeeds.
+
+        Each attempt prepares what is under way (`_messages_reconnect_reset_out` of paho 2.1), and the
+        second takes a PUBREL that is to be repeated for a message that was never sent: a broker that
+        has completed it gets it as a new one, which comes to its subscribers twice.
+        """
+        self.disconnected.put(event[3])
+        if self.options.comes_back:
+            self.broker_is_there.wait(PATIENCE_SECS)
+            self.broker_is_there.clear()
 
     def _session(self) -> dict:
         if self.level < 5:

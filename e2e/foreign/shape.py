@@ -97,7 +97,7 @@ class Client:
         raise NotImplementedError
 
     def come_back(self) -> None:
-        """Says that the broker is there again, to clients that leave it to their user to connect."""
+        """Says that the broker is there again, to clients that are not to try before."""
 
     def leave(self) -> None:
         """Sends DISCONNECT and waits until the connection is down."""

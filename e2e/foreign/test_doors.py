@@ -97,6 +97,8 @@ def test_coming_back_after_a_kill(own_broker, connect, kind):
         received = [subscriber.receive() for _ in range(10)]
         broker.kill()
         broker.start()
+        for client in (subscriber, publisher):
+            client.come_back()
         publishing.result()
     publisher.publish(Message("t", "end", 1))
     while received[-1].payload != "end":
