@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +29,7 @@ class Broker:
         self.websocket_port: int | None = None
         self.tls: Certificates | None = None
         self.tls_port = self.websocket_tls_port = 0
+        self.unix_directory: tempfile.TemporaryDirectory | None = None
         self.process: Process | None = None
         self.past_output = ""
 
@@ -36,7 +38,13 @@ class Broker:
         return self
 
     def __exit__(self, *_) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Kills the broker, and removes what it has outside of its data directory."""
         self.kill()
+        if self.unix_directory:
+            self.unix_directory.cleanup()
 
     @property
     def address(self) -> tuple[str, int]:
@@ -58,6 +66,23 @@ class Broker:
         """Also listens for MQTT over TLS, with and without WebSocket, from the next start on."""
         self.tls = certificates
         return self
+
+    def offer_unix(self) -> "Broker":
+        """Also listens for MQTT on a Unix socket, from the next start on."""
+        # The address of a socket has 107 bytes, which the directory of a test alone may take.
+        self.unix_directory = self.unix_directory or tempfile.TemporaryDirectory(prefix="bellbird-")
+        return self
+
+    @property
+    def unix_path(self) -> str:
+        """Where clients connect to through the file system."""
+        assert self.unix_directory, "the broker was started without a Unix socket"
+        return f"{self.unix_directory.name}/mqtt.sock"
+
+    @property
+    def unix_address(self) -> tuple[str, int]:
+        """The same for clients that want a port, which means nothing."""
+        return self.unix_path, 1
 
     @property
     def tls_address(self) -> tuple[str, int]:
@@ -106,24 +131,12 @@ class Broker:
         return self.past_output + (self.process.output() if self.process else "")
 
     def metrics(self, patience_secs: float = 10.0) -> dict[str, float]:
-        """All metrics by name, labels included, from the control socket."""
-        answer = self.ask_control(b"GET /metrics HTTP/1.0\r\n\r\n", patience_secs).decode()
-        lines = answer.split("\r\n\r\n", 1)[-1].splitlines()
-        pairs = (line.rsplit(" ", 1) for line in lines if line and not line.startswith("#"))
-        return {name: float(value) for name, value in pairs}
+        """All metrics by name, labels included."""
+        return metrics(self.directory, patience_secs)
 
     def ask_control(self, request: bytes, patience_secs: float = 10.0) -> bytes:
         """What the control socket answers."""
-        # The address of a socket has 107 bytes, which the directory alone may take.
-        directory = os.open(self.directory, os.O_PATH | os.O_DIRECTORY)
-        try:
-            with socket.socket(socket.AF_UNIX) as control:
-                control.settimeout(patience_secs)
-                control.connect(f"/proc/self/fd/{directory}/control.sock")
-                control.sendall(request)
-                return b"".join(iter(lambda: control.recv(1 << 16), b""))
-        finally:
-            os.close(directory)
+        return ask_control(self.directory, request, patience_secs)
 
     def _retire(self) -> str:
         log = self.process.output()
@@ -140,6 +153,7 @@ class Broker:
             f"--listen=127.0.0.1:{self.port}",
             *websocket,
             *(self._tls_arguments() if self.tls else []),
+            *([f"--listen-unix={self.unix_path}"] if self.unix_directory else []),
             f"--data={self.directory}",
             f"--shards={self.shards}",
             *self.arguments,
@@ -156,6 +170,8 @@ class Broker:
     def _wait_until_ready(self) -> None:
         found = self.process.expect(r"^listening on 127\.0\.0\.1:(\d+) \(mqtt, tcp\)$")
         self.port = int(found[1])
+        if self.unix_directory:
+            self.process.expect(r"^listening on \S+ \(mqtt, unix socket\)$")
         if self.websocket_port is not None:
             found = self.process.expect(r"^listening on \S+:(\d+) \(mqtt, websocket at /mqtt\)$")
             self.websocket_port = int(found[1])
@@ -173,7 +189,7 @@ class Mosquitto(Broker):
     kind = "mosquitto"
 
     def _command(self) -> list[str]:
-        self.port = self.port or _free_port()
+        self.port = self.port or free_port()
         self.directory.mkdir(parents=True, exist_ok=True)
         settings = self.directory / "mosquitto.conf"
         settings.write_text(
@@ -193,6 +209,28 @@ class Mosquitto(Broker):
 KINDS = {broker.kind: broker for broker in (Broker, Mosquitto)}
 
 
+def ask_control(data: Path, request: bytes, patience_secs: float = 10.0) -> bytes:
+    """What the control socket in a data directory answers."""
+    # The address of a socket has 107 bytes, which the directory alone may take.
+    directory = os.open(data, os.O_PATH | os.O_DIRECTORY)
+    try:
+        with socket.socket(socket.AF_UNIX) as control:
+            control.settimeout(patience_secs)
+            control.connect(f"/proc/self/fd/{directory}/control.sock")
+            control.sendall(request)
+            return b"".join(iter(lambda: control.recv(1 << 16), b""))
+    finally:
+        os.close(directory)
+
+
+def metrics(data: Path, patience_secs: float = 10.0) -> dict[str, float]:
+    """All metrics by name, labels included, from the control socket in a data directory."""
+    answer = ask_control(data, b"GET /metrics HTTP/1.0\r\n\r\n", patience_secs).decode()
+    lines = answer.split("\r\n\r\n", 1)[-1].splitlines()
+    pairs = (line.rsplit(" ", 1) for line in lines if line and not line.startswith("#"))
+    return {name: float(value) for name, value in pairs}
+
+
 @contextmanager
 def shown(broker: Broker) -> Iterator[Broker]:
     """A running broker, whose log is shown if the test fails."""
@@ -200,7 +238,7 @@ def shown(broker: Broker) -> Iterator[Broker]:
         broker.start()
         yield broker
     finally:
-        broker.kill()
+        broker.close()
         print(broker.log())
 
 
@@ -208,7 +246,8 @@ KIND_UNDER_TEST = os.environ.get("BROKER", Broker.kind)
 """BROKER=mosquitto checks the tests rather than the broker."""
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that nobody listened on a moment ago."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]

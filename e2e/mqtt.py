@@ -37,7 +37,8 @@ class Client:
     def _begin(self, stream, level: int) -> None:
         self.level = level
         self.socket = stream
-        self.port = stream.getsockname()[1]
+        own = stream.getsockname()
+        self.port = own[1] if isinstance(own, tuple) else None
         self.buffer = bytearray()
         self.packet_ids = itertools.cycle(range(1, 65536))
 

@@ -71,9 +71,17 @@ class Certificates:
         context.sslsocket_class = Sealed
         return context
 
-    def seal(self, stream: socket.socket) -> "Sealed":
-        """A client's connection over this stream."""
-        return self.context.wrap_socket(stream, server_hostname=stream.getpeername()[0])
+    def seal(self, stream: socket.socket, client: str | None = None) -> "Sealed":
+        """A client's connection over this stream, with the certificate of this client if it has one."""
+        context = self.context_of(client) if client else self.context
+        return context.wrap_socket(stream, server_hostname=stream.getpeername()[0])
+
+    def context_of(self, client: str) -> ssl.SSLContext:
+        """For a client that shows its certificate."""
+        context = ssl.create_default_context(cafile=self.authority)
+        context.sslsocket_class = Sealed
+        context.load_cert_chain(*self.client(client))
+        return context
 
 
 class Sealed(ssl.SSLSocket):

@@ -99,10 +99,19 @@ class WebSocket:
     """A stream on which the upgrade was asked for. With the methods of a socket: bytes in binary frames."""
 
     def __init__(self, address: tuple[str, int], seal: Callable[[socket.socket], socket.socket] | None = None):
-        self.stream = socket.create_connection(address, mqtt.PATIENCE_SECS)
-        self.stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if seal:
-            self.stream = seal(self.stream)
+        stream = socket.create_connection(address, mqtt.PATIENCE_SECS)
+        stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._begin(seal(stream) if seal else stream)
+
+    @classmethod
+    def over(cls, stream: socket.socket) -> "WebSocket":
+        """One over a stream that is there."""
+        websocket = cls.__new__(cls)
+        websocket._begin(stream)
+        return websocket
+
+    def _begin(self, stream: socket.socket) -> None:
+        self.stream = stream
         self.raw, self.payload, self.ended = bytearray(), bytearray(), False
 
     def upgrade(self, path: str = "/mqtt", **fields: str | None) -> Response:

@@ -243,7 +243,7 @@ def certificates(tmp_path_factory) -> Certificates:
 def shared_broker(tmp_path_factory, certificates) -> Iterator[Broker]:
     """The broker that all tests of one process share, with its settings at their defaults."""
     broker = Broker(tmp_path_factory.mktemp("broker") / "data", shards=2)
-    with broker.offer_websocket().offer_tls(certificates):
+    with broker.offer_unix().offer_websocket().offer_tls(certificates):
         yield broker
 
 
@@ -266,7 +266,7 @@ def own_broker(tmp_path, certificates) -> Iterator[Callable[..., Broker]]:
         folder.mkdir()
         file = folder / "bellbird.toml"
         file.write_text(configuration)
-        own = Broker(folder / "data", shards=2).offer_websocket().offer_tls(certificates)
+        own = Broker(folder / "data", shards=2).offer_unix().offer_websocket().offer_tls(certificates)
         own.arguments = [f"--config={file}"]
         brokers.append(own)
         own.start()
@@ -274,7 +274,7 @@ def own_broker(tmp_path, certificates) -> Iterator[Callable[..., Broker]]:
 
     yield start
     for own in brokers:
-        own.kill()
+        own.close()
         print(own.log())
 
 

@@ -35,6 +35,8 @@ def listener(tmp_path, certificates) -> Iterator[Callable[..., Broker]]:
         lines = [f'tls.certificates = "{certificates.server}"', f'tls.keys = "{certificates.server_key}"']
         for transport in ("tcp", "websocket", "tls", "websocket_tls"):
             lines += ["[[listeners]]", 'address = "127.0.0.1:0"', settings, f'transport = "{transport}"']
+        own = Configured(tmp_path / "data", shards=2).offer_unix().offer_websocket().offer_tls(certificates)
+        lines += ["[[listeners]]", f'unix_path = "{own.unix_path}"', settings]
         for name, text in access.items():
             file = tmp_path / name
             file.write_text(text)
@@ -42,7 +44,6 @@ def listener(tmp_path, certificates) -> Iterator[Callable[..., Broker]]:
             lines += ["[access]"] * ("[access]" not in lines) + [f'{name} = "{file}"']
         configuration = tmp_path / "bellbird.toml"
         configuration.write_text("\n".join(lines) + "\n")
-        own = Configured(tmp_path / "data", shards=2).offer_websocket().offer_tls(certificates)
         own.arguments = [f"--config={configuration}"]
         brokers.append(own)
         own.start()
@@ -50,7 +51,7 @@ def listener(tmp_path, certificates) -> Iterator[Callable[..., Broker]]:
 
     yield start
     for own in brokers:
-        own.kill()
+        own.close()
         print(own.log())
 
 

@@ -1,7 +1,7 @@
 """Ways to the broker: each opens a byte stream with the methods of a socket.
 
-"tcp" goes straight, "websocket" through binary frames, "tls" and "websocket-tls" the same encrypted,
-"relay:NAME" through the wrong double of that name.
+"tcp" goes straight, "unix" through a Unix socket, "websocket" through binary frames, "tls" and
+"websocket-tls" encrypted, "relay:NAME" through the wrong double of that name.
 """
 
 import socket
@@ -14,7 +14,7 @@ from relay import FrameRelay, Relay
 
 NAMES = ["tcp", "websocket-tls"]
 """The transports that a normal run goes over: each layer alone and all of them."""
-ALL = ["tcp", "websocket", "tls", "websocket-tls"]
+ALL = ["tcp", "unix", "websocket", "tls", "websocket-tls"]
 """Those of a run with --all-transports."""
 
 
@@ -34,6 +34,16 @@ class Tcp:
 
     def close(self) -> None:
         """Ends what the transport keeps beside its streams."""
+
+
+class Unix(Tcp):
+    """Through a Unix socket."""
+
+    def open(self, broker: Broker) -> socket.socket:
+        stream = socket.socket(socket.AF_UNIX)
+        stream.settimeout(mqtt.PATIENCE_SECS)
+        stream.connect(broker.unix_path)
+        return stream
 
 
 class WebSocket(Tcp):
@@ -93,7 +103,8 @@ def named(name: str) -> Tcp:
     """The transport of this name."""
     if name.startswith("relay:"):
         return Relayed(name)
-    return {"websocket": WebSocket, "tls": Tls, "websocket-tls": WebSocketTls}.get(name, Tcp)(name)
+    ways = {"unix": Unix, "websocket": WebSocket, "tls": Tls, "websocket-tls": WebSocketTls}
+    return ways.get(name, Tcp)(name)
 
 
 def _dial(address: tuple[str, int]) -> socket.socket:

@@ -2,8 +2,8 @@
 
 from foreign.lines import MqttJs, MqttJsTls, MqttJsWebSocket, MqttJsWebSocketTls, Rumqttc
 from foreign.loop import Aiomqtt, Gmqtt
-from foreign.mosquitto import Mosquitto, MosquittoTls
-from foreign.paho import Paho, PahoTls, PahoWebSocket, PahoWebSocketTls
+from foreign.mosquitto import Mosquitto, MosquittoTls, MosquittoUnix
+from foreign.paho import Paho, PahoTls, PahoUnix, PahoWebSocket, PahoWebSocketTls
 from foreign.shape import PATIENCE_SECS, Client, Kind, Message
 
 __all__ = [
@@ -37,6 +37,8 @@ DOOR_KINDS = [
     for make, levels in (
         (PahoWebSocket, (3, 4, 5)),
         (MqttJsWebSocket, (3, 4, 5)),
+        (PahoUnix, (4, 5)),
+        (MosquittoUnix, (4, 5)),
         (PahoTls, (4, 5)),
         (MqttJsTls, (5,)),
         (MosquittoTls, (4, 5)),
@@ -45,4 +47,4 @@ DOOR_KINDS = [
     )
     for level in levels
 ]
-"""Those that come over WebSocket, TLS or both: what they do there beside TCP is in a file of its own."""
+"""Those that come over WebSocket, TLS, both, or a Unix socket: what they do there beside TCP is in a file of its own."""

@@ -22,7 +22,7 @@ def certificates(tmp_path_factory) -> Certificates:
 def broker(tmp_path_factory, certificates) -> Iterator[Broker]:
     """The broker that all tests share, with its settings at their defaults."""
     broker = KINDS[KIND_UNDER_TEST](tmp_path_factory.mktemp("broker") / "data", shards=2)
-    with broker.offer_websocket().offer_tls(certificates):
+    with broker.offer_unix().offer_websocket().offer_tls(certificates):
         yield broker
         print(broker.log())
 
@@ -31,7 +31,7 @@ def broker(tmp_path_factory, certificates) -> Iterator[Broker]:
 def own_broker(tmp_path, certificates) -> Iterator[Broker]:
     """A broker for one test, which may end it and start it again."""
     broker = KINDS[KIND_UNDER_TEST](tmp_path / "data", shards=2)
-    with broker.offer_websocket().offer_tls(certificates):
+    with broker.offer_unix().offer_websocket().offer_tls(certificates):
         yield broker
         print(broker.log())
 

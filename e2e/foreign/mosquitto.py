@@ -103,6 +103,16 @@ class MosquittoTls(Mosquitto):
         return [*super().common(), "--cafile", str(self.options.authority)]
 
 
+class MosquittoUnix(Mosquitto):
+    """The clients of mosquitto through a Unix socket."""
+
+    name = "mosquitto-unix"
+    door = "unix_path"
+
+    def common(self) -> list[str]:
+        return ["--unix", self.options.address, "-V", VERSIONS[self.level]]
+
+
 def _properties(packet: str, message: Message) -> list[str]:
     pairs = [
         ("content-type", message.content_type),

@@ -130,6 +130,14 @@ class PahoWebSocket(Paho):
     door = "websocket_address"
 
 
+class PahoUnix(Paho):
+    """paho-mqtt through a Unix socket."""
+
+    name = "paho-unix"
+    transport = "unix"
+    door = "unix_address"
+
+
 class PahoTls(Paho):
     """paho-mqtt over TLS."""
 

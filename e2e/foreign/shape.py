@@ -42,7 +42,8 @@ class Message:
 class Options:
     """How a client connects."""
 
-    address: tuple[str, int]
+    address: tuple[str, int] | str
+    """A host and a port, or the path of a Unix socket."""
     level: int
     client_id: str
     clean: bool = True

@@ -1,4 +1,4 @@
-"""What foreign clients do over WebSocket and TLS: what carries their bytes, and little else, differs."""
+"""What foreign clients do over WebSocket, TLS and Unix sockets: what carries their bytes, and little else, differs."""
 
 from concurrent.futures import ThreadPoolExecutor
 

@@ -7,6 +7,7 @@ mod filters;
 mod index;
 mod node;
 mod outside;
+mod proxy;
 mod recovery;
 mod segment;
 mod shard;
@@ -31,6 +32,12 @@ pub struct Target {
 
 /// All of them.
 pub const TARGETS: &[Target] = &[
+    Target {
+        name: "proxy_header",
+        checks: "a PROXY header is decided by its own bytes, as soon as they are there",
+        run: proxy::header,
+        words: words::PROXY,
+    },
     Target {
         name: "websocket_stream",
         checks: "an upgrade and frames in any segments give what they give as a whole",

@@ -17,7 +17,7 @@ macro_rules! each_holds {
 }
 
 each_holds! {
-    websocket_stream
+    proxy_header websocket_stream
     connect_round_trip
     client_packet_round_trip
     server_packet_round_trip

@@ -39,7 +39,8 @@ fn node(page: &mut Page, status: &Status, is_healthy: bool) {
         "bellbird_certificate_days_left",
         "Whole days until the certificate of an encrypted listener expires.",
     );
-    page.numbers(Kind::Gauge, days, "listener", status.certificate_days.iter().copied());
+    let left = status.certificate_days.iter().map(|(listener, days)| (listener, *days));
+    page.numbers(Kind::Gauge, days, "listener", left);
     let memory = status.memory;
     for (name, help, value) in [
         ("bellbird_memory_bytes", "Bytes that are allocated.", memory.bytes),
@@ -175,6 +176,12 @@ fn messages(page: &mut Page, status: &Status) {
     ] {
         page.number(Kind::Counter, name, help, value);
     }
+    page.number(
+        Kind::Counter,
+        "bellbird_rate_pauses_total",
+        "Times that a client was not read, for as much had been published as its rates allow.",
+        traffic.pauses,
+    );
     let quirks = ("bellbird_quirks_total", "Packets with a quirk that were let pass.");
     let by_quirk = Quirk::ALL.iter().map(|quirk| quirk.name()).zip(traffic.quirks);
     page.numbers(Kind::Counter, quirks, "quirk", by_quirk);

@@ -41,7 +41,8 @@ fn findings(Prepared { configuration, warnings, access, .. }: &Prepared) -> Stri
         warnings.iter().map(|warning| format!("warning: {warning}")).collect();
     for listener in &configuration.listeners {
         let who = if listener.terms.anonymous { "everybody" } else { "clients with a user name" };
-        let (address, transport) = (listener.address, &listener.transport);
+        let (address, transport) =
+            (&listener.address, listener.transport.describe(&listener.address));
         lines.push(format!("listener {address} (mqtt, {transport}), for {who}"));
     }
     if let Some(address) = configuration.admin_listen {

@@ -12,7 +12,8 @@ mod connection;
 mod dial;
 mod events;
 mod handshakes;
-mod tls;
+mod stream;
+pub(crate) mod tls;
 mod trace;
 mod welcome;
 

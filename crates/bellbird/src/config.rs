@@ -10,6 +10,7 @@ mod nearest;
 mod reading;
 pub(crate) mod reference;
 mod reload;
+mod rights;
 mod setting;
 mod tables;
 mod unquoted;
@@ -24,11 +25,12 @@ use std::sync::Arc;
 use bellbird_core::limits::SHARDS_MAX;
 use bellbird_core::{Telling, Terms};
 use bellbird_server::websocket::Offer as WebSocketOffer;
-use bellbird_server::{TlsSettings, Transport};
+use bellbird_server::{Address, Admission, Rights, TlsSettings, Transport};
 use log::LevelFilter;
 
 pub(crate) use self::mistake::{ConfigError, Mistake, Origin};
 use self::reading::Reading;
+use self::rights::SocketRights;
 use self::setting::Named;
 use self::tables::LISTENERS;
 
@@ -56,6 +58,7 @@ pub(crate) struct Configuration {
     listen_websocket: Vec<SocketAddr>,
     listen_tls: Vec<SocketAddr>,
     listen_websocket_tls: Vec<SocketAddr>,
+    listen_unix: Vec<PathBuf>,
     /// What `[limits]` says.
     terms: Terms,
     /// What `[tls]` says.
@@ -71,17 +74,26 @@ pub(crate) struct Configuration {
 pub(crate) struct Listening {
     /// The setting that names its address.
     pub(crate) key: String,
-    pub(crate) address: SocketAddr,
+    pub(crate) address: Address,
+    /// If it is a Unix socket.
+    pub(crate) rights: Rights,
     pub(crate) transport: Transport,
     /// If it is encrypted.
     pub(crate) tls: TlsSettings,
+    pub(crate) admission: Admission,
     pub(crate) terms: Terms,
 }
 
 impl Listening {
     /// Whether certificates give clients user names here.
     pub(crate) fn names_users(&self) -> bool {
-        self.transport.is_encrypted && self.tls.clients.user_name.is_some()
+        let by_proxy = self.admission.names_users && !self.admission.proxies.is_empty();
+        by_proxy || (self.transport.is_encrypted && self.tls.clients.user_name.is_some())
+    }
+
+    /// Its place in the file, such as `listeners[0]`, if it has one of its own.
+    pub(crate) fn place(&self) -> Option<&str> {
+        [ADDRESS, UNIX_PATH].iter().find_map(|name| self.key.strip_suffix(name)?.strip_suffix('.'))
     }
 }
 
@@ -105,11 +117,14 @@ pub(crate) enum OnFailure {
 #[derive(Clone, Debug)]
 struct Offer {
     address: Option<SocketAddr>,
+    unix_path: Option<PathBuf>,
+    rights: SocketRights,
     transport: Carrier,
     websocket_path: Box<str>,
     websocket_origins: Vec<Box<str>>,
     anonymous: Option<bool>,
     tls: TlsSettings,
+    admission: Admission,
     terms: Terms,
 }
 
@@ -180,45 +195,72 @@ impl Configuration {
     fn gather_listeners(&mut self, reading: &Reading) {
         let given = reading.origins.get("listen");
         // The default of one form is no addition to the others.
-        if given.is_some() || (self.offers.is_empty() && self.listen_tls.is_empty()) {
-            self.gather_plain("listen", self.listen.clone(), &Transport::default());
+        let is_alone =
+            self.offers.is_empty() && self.listen_tls.is_empty() && self.listen_unix.is_empty();
+        if given.is_some() || is_alone {
+            self.gather_plain("listen", &self.listen.clone(), &Transport::default());
+        }
+        for path in self.listen_unix.clone() {
+            self.gather_one("listen_unix", Address::Unix(path.into()), &Transport::default());
         }
         let offer = WebSocketOffer { path: WEBSOCKET_PATH.into(), origins: Vec::new() };
         let websocket = Some(Arc::new(offer));
         let transport = Transport { is_encrypted: false, websocket: websocket.clone() };
-        self.gather_plain("listen_websocket", self.listen_websocket.clone(), &transport);
+        self.gather_plain("listen_websocket", &self.listen_websocket.clone(), &transport);
         let transport = Transport { is_encrypted: true, websocket: None };
-        self.gather_plain("listen_tls", self.listen_tls.clone(), &transport);
+        self.gather_plain("listen_tls", &self.listen_tls.clone(), &transport);
         let transport = Transport { is_encrypted: true, websocket };
-        self.gather_plain("listen_websocket_tls", self.listen_websocket_tls.clone(), &transport);
+        self.gather_plain("listen_websocket_tls", &self.listen_websocket_tls.clone(), &transport);
         // As a whole: who says --listen wants to listen there and nowhere else.
         if let Some(Origin::Environment(_) | Origin::Option(_)) = given {
             return;
         }
         for (index, offer) in self.offers.iter().enumerate() {
-            let Some(address) = offer.address else { continue };
-            let anonymous = offer.anonymous.unwrap_or(self.is_anonymous_welcome(address));
+            // With both, the mistake is told.
+            let (name, address) = match (&offer.address, &offer.unix_path) {
+                (Some(address), _) => (ADDRESS, Address::Ip(*address)),
+                (None, Some(path)) => (UNIX_PATH, Address::Unix(path.as_path().into())),
+                (None, None) => continue,
+            };
+            let anonymous = offer.anonymous.unwrap_or(self.is_anonymous_welcome(&address));
             let terms = Terms { anonymous, ..offer.terms.clone() };
-            let key = format!("{}[{index}].address", LISTENERS.name);
-            let (transport, tls) = (offer.transport(), offer.tls.clone());
-            self.listeners.push(Listening { key, address, transport, tls, terms });
+            self.listeners.push(Listening {
+                key: format!("{}[{index}].{name}", LISTENERS.name),
+                address,
+                rights: offer.rights.resolve(),
+                transport: offer.transport(),
+                tls: offer.tls.clone(),
+                admission: offer.admission.clone(),
+                terms,
+            });
         }
     }
 
     /// Adds listeners with the terms of `[limits]`.
-    fn gather_plain(&mut self, key: &str, addresses: Vec<SocketAddr>, transport: &Transport) {
+    fn gather_plain(&mut self, key: &str, addresses: &[SocketAddr], transport: &Transport) {
         for address in addresses {
-            let anonymous = self.is_anonymous_welcome(address);
-            let terms = Terms { anonymous, ..self.terms.clone() };
-            let (key, transport, tls) = (key.into(), transport.clone(), self.tls.clone());
-            self.listeners.push(Listening { key, address, transport, tls, terms });
+            self.gather_one(key, Address::Ip(*address), transport);
         }
+    }
+
+    /// Adds one.
+    fn gather_one(&mut self, key: &str, address: Address, transport: &Transport) {
+        let anonymous = self.is_anonymous_welcome(&address);
+        self.listeners.push(Listening {
+            key: key.into(),
+            address,
+            rights: Rights::default(),
+            transport: transport.clone(),
+            tls: self.tls.clone(),
+            admission: Admission::default(),
+            terms: Terms { anonymous, ..self.terms.clone() },
+        });
     }
 
     /// Whether a listener that does not say lets clients in that have no user name: those of this
     /// machine, as long as there are no users.
-    fn is_anonymous_welcome(&self, address: SocketAddr) -> bool {
-        let by_default = address.ip().is_loopback() && self.access_users.is_none();
+    fn is_anonymous_welcome(&self, address: &Address) -> bool {
+        let by_default = address.is_local() && self.access_users.is_none();
         self.access_anonymous.unwrap_or(by_default)
     }
 
@@ -319,6 +361,7 @@ impl Default for Configuration {
             listen_websocket: Vec::new(),
             listen_tls: Vec::new(),
             listen_websocket_tls: Vec::new(),
+            listen_unix: Vec::new(),
             tls: TlsSettings::default(),
             terms: Terms::default(),
             offers: Vec::new(),
@@ -342,6 +385,10 @@ fn default_data() -> PathBuf {
         .unwrap_or_else(|| PathBuf::from("."))
         .join("bellbird")
 }
+
+/// The settings that say where one of `[[listeners]]` is called.
+const ADDRESS: &str = "address";
+const UNIX_PATH: &str = "unix_path";
 
 /// Where most brokers have it, and most clients look for it.
 const WEBSOCKET_PATH: &str = "/mqtt";

@@ -9,7 +9,8 @@ use std::process::ExitCode;
 
 use bellbird_admin::Admin;
 use bellbird_server::{
-    Allocator, Authenticator, Governor, ListenError, Listener, Node, NodeError, Settings, Tls,
+    Address, Allocator, Authenticator, Governor, ListenError, Listener, ListenerSettings, Node,
+    NodeError, Settings, Tls,
 };
 use clap::Args;
 use log::{error, info, warn};
@@ -42,6 +43,9 @@ pub(crate) struct Arguments {
     /// Listen here for MQTT over WebSocket over TLS; may be given several times
     #[arg(long, value_name = "ADDR:PORT", value_parser = address)]
     listen_websocket_tls: Vec<SocketAddr>,
+    /// Listen here for MQTT on a Unix socket; may be given several times
+    #[arg(long, value_name = "PATH")]
+    listen_unix: Vec<PathBuf>,
     /// Show clients the certificates in this file (PEM); may be given several times
     #[arg(long, value_name = "FILE")]
     tls_certificate: Vec<PathBuf>,
@@ -146,14 +150,22 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Box<dyn Error>> {
 }
 
 fn bind(listening: &Listening, tls: Option<Tls>) -> Result<Listener, ListenError> {
-    let transport = &listening.transport;
-    let option = match (transport.is_encrypted, transport.websocket.is_some()) {
-        (false, false) => "--listen",
-        (false, true) => "--listen-websocket",
-        (true, false) => "--listen-tls",
-        (true, true) => "--listen-websocket-tls",
+    let Listening { address, rights, transport, admission, .. } = listening;
+    let option = match (address, transport.is_encrypted, transport.websocket.is_some()) {
+        (Address::Unix(_), ..) => "--listen-unix",
+        (_, false, false) => "--listen",
+        (_, false, true) => "--listen-websocket",
+        (_, true, false) => "--listen-tls",
+        (_, true, true) => "--listen-websocket-tls",
     };
-    Listener::bind(listening.address, transport.clone(), tls, option)
+    Listener::bind(ListenerSettings {
+        address: address.clone(),
+        rights: *rights,
+        transport: transport.clone(),
+        tls,
+        admission: admission.clone().into(),
+        option,
+    })
 }
 
 /// Shows other certificates, if their files are right.
@@ -182,6 +194,9 @@ fn reload(arguments: &Arguments, configuration: &mut Configuration, node: &Node)
     warnings.iter().for_each(|warning| warn!("{warning}"));
     node.set_access(access.gate(), access.authenticator().map(Authenticator::new));
     let counterparts = configuration.counterparts(&newer);
+    let admissions = counterparts.iter().map(|place| newer.listeners.get((*place)?));
+    let admissions = admissions.map(|found| Some(found?.admission.clone().into()));
+    node.set_admissions(admissions.collect());
     node.set_tls(counterparts.into_iter().map(|place| tls.get_mut(place?)?.take()).collect());
     let before = configuration.clone();
     let changes = configuration.reload(&newer);
@@ -255,6 +270,7 @@ fn sources(arguments: &Arguments) -> Sources {
         }
     }
     for (key, option, files) in [
+        ("listen_unix", "--listen-unix", &arguments.listen_unix),
         ("tls.certificates", "--tls-certificate", &arguments.tls_certificate),
         ("tls.keys", "--tls-key", &arguments.tls_key),
     ] {
@@ -320,7 +336,7 @@ fn greet(
     }
     writeln!(out, "log: {}", log.brief())?;
     for (address, transport) in node.listening() {
-        writeln!(out, "listening on {address} (mqtt, {transport})")?;
+        writeln!(out, "listening on {address} (mqtt, {})", transport.describe(address))?;
     }
     if let Some(address) = admin.address() {
         writeln!(out, "health and metrics on http://{address}")?;

@@ -64,6 +64,8 @@ pub(crate) struct Clients {
     pub(crate) has_pressed: bool,
     /// Somebody outside was asked something since the start.
     pub(crate) has_asked: bool,
+    /// Whether what is published is bounded in time.
+    pub(crate) has_rates: bool,
 }
 
 /// Whom a message is for and where it comes from.
@@ -101,6 +103,7 @@ impl Clients {
         groups: Groups,
     ) -> Self {
         Self {
+            has_rates: config.has_rates(),
             config,
             gate,
             sessions,
@@ -131,6 +134,7 @@ impl Clients {
     pub(crate) fn reconfigure(&mut self, config: Arc<Config>) {
         assert_eq!(config.shards, self.config.shards, "the shards are those of the start");
         assert_eq!(config.listeners.len(), self.config.listeners.len(), "and the listeners");
+        self.has_rates = config.has_rates();
         self.config = config;
     }
 

@@ -1,6 +1,6 @@
 //! What the operator may set; the shell reads it from its configuration file.
 
-use bellbird_codec::{QoS, SubscribeOptions};
+use bellbird_codec::{QoS, SubscribeOptions, Version};
 
 use crate::durability::{Durability, TopicDurability};
 use crate::event::Telling;
@@ -40,8 +40,12 @@ pub struct Config {
     pub group_strategy: GroupStrategy,
     /// See [`limits::HANDSHAKE_SECS`].
     pub handshake_secs: u16,
+    /// See [`limits::STRANGERS_MAX`].
+    pub strangers_max: usize,
     /// Bytes of parcels between two shards that wait at most.
     pub mailbox_bytes_max: usize,
+    /// What may be published in the node.
+    pub rates: Rates,
     /// What something durable waits for where neither listener nor topic says so.
     pub durability: Durability,
     /// See [`limits::HOLD_SECS`].
@@ -61,6 +65,8 @@ pub struct Config {
 pub struct Terms {
     /// Whether clients without a user name are let in.
     pub anonymous: bool,
+    /// Versions of the protocol that it speaks.
+    pub versions: Versions,
     /// Largest packet that is accepted: Maximum Packet Size.
     pub packet_bytes_max: u32,
     /// See [`limits::INFLIGHT_MAX`].
@@ -96,6 +102,51 @@ pub struct Terms {
     pub profile: Profile,
     /// What something durable waits for that came through this listener, if it says so.
     pub durability: Option<Durability>,
+    /// What one client may publish.
+    pub client_rates: Rates,
+    /// What may be published through this listener.
+    pub listener_rates: Rates,
+    /// What becomes of a client that publishes more.
+    pub over_rate: OverRate,
+}
+
+/// How much may be published in a second, and at most at once; 0 for no bound.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Rates {
+    /// Messages.
+    pub messages_per_sec: u32,
+    /// Bytes of topics and payloads.
+    pub bytes_per_sec: u32,
+}
+
+/// What becomes of a client that publishes more than its rates, its listener's or the node's allow.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum OverRate {
+    /// It is not read until it may go on.
+    #[default]
+    Wait,
+    /// It is disconnected: in 5.0 with 0x96 for messages, 0x97 for bytes.
+    Disconnect,
+}
+
+/// Versions of the protocol.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Versions(u8);
+
+impl Versions {
+    /// All of them.
+    pub const ALL: Self = Self(0b111);
+
+    /// Whether this one is among them.
+    pub fn contains(self, version: Version) -> bool {
+        self.0 & (1 << version as u8) != 0
+    }
+}
+
+impl FromIterator<Version> for Versions {
+    fn from_iter<I: IntoIterator<Item = Version>>(versions: I) -> Self {
+        Self(versions.into_iter().fold(0, |all, version| all | 1 << version as u8))
+    }
 }
 
 /// How exactly clients must keep to the letter.
@@ -145,6 +196,13 @@ pub struct AutoSubscription {
 }
 
 impl Config {
+    /// Whether what is published is bounded in time at all.
+    pub(crate) fn has_rates(&self) -> bool {
+        let none = Rates::default();
+        let is_bounded = |terms: &Terms| terms.client_rates != none || terms.listener_rates != none;
+        self.rates != none || self.listeners.iter().any(is_bounded)
+    }
+
     /// What the listener of this number offers; an unknown number is the first one.
     pub fn terms(&self, listener: u8) -> &Terms {
         self.listeners.get(usize::from(listener)).unwrap_or(&self.listeners[0])
@@ -169,7 +227,9 @@ impl Default for Config {
             delayed_messages_max: limits::DELAYED_MESSAGES_MAX,
             group_strategy: GroupStrategy::default(),
             handshake_secs: limits::HANDSHAKE_SECS,
+            strangers_max: limits::STRANGERS_MAX,
             mailbox_bytes_max: limits::MAILBOX_BYTES_MAX,
+            rates: Rates::default(),
             durability: Durability::default(),
             hold_secs: limits::HOLD_SECS,
             topic_durability: Vec::new(),
@@ -184,6 +244,7 @@ impl Default for Terms {
     fn default() -> Self {
         Self {
             anonymous: true,
+            versions: Versions::ALL,
             packet_bytes_max: limits::PACKET_BYTES_MAX,
             inflight_max: limits::INFLIGHT_MAX,
             receive_max: limits::RECEIVE_MAX,
@@ -201,6 +262,9 @@ impl Default for Terms {
             filter_plus_max: limits::FILTER_PLUS_MAX,
             profile: Profile::default(),
             durability: None,
+            client_rates: Rates::default(),
+            listener_rates: Rates::default(),
+            over_rate: OverRate::default(),
         }
     }
 }

@@ -599,6 +599,9 @@ impl Shard {
 
 /// What is asked for in CONNECT and not offered.
 fn unsupported(packet: &Connect<'_>, terms: &Terms) -> Option<ReasonCode> {
+    if !terms.versions.contains(packet.version) {
+        return Some(ReasonCode::UnsupportedProtocolVersion); // [MQTT-3.1.2-2]
+    }
     let properties = packet.properties;
     if properties.authentication_data().is_some() && properties.authentication_method().is_none() {
         return Some(ReasonCode::ProtocolError);

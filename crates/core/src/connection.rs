@@ -16,6 +16,7 @@ use crate::identity::{ConnectionId, ShardId, Ticket, Time};
 use crate::message::Message;
 use crate::permit::{Action, Verdict};
 use crate::publish::Retaining;
+use crate::rate::Buckets;
 use crate::session::NONE;
 use crate::slots::Slots;
 use crate::subscription::Subscription;
@@ -41,11 +42,13 @@ pub enum Cause {
     Memory,
     /// Something it waited for was not stored in time, or cannot be any more.
     Storage,
+    /// Too many others had not been let in either, and it was the one that had waited longest.
+    Crowded,
 }
 
 impl Cause {
     /// All of them, in the order of [`field@crate::Traffic::closed`].
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Client,
         Self::Lost,
         Self::KeepAlive,
@@ -55,6 +58,7 @@ impl Cause {
         Self::Kicked,
         Self::Memory,
         Self::Storage,
+        Self::Crowded,
     ];
 
     /// Its name in metrics.
@@ -69,6 +73,7 @@ impl Cause {
             Self::Kicked => "kicked",
             Self::Memory => "memory",
             Self::Storage => "storage",
+            Self::Crowded => "crowded",
         }
     }
 }
@@ -133,6 +138,8 @@ impl Parks {
     pub(crate) const OUTBOX: Self = Self(32);
     /// The disk is full, and so much is withheld that no more is taken.
     pub(crate) const ROOM: Self = Self(64);
+    /// So much was published that nothing more is taken for a while.
+    pub(crate) const RATE: Self = Self(128);
 
     pub(crate) fn add(&mut self, park: Self) {
         self.0 |= park.0;
@@ -146,9 +153,9 @@ impl Parks {
         self.0 & park.0 != 0
     }
 
-    /// Whether it waits for the log, and would read an answer.
+    /// Whether it waits for the log or for its pace, and would read an answer.
     pub(crate) fn is_held(self) -> bool {
-        self.0 & (Self::STORE.0 | Self::ROOM.0) != 0 && self.0 & Self::OUTBOX.0 == 0
+        self.0 & (Self::STORE.0 | Self::ROOM.0 | Self::RATE.0) != 0 && self.0 & Self::OUTBOX.0 == 0
     }
 
     /// Whether a packet that was read with those before it is taken: behind a SUBSCRIBE whose
@@ -189,12 +196,23 @@ pub(crate) struct Rare {
     pub(crate) aliases: Option<Aliases>,
     /// What the transport has proven of the client, until CONNECT.
     pub(crate) proven: Option<Proven>,
+    /// How much it has published of late, where that is bounded.
+    pub(crate) paces: Buckets,
 }
 
 impl Rare {
     fn is_idle(&self) -> bool {
-        let Self { replies, first_reply: _, answers, asked, opening, exchange, aliases, proven } =
-            self;
+        let Self {
+            replies,
+            first_reply: _,
+            answers,
+            asked,
+            opening,
+            exchange,
+            aliases,
+            proven,
+            paces,
+        } = self;
         replies.is_empty()
             && answers.is_empty()
             && asked.is_none()
@@ -202,6 +220,7 @@ impl Rare {
             && exchange.is_none()
             && aliases.is_none()
             && proven.is_none()
+            && paces.is_untouched()
     }
 }
 
@@ -264,6 +283,11 @@ impl Connection {
             look_at: Time(0),
             rare: None,
         }
+    }
+
+    /// Whether it has not come through CONNECT and what that began.
+    pub(crate) fn is_stranger(&self) -> bool {
+        matches!(self.phase, Phase::Fresh | Phase::Authenticating)
     }
 
     /// What its listener offers it.

@@ -48,6 +48,7 @@ mod post;
 mod publish;
 mod pump;
 mod queue;
+mod rate;
 pub mod record;
 pub mod recovery;
 mod release;
@@ -76,7 +77,9 @@ mod will;
 
 pub use auth::{AuthOutcome, AuthStep, Proof};
 pub use census::ClientReport;
-pub use config::{AutoSubscription, Config, GroupStrategy, Profile, Rewrite, Terms};
+pub use config::{
+    AutoSubscription, Config, GroupStrategy, OverRate, Profile, Rates, Rewrite, Terms, Versions,
+};
 pub use connect::{Hello, Proven};
 pub use connection::Cause;
 pub use contract::{Change, ChangeBatch, Flow, Input, Output, Slot, Subscriber};
@@ -87,6 +90,7 @@ pub use ledger::{DropReason, Ledger};
 pub use memory::Memory;
 pub use message::{Message, MessageParts};
 pub use name::Name;
+pub use rate::Bucket;
 pub use sessions::home_of;
 pub use shard::Shard;
 pub use slots::Slots;

@@ -93,6 +93,10 @@ pub const WALKS_PER_TURN: usize = 16;
 /// Seconds in which a new connection must have said CONNECT.
 pub const HANDSHAKE_SECS: u16 = 10;
 
+/// Connections of the node that have not come through CONNECT: each takes one to three kilobytes,
+/// with TLS some twenty. Each shard takes its part of them.
+pub const STRANGERS_MAX: usize = 4096;
+
 /// Subscriptions of ended sessions that leave the view in one turn: in about a millisecond.
 pub(crate) const REMOVALS_PER_TURN: usize = 1024;
 

@@ -101,6 +101,11 @@ impl Shard {
         view: &dyn View,
     ) -> Flow {
         let Some((publisher, offer)) = self.publisher(id) else { return Flow::Continue };
+        if self.clients.has_rates
+            && let Err(flow) = self.may_publish(now, id, packet)
+        {
+            return flow;
+        }
         let known;
         let topic = if packet.topic.is_some() && packet.properties.is_empty() {
             packet.topic

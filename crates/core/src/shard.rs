@@ -27,6 +27,7 @@ use crate::outbox::Outbox;
 use crate::outgoing::{Frames, MessageIds, Outgoing};
 use crate::permit::Gate;
 use crate::post::Post;
+use crate::rate::Shares;
 use crate::record::Operation;
 use crate::recovery::ShardState;
 use crate::release::{NewGroup, Releases, StoredFor};
@@ -63,6 +64,7 @@ pub struct Shard {
     /// Clients whose CONNACK is out, and who have subscriptions that they did not ask for.
     pub(crate) newcomers: Vec<ConnectionId>,
     pub(crate) strangers: Strangers,
+    pub(crate) shares: Shares,
     pub(crate) delayed: Delayed,
     /// Exclusive subscriptions that end, by the record that says so.
     pub(crate) given_up: BTreeMap<Ticket, GivenUp>,
@@ -102,6 +104,7 @@ impl Shard {
             unsaid: BTreeMap::new(),
             newcomers: Vec::new(),
             strangers: Strangers::default(),
+            shares: Shares::default(),
             delayed: Delayed::default(),
             given_up: BTreeMap::new(),
             removals: Removals::default(),
@@ -201,6 +204,7 @@ impl Shard {
                 Timer::Delayed => self.check_delayed(now),
                 Timer::Retained => self.check_retained(now),
                 Timer::Held => self.check_held(now),
+                Timer::Rate(id) => self.end_pause(id),
             }
         }
         for _ in 0..self.clients.walking.len().min(WALKS_PER_TURN) {
@@ -257,7 +261,7 @@ impl Shard {
             .is_none_or(|found| !found.parks.is_empty() || found.phase == Phase::Closing)
     }
 
-    /// Whether packets of this connection wait for the log. A PINGREQ among them may be handed in
+    /// Whether packets of this connection wait for the log or for its pace. A PINGREQ among them may be handed in
     /// before the others: keep alive is served while acknowledgements are held.
     pub fn is_held(&mut self, connection: ConnectionId) -> bool {
         let found = self.clients.connections.live(connection);

@@ -2,7 +2,10 @@
 
 use std::collections::VecDeque;
 
-use crate::connection::Phase;
+use bellbird_codec::ReasonCode;
+
+use crate::config::Config;
+use crate::connection::Cause;
 use crate::identity::{ConnectionId, Time};
 use crate::shard::Shard;
 use crate::timer::Timer;
@@ -25,7 +28,28 @@ impl Shard {
             self.strangers.waiting.pop_front();
         }
         self.strangers.waiting.push_back(id);
+        self.bound_strangers(now);
         self.check_strangers(now);
+    }
+
+    /// Keeps to this shard's part of those who may wait at a time: the one that has waited longest
+    /// ends, for whoever is honest has said CONNECT by then.
+    fn bound_strangers(&mut self, now: Time) {
+        let Config { strangers_max, shards, .. } = *self.clients.config;
+        let max = strangers_max.div_ceil(usize::from(shards));
+        // Those who were let in are among them, until they come to the front. To find out takes a
+        // look at each, which is worth it for an eighth of them.
+        if self.strangers.waiting.len() <= max + max / 8 {
+            return;
+        }
+        let mut waiting = std::mem::take(&mut self.strangers.waiting);
+        waiting.retain(|id| self.stranger_since(*id).is_some());
+        while waiting.len() > max
+            && let Some(first) = waiting.pop_front()
+        {
+            self.disconnect(now, first, ReasonCode::ServerBusy, Cause::Crowded);
+        }
+        self.strangers.waiting = waiting;
     }
 
     /// Closes those whose time is over, and has the next one looked at when its time comes.
@@ -57,7 +81,6 @@ impl Shard {
     /// When it came, if it is still there and has not come through.
     fn stranger_since(&mut self, id: ConnectionId) -> Option<Time> {
         let connection = self.clients.connections.live(id)?;
-        matches!(connection.phase, Phase::Fresh | Phase::Authenticating)
-            .then_some(connection.opened_at)
+        connection.is_stranger().then_some(connection.opened_at)
     }
 }

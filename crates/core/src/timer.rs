@@ -20,6 +20,8 @@ pub(crate) enum Timer {
     Retained,
     /// Those that wait for the log.
     Held,
+    /// Somebody who published too much may go on.
+    Rate(ConnectionId),
 }
 
 /// Deadlines by the tick.

@@ -34,6 +34,8 @@ pub struct Traffic {
     pub unstored: u64,
     /// Packets with a quirk that were let pass, by [`Quirk`].
     pub quirks: [u64; Quirk::ALL.len()],
+    /// Times that a client was not read, for so much had been published.
+    pub pauses: u64,
     /// Bytes that were no packet; each ended its connection.
     pub malformed: u64,
     /// Connections accepted by this shard's listeners.
@@ -94,6 +96,7 @@ impl Traffic {
         self.publishes_refused += other.publishes_refused;
         self.storage_refused += other.storage_refused;
         self.unstored += other.unstored;
+        self.pauses += other.pauses;
         self.malformed += other.malformed;
         self.opened += other.opened;
         self.welcomed += other.welcomed;

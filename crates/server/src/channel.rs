@@ -1,18 +1,23 @@
-//! A stream and what stands between it and MQTT: TLS, a WebSocket, both or nothing. Bytes of packets
-//! come out of it and outboxes go in. One for all transports.
+//! A stream and what stands between it and MQTT: a proxy's word, TLS, a WebSocket, or nothing. Bytes
+//! of packets come out of it and outboxes go in. One for all transports.
 
 use std::io::{self, IoSlice, Read, Write};
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bellbird_core::Proven;
-use mio::net::TcpStream;
 
+use crate::address::Peer;
+use crate::front::{self, Front};
+use crate::stages::Stage;
+use crate::stream::Stream;
 use crate::tls::{self, SEALED_BYTES_MAX, SEALED_WIRE_BYTES, TlsStream};
 use crate::websocket::{self, CloseCode, WebSocket};
 
 /// One connection's way, from the outside inwards.
 pub(crate) struct Channel {
-    pub(crate) stream: TcpStream,
+    pub(crate) stream: Stream,
+    front: Option<Box<Front>>,
     tls: Option<Box<TlsStream>>,
     websocket: Option<Box<WebSocket>>,
 }
@@ -47,17 +52,19 @@ pub(crate) enum Put {
 /// Why no more packets come out of a channel.
 #[derive(Debug)]
 pub(crate) enum Ending {
+    Front(front::Ending),
     Tls(tls::Ending),
     WebSocket(websocket::Ending),
 }
 
 impl Channel {
     pub(crate) fn new(
-        stream: TcpStream,
+        stream: Stream,
+        front: Option<Box<Front>>,
         tls: Option<Box<TlsStream>>,
         websocket: Option<Box<WebSocket>>,
     ) -> Self {
-        Self { stream, tls, websocket }
+        Self { stream, front, tls, websocket }
     }
 
     /// Reads once, at most so many bytes.
@@ -84,7 +91,7 @@ impl Channel {
         let payload = if self.is_layered() {
             // A panic in here ends this connection only.
             let unwrapped = catch_unwind(AssertUnwindSafe(|| self.unwrap(wire, plain)));
-            unwrapped.ok().map(|count| if is_sealed { &plain[..count] } else { &wire[..count] })
+            unwrapped.ok().map(|found| if is_sealed { &plain[found] } else { &wire[found] })
         } else {
             Some(&*wire)
         };
@@ -92,20 +99,38 @@ impl Channel {
     }
 
     /// Makes bytes that were read bytes of packets, in place; those within records of TLS in
-    /// `plain`. Returns how many these are.
-    fn unwrap(&mut self, wire: &mut [u8], plain: &mut Vec<u8>) -> usize {
-        let bytes = match &mut self.tls {
-            None => wire,
+    /// `plain`. Returns where these are.
+    fn unwrap(&mut self, wire: &mut [u8], plain: &mut Vec<u8>) -> Range<usize> {
+        let Self { front, tls, websocket, .. } = self;
+        plain.clear();
+        let mut start = 0;
+        if let Some(front) = front.as_mut().filter(|front| front.is_header()) {
+            start = front.take(wire);
+            if front.is_header() || front.ending().is_some() {
+                return 0..0;
+            }
+        }
+        let bytes = match tls {
+            None => &mut wire[start..],
             Some(tls) => {
-                plain.clear();
-                tls.take(wire, plain);
+                tls.take(&mut wire[start..], plain);
+                start = 0;
                 plain
             }
         };
-        match &mut self.websocket {
-            None => bytes.len(),
-            Some(websocket) => websocket.take(bytes),
+        let Some(websocket) = websocket else { return start..start + bytes.len() };
+        let count = websocket.take(bytes);
+        // Whoever is no proxy may have said it, too, and is not heard.
+        let forwarded_for = websocket.take_forwarded_for();
+        if let Some(front) = front.as_mut().filter(|front| front.is_request())
+            && websocket.is_open()
+        {
+            front.hear(forwarded_for.as_deref());
+            if front.ending().is_some() {
+                return 0..0;
+            }
         }
+        start..start + count
     }
 
     /// Writes what is to be written before the outbox, and the outbox.
@@ -144,7 +169,7 @@ impl Channel {
     /// The same through TLS. What is sealed has left the outbox, though the system may not have
     /// taken it: that is [`SEALED_WIRE_BYTES`] at most.
     fn send_sealed(&mut self, outbox: &[u8], buffers: &mut Buffers) -> Put {
-        let Self { stream, tls: Some(tls), websocket } = self else { return Put::End };
+        let Self { stream, tls: Some(tls), websocket, .. } = self else { return Put::End };
         let mut sent = 0;
         loop {
             while !tls.pending().is_empty() {
@@ -209,7 +234,28 @@ impl Channel {
 
     /// Whether there is anything between the stream and MQTT.
     pub(crate) fn is_layered(&self) -> bool {
-        self.tls.is_some() || self.websocket.is_some()
+        self.tls.is_some()
+            || self.websocket.is_some()
+            || self.front.as_ref().is_some_and(|front| front.is_header())
+    }
+
+    /// Whether this comes before MQTT.
+    pub(crate) fn has_stage(&self, stage: Stage) -> bool {
+        match stage {
+            Stage::Proxy => self.front.as_ref().is_some_and(|front| front.is_header()),
+            Stage::Tls => self.is_handshaking(),
+            Stage::Request => self.websocket.as_ref().is_some_and(|socket| !socket.is_open()),
+        }
+    }
+
+    /// What it is at, if it has not come as far as MQTT.
+    pub(crate) fn stage(&self) -> Option<Stage> {
+        Stage::ALL.into_iter().find(|stage| self.has_stage(*stage))
+    }
+
+    /// Who is at the other end: whom the proxy brings, if one does.
+    pub(crate) fn peer(&self) -> Option<Peer> {
+        self.front.as_ref().and_then(|front| front.peer()).or_else(|| self.stream.peer())
     }
 
     /// Whether the next bytes may ask for the long work of a handshake.
@@ -217,9 +263,10 @@ impl Channel {
         self.tls.as_ref().is_some_and(|tls| tls.is_handshaking())
     }
 
-    /// Who the client is, if TLS has found that out since the last call.
+    /// Who the client is, if TLS or a proxy has found that out since the last call.
     pub(crate) fn take_proven(&mut self) -> Option<Proven> {
-        self.tls.as_mut()?.take_proven()
+        let by_tls = self.tls.as_mut().and_then(|tls| tls.take_proven());
+        by_tls.or_else(|| self.front.as_mut()?.take_proven())
     }
 
     /// Whether something is to be written beside the outbox.
@@ -232,13 +279,16 @@ impl Channel {
     pub(crate) fn has_ended(&self) -> bool {
         self.tls.as_ref().is_some_and(|tls| tls.ending().is_some())
             || self.websocket.as_ref().is_some_and(|websocket| websocket.ending().is_some())
+            || self.front.as_ref().is_some_and(|front| front.ending().is_some())
     }
 
     /// Why, once that is so: what ended first, which is what is within.
     pub(crate) fn ending(&self) -> Option<Ending> {
         let within = self.websocket.as_ref().and_then(|websocket| websocket.ending());
-        let around = || self.tls.as_ref().and_then(|tls| tls.ending());
-        within.map(Ending::WebSocket).or_else(|| around().cloned().map(Ending::Tls))
+        let around = || self.tls.as_ref()?.ending().cloned();
+        let before = || self.front.as_ref()?.ending().cloned();
+        let within = within.map(Ending::WebSocket).or_else(|| around().map(Ending::Tls));
+        within.or_else(|| before().map(Ending::Front))
     }
 
     /// Who was refused an upgrade to WebSocket, and why.
@@ -279,7 +329,7 @@ fn frame(websocket: &mut WebSocket, outbox: &[u8], plain: &mut Vec<u8>) -> usize
     }
 }
 
-fn read(stream: &mut TcpStream, into: &mut [u8]) -> io::Result<usize> {
+fn read(stream: &mut Stream, into: &mut [u8]) -> io::Result<usize> {
     loop {
         match stream.read(into) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -292,7 +342,7 @@ fn read(stream: &mut TcpStream, into: &mut [u8]) -> io::Result<usize> {
 struct Blocked;
 
 /// An error that is not [`Blocked`] means that the peer is gone.
-fn write(stream: &mut TcpStream, bytes: &[u8]) -> Result<usize, Option<Blocked>> {
+fn write(stream: &mut Stream, bytes: &[u8]) -> Result<usize, Option<Blocked>> {
     loop {
         match stream.write(bytes) {
             Ok(count) => return Ok(count),

@@ -1,7 +1,6 @@
 //! The node as an operator's tools see it: questions to all shards, and a few commands.
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant, SystemTime};
@@ -9,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use bellbird_core::{RetainedSize, ShardId, Storage, home_of};
 use bellbird_topics::Namespace;
 
+use crate::address::Address;
 use crate::census::Counts;
 use crate::committer::{LogReport, Watch};
 use crate::governor::{Governor, MemoryReport};
@@ -45,7 +45,7 @@ pub struct Status {
     /// What is allocated, and what may be.
     pub memory: MemoryReport,
     /// Whole days that the certificate of each encrypted listener has left.
-    pub certificate_days: Vec<(SocketAddr, u64)>,
+    pub certificate_days: Vec<(Address, u64)>,
     /// Since the node started.
     pub uptime: Duration,
 }

@@ -1,16 +1,16 @@
 //! The sockets of the admin API: bound here, served elsewhere.
 
-use std::fs::{File, Permissions};
+use std::fs::File;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::fs::PermissionsExt;
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
-use socket2::{Domain, SockAddr, Socket, Type};
+use socket2::{Domain, Socket, Type};
 
 use crate::listen::ListenError;
+use crate::unix_socket::{self, PATH_BYTES_MAX, Rights};
 
 /// Where the control socket of a data directory is, for those who bind it and who connect to it.
 #[derive(Debug)]
@@ -68,17 +68,7 @@ impl ControlSocket {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 Ok(()) | Err(_) => {}
             }
-            let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-            // Linux gives the file the mode of the descriptor: nobody else can connect before it
-            // is changed below, which is for the other systems.
-            let socket = File::from(OwnedFd::from(socket));
-            socket.set_permissions(Permissions::from_mode(OWNER_ONLY))?;
-            let socket = Socket::from(OwnedFd::from(socket));
-            socket.bind(&SockAddr::unix(place.address())?)?;
-            std::fs::set_permissions(&path, Permissions::from_mode(OWNER_ONLY))?;
-            socket.set_nonblocking(true)?;
-            socket.listen(BACKLOG)?;
-            Ok(UnixListener::from(OwnedFd::from(socket)))
+            unix_socket::bind(&path, &place.address(), Rights::OWNER_ONLY, BACKLOG)
         };
         match bind() {
             Ok(socket) => Ok(Self { path, socket }),
@@ -109,7 +99,7 @@ pub fn bind_metrics(address: SocketAddr) -> Result<TcpListener, ListenError> {
         socket.listen(BACKLOG)?;
         Ok(TcpListener::from(socket))
     };
-    bind().map_err(|source| ListenError::new(address, "--admin", source))
+    bind().map_err(|source| ListenError::new(address.into(), "--admin", source))
 }
 
 /// Why there is no control socket.
@@ -137,17 +127,15 @@ impl std::error::Error for ControlError {
     }
 }
 
-const OWNER_ONLY: u32 = 0o600;
 const FILE_NAME: &str = "control.sock";
 /// Where a process finds the files it has open, by their numbers.
 const OPEN_FILES: &str = "/proc/self/fd";
-/// `sun_path` has 108 bytes on Linux, the last of them 0.
-const PATH_BYTES_MAX: usize = 107;
 /// Operators and scrapers come one by one.
 const BACKLOG: i32 = 64;
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
     use std::os::unix::net::UnixStream;
 
     use super::*;
@@ -160,7 +148,7 @@ mod tests {
             std::fs::create_dir_all(&data).unwrap();
             let socket = ControlSocket::bind(&data).unwrap();
             let mode = std::fs::metadata(data.join("control.sock")).unwrap().permissions().mode();
-            assert_eq!(mode & 0o777, OWNER_ONLY);
+            assert_eq!(mode & 0o777, Rights::OWNER_ONLY.mode);
             let place = ControlPath::of(&data).unwrap();
             UnixStream::connect(place.address()).unwrap();
             drop(socket);

@@ -1,16 +1,16 @@
 //! One shard's thread: wait, hand everything to the core, carry out what it says, flush, again.
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bellbird_codec::DecodeError;
 use bellbird_core::{ConnectionId, Input, Output, Shard, ShardId, Storage, Time};
 use mio::event::Event as Readiness;
-use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 
+use crate::address::Peer;
+use crate::admission::Entrance;
 use crate::alive::Alive;
 use crate::authenticator;
 use crate::census::Census;
@@ -29,7 +29,9 @@ use crate::mechanism::Mechanisms;
 use crate::pile::Pile;
 use crate::query::{Depth, Endings};
 use crate::sockets::Sockets;
-use crate::telling::Teller;
+use crate::stages::Stages;
+use crate::stream::Stream;
+use crate::telling::{Obstacle, Teller};
 use crate::tls;
 use crate::view::SharedView;
 use crate::websocket::{self, CloseCode};
@@ -70,12 +72,15 @@ pub(crate) struct Desk {
     /// Connections to close once they are flushed.
     closing: Vec<ConnectionId>,
     lingering: Lingering,
+    pub(crate) stages: Stages,
     pub(crate) held: Held,
     pile: Pile,
     budget: Budget,
     /// Handshakes of TLS that this turn has gone on with.
     handshakes: usize,
     must_accept: bool,
+    /// A listener accepts nobody before then.
+    accept_at: Option<Time>,
     /// The system refused to accept: tried again after a while.
     has_refused: bool,
     is_stopping: bool,
@@ -101,7 +106,7 @@ impl EventLoop {
         self.desk.must_accept = true;
         for (index, listener) in self.listeners.iter_mut().enumerate() {
             let token = Token(LISTENERS + index);
-            self.poll.registry().register(&mut listener.socket, token, Interest::READABLE)?;
+            self.poll.registry().register(&mut listener.acceptor, token, Interest::READABLE)?;
         }
         let mut events = Events::with_capacity(EVENTS);
         while !self.desk.is_stopping {
@@ -138,13 +143,14 @@ impl EventLoop {
                 Token(_) => self.on_ready(now, event),
             }
         }
-        if self.desk.must_accept {
+        if self.desk.must_accept || self.desk.accept_at.is_some_and(|at| at <= now) {
             self.accept(now);
         }
         self.read_mail(now);
         self.core.handle_timeout(now, &self.view);
         self.govern(now);
         self.desk.lingering.end(now);
+        self.check_stages(now);
         self.hear_held(now);
         self.settle(now);
         self.answer_endings();
@@ -218,8 +224,8 @@ impl EventLoop {
                 }
             }
             Output::Event(event) => {
-                let address = event.connection().and_then(|id| self.address_of(id));
-                self.teller.tell(now, self.core.telling(), &event, address);
+                let peer = event.connection().and_then(|id| self.peer_of(id));
+                self.teller.tell(now, self.core.telling(), &event, peer);
             }
         }
     }
@@ -351,17 +357,18 @@ impl EventLoop {
         match ending {
             Ending::WebSocket(websocket::Ending::Refused | websocket::Ending::Said(_)) => {
                 if let Some(refused) = refused {
-                    let address = self.address_of(id);
-                    let telling = self.core.telling();
-                    self.teller.tell_no_websocket(now, telling, &refused, address);
+                    self.tell_obstacle(now, id, &Obstacle::WebSocket(&refused));
                 }
                 self.desk.closing.push(id);
             }
             Ending::Tls(ending) => {
                 if ending != tls::Ending::Said {
-                    let address = self.address_of(id);
-                    self.teller.tell_no_tls(now, self.core.telling(), &ending, address);
+                    self.tell_obstacle(now, id, &Obstacle::Tls(&ending));
                 }
+                self.desk.closing.push(id);
+            }
+            Ending::Front(ending) => {
+                self.tell_obstacle(now, id, &Obstacle::Front(&ending));
                 self.desk.closing.push(id);
             }
             Ending::WebSocket(websocket::Ending::Broken(_)) => {
@@ -370,6 +377,11 @@ impl EventLoop {
                 self.input(now, Input::Malformed { connection: id, error, version: None });
             }
         }
+    }
+
+    pub(crate) fn tell_obstacle(&mut self, now: Time, id: ConnectionId, obstacle: &Obstacle<'_>) {
+        let peer = self.peer_of(id);
+        self.teller.tell_obstacle(now, self.core.telling(), obstacle, peer);
     }
 
     pub(crate) fn list_again(&mut self, id: ConnectionId) {
@@ -418,7 +430,7 @@ impl EventLoop {
         drop(self.let_go(now, id));
     }
 
-    fn let_go(&mut self, now: Time, id: ConnectionId) -> Option<TcpStream> {
+    fn let_go(&mut self, now: Time, id: ConnectionId) -> Option<Stream> {
         let socket = self.sockets.remove(id)?;
         self.mechanisms.forget(id);
         self.input(now, Input::Closed { connection: id });
@@ -428,15 +440,32 @@ impl EventLoop {
     fn accept(&mut self, now: Time) {
         self.desk.must_accept = false;
         self.desk.has_refused = false;
+        self.desk.accept_at = None;
+        let shards = self.slits.len();
         for index in 0..self.listeners.len() {
             let listener = u8::try_from(index).unwrap_or(0);
             for accepted in 1..=ACCEPTS_PER_TURN {
+                let listening = &mut self.listeners[index];
+                if let Some(until) = listening.pause(now, shards) {
+                    let next = self.desk.accept_at.unwrap_or(until);
+                    self.desk.accept_at = Some(next.min(until));
+                    break;
+                }
                 self.desk.must_accept |= accepted == ACCEPTS_PER_TURN;
-                let listening = &self.listeners[index];
-                match listening.socket.accept() {
-                    Ok((stream, _peer)) => {
-                        let channel = listening.begin(stream);
+                match listening.acceptor.accept() {
+                    Ok((stream, ip)) => {
+                        listening.note_arrival(now, shards);
+                        let entrance = listening.admission.judge(ip);
+                        if entrance == Entrance::Denied {
+                            let telling = self.core.telling();
+                            let peer = stream.peer();
+                            self.teller.tell_obstacle(now, telling, &Obstacle::Denied, peer);
+                            continue;
+                        }
+                        let channel = listening.begin(stream, entrance == Entrance::BehindProxy);
+                        let admission = listening.admission.clone();
                         if let Some(id) = self.register(channel, Vec::new()) {
+                            self.begin_stages(now, id, &admission);
                             self.input(now, Input::Opened { connection: id, listener });
                         }
                     }
@@ -508,6 +537,13 @@ impl EventLoop {
                         }
                     }
                 }
+                Letter::Admissions(newer) => {
+                    for (listener, admission) in self.listeners.iter_mut().zip(newer.iter()) {
+                        if let Some(admission) = admission {
+                            listener.admission = admission.clone();
+                        }
+                    }
+                }
                 Letter::Stop => {
                     self.input(now, Input::Stop);
                     self.desk.is_stopping = true;
@@ -532,8 +568,8 @@ impl EventLoop {
     }
 
     /// Where a connection comes from.
-    pub(crate) fn address_of(&mut self, id: ConnectionId) -> Option<SocketAddr> {
-        self.sockets.get(id)?.channel.stream.peer_addr().ok()
+    pub(crate) fn peer_of(&mut self, id: ConnectionId) -> Option<Peer> {
+        self.sockets.get(id)?.channel.peer()
     }
 
     /// Tells of what limits have dropped, if it is time to.
@@ -556,11 +592,14 @@ impl EventLoop {
         let retry = self.desk.must_accept.then_some(pause);
         let until = |end: Time| end.millis_since(self.clock.now());
         let linger = self.desk.lingering.next().map(until);
+        let stage = self.desk.stages.next().map(until);
+        let accept = self.desk.accept_at.map(until);
         let look = self.next_look().map(until);
         let told = self.teller.next().map(until);
         let lost = self.losses.next().map(until);
         let held = self.desk.held.next().map(until);
-        let millis = [due, retry, linger, look, told, lost, held].into_iter().flatten().min()?;
+        let waits = [due, retry, accept, linger, stage, look, told, lost, held];
+        let millis = waits.into_iter().flatten().min()?;
         Some(Duration::from_millis(millis))
     }
 }

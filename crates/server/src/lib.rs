@@ -4,6 +4,8 @@
 //! The only things that shards share are the view (`view`), their mailboxes (`mailbox`) and the
 //! queues of the committer and of the authenticator.
 
+mod address;
+mod admission;
 mod alive;
 mod authenticator;
 mod census;
@@ -16,6 +18,7 @@ mod distillery;
 mod doors;
 mod event_loop;
 mod fetcher;
+mod front;
 mod governor;
 mod guard;
 mod held;
@@ -25,27 +28,36 @@ mod listen;
 mod losses;
 mod mailbox;
 mod mechanism;
+mod network;
 mod node;
 mod pile;
 mod preallocator;
 mod progress;
+pub mod proxy;
 mod query;
 mod room;
 mod sockets;
+mod stages;
+mod stream;
 mod telling;
 mod tls;
+mod unix_socket;
 mod view;
 pub mod websocket;
 
+pub use address::{Address, Peer};
+pub use admission::{Admission, Forwarding, Proxied};
 pub use authenticator::Authenticator;
 pub use census::Counts;
 pub use committer::LogReport;
 pub use control::{Bookmark, Control, Status, Trouble};
 pub use doors::{ControlError, ControlPath, ControlSocket, bind_metrics};
 pub use governor::{Allocator, Governor, MemoryReport};
-pub use listen::{ListenError, Listener, Transport};
+pub use listen::{ListenError, Listener, ListenerSettings, Transport};
+pub use network::Network;
 pub use node::{Node, NodeError, Settings, StartReport, Summary};
 pub use query::{Client, Depth};
 pub use telling::EVENTS;
 pub use tls::{ClientSettings, Demand, Template, Tls, TlsError, TlsSettings, TlsVersion};
+pub use unix_socket::Rights;
 pub use view::SharedView;

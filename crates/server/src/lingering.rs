@@ -9,15 +9,16 @@ use std::io::{ErrorKind, Read};
 use std::net::Shutdown;
 
 use bellbird_core::Time;
-use mio::net::TcpStream;
+
+use crate::stream::Stream;
 
 /// Sockets whose other half is closed later, the oldest first.
 #[derive(Default)]
-pub(crate) struct Lingering(VecDeque<(Time, TcpStream)>);
+pub(crate) struct Lingering(VecDeque<(Time, Stream)>);
 
 impl Lingering {
     /// Closes our half now.
-    pub(crate) fn add(&mut self, now: Time, stream: TcpStream) {
+    pub(crate) fn add(&mut self, now: Time, stream: Stream) {
         // The peer was faster, and there is nothing to wait for.
         if stream.shutdown(Shutdown::Write).is_err() {
             return;
@@ -42,7 +43,7 @@ impl Lingering {
 }
 
 /// What is left unread would make the kernel reset the connection.
-fn drain(stream: &mut TcpStream) {
+fn drain(stream: &mut Stream) {
     let mut scratch = [0; 4096];
     for _ in 0..READS_MAX {
         match stream.read(&mut scratch) {

@@ -16,6 +16,7 @@ use bellbird_core::{
 use bellbird_store::Batch;
 use mio::Waker;
 
+use crate::admission::Admission;
 use crate::channel::Channel;
 use crate::query::Query;
 use crate::tls::Tls;
@@ -43,6 +44,8 @@ pub(crate) enum Letter {
     Config(Arc<Config>),
     /// What the listeners show new connections from here on, in their order; None as before.
     Tls(Arc<[Option<Tls>]>),
+    /// Whom the listeners let come from here on, in their order; None as before.
+    Admissions(Arc<[Option<Arc<Admission>>]>),
     /// Tell the clients and end.
     Stop,
 }

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc;
@@ -14,6 +13,8 @@ use bellbird_core::{Config, DropReason, Ledger, Shard, ShardId, Time};
 use bellbird_store::{Batch, Files, Log, Options, Reading, StoreError};
 use mio::{Poll, Waker};
 
+use crate::address::Address;
+use crate::admission::Admission;
 use crate::alive::Alive;
 use crate::authenticator::{Authenticator, Pool};
 use crate::census::Census;
@@ -66,7 +67,7 @@ pub struct Node {
     authenticators: Pool,
     census: Arc<Census>,
     view: Arc<SharedView>,
-    listening: Vec<(SocketAddr, Transport)>,
+    listening: Vec<(Address, Transport)>,
     showing: Showing,
     governor: Governor,
     report: StartReport,
@@ -195,9 +196,9 @@ impl Node {
         }
         let listening = listeners
             .iter()
-            .map(|listener| (listener.address(), listener.transport().clone()))
+            .map(|listener| (listener.address().clone(), listener.transport().clone()))
             .collect();
-        let showing = listeners.iter().map(|it| (it.address(), it.tls().cloned()));
+        let showing = listeners.iter().map(|it| (it.address().clone(), it.tls().cloned()));
         let showing = Showing::new(showing.collect());
         let report = StartReport { found: recovered.found, log: log_report };
         Ok(Self {
@@ -279,6 +280,15 @@ impl Node {
         }
     }
 
+    /// Lets others come from now on: for each listener, in the order of the start, who may, or None
+    /// if that stays. Who is connected stays so.
+    pub fn set_admissions(&self, admissions: Vec<Option<Arc<Admission>>>) {
+        let admissions: Arc<[_]> = admissions.into();
+        for slit in &self.slits {
+            slit.drop_in(Letter::Admissions(admissions.clone()));
+        }
+    }
+
     /// Whether the log has failed.
     pub fn has_failed(&self) -> bool {
         self.committer.watch().has_failed()
@@ -292,7 +302,7 @@ impl Node {
     }
 
     /// Where it listens, and for what.
-    pub fn listening(&self) -> &[(SocketAddr, Transport)] {
+    pub fn listening(&self) -> &[(Address, Transport)] {
         &self.listening
     }
 

@@ -1,12 +1,12 @@
 //! What an operator asks a shard, and the shard's answers: between two inputs, so that each
 //! answer is consistent in itself.
 
-use std::net::SocketAddr;
 use std::sync::mpsc::Sender;
 
 use bellbird_core::{ClientReport, Input, ShardId, Time};
 use bellbird_topics::Namespace;
 
+use crate::address::Peer;
 use crate::census::Counts;
 use crate::event_loop::EventLoop;
 
@@ -54,7 +54,7 @@ pub struct Client {
     /// What the core knows.
     pub report: ClientReport,
     /// Where it connected from.
-    pub address: Option<SocketAddr>,
+    pub address: Option<Peer>,
     /// For how many seconds it has been connected.
     pub connected_secs: Option<u64>,
     /// Its home.
@@ -136,7 +136,7 @@ impl EventLoop {
         let clients = reports
             .into_iter()
             .map(|report| {
-                let address = report.connection.and_then(|(id, _)| self.address_of(id));
+                let address = report.connection.and_then(|(id, _)| self.peer_of(id));
                 let since = report.connection.map(|(_, since)| since);
                 let connected_secs = since.map(|since| now.millis_since(since) / 1000);
                 Client { report, address, connected_secs, shard: self.id }

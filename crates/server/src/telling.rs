@@ -4,13 +4,15 @@
 //! passwords must not fill a disk. Where everything is told, each has its line.
 
 use std::fmt;
-use std::net::SocketAddr;
 
 use bellbird_codec::{QoS, ReasonCode, Version};
 use bellbird_core::{Cause, Event, Objection, Telling, Time};
 use bellbird_topics::SubscriptionFilter;
 use log::{Level, Record};
 
+use crate::address::Peer;
+use crate::front;
+use crate::stages::Stage;
 use crate::tls;
 use crate::websocket::Refused;
 
@@ -32,37 +34,20 @@ impl Teller {
         Self { logins: limiter(), connections: limiter(), refusals: limiter() }
     }
 
-    /// Writes an event. The address is that of the connection it names, if it names one.
-    pub(crate) fn tell(
-        &mut self,
-        now: Time,
-        telling: Telling,
-        event: &Event,
-        address: Option<SocketAddr>,
-    ) {
-        self.write(now, telling, Kind::of(event), &Sentence { event, address });
+    /// Writes an event, and who is at the other end of the connection it names, if it names one.
+    pub(crate) fn tell(&mut self, now: Time, telling: Telling, event: &Event, peer: Option<Peer>) {
+        self.write(now, telling, Kind::of(event), &Sentence { event, peer });
     }
 
-    /// Writes that a request for a WebSocket is refused.
-    pub(crate) fn tell_no_websocket(
+    /// Writes why somebody does not come as far as MQTT.
+    pub(crate) fn tell_obstacle(
         &mut self,
         now: Time,
         telling: Telling,
-        refused: &Refused,
-        address: Option<SocketAddr>,
+        obstacle: &Obstacle<'_>,
+        peer: Option<Peer>,
     ) {
-        self.write(now, telling, Kind::Connection, &NoWebSocket { refused, address });
-    }
-
-    /// Writes that nobody is let in without TLS, or not with this one.
-    pub(crate) fn tell_no_tls(
-        &mut self,
-        now: Time,
-        telling: Telling,
-        ending: &tls::Ending,
-        address: Option<SocketAddr>,
-    ) {
-        self.write(now, telling, Kind::Connection, &NoTls { ending, address });
+        self.write(now, telling, Kind::Connection, &Halted { obstacle, peer });
     }
 
     fn write(&mut self, now: Time, telling: Telling, kind: Kind, sentence: &dyn fmt::Display) {
@@ -175,7 +160,7 @@ impl Limiter {
 /// An event in words.
 struct Sentence<'a> {
     event: &'a Event,
-    address: Option<SocketAddr>,
+    peer: Option<Peer>,
 }
 
 impl fmt::Display for Sentence<'_> {
@@ -183,23 +168,23 @@ impl fmt::Display for Sentence<'_> {
         match self.event {
             Event::Connected { client_id, user_name, version, session_present, .. } => {
                 write!(f, "client {}{} connected", Name(client_id), As(user_name.as_deref()))?;
-                self.write_address(f)?;
+                self.write_peer(f)?;
                 let session = if *session_present { "resumed its session" } else { "is new" };
                 write!(f, " with MQTT {} and {session}", version_name(*version))
             }
             Event::ConnectRefused { client_id: None, reason, .. } => {
                 f.write_str("a connection")?;
-                self.write_address(f)?;
+                self.write_peer(f)?;
                 write!(f, " refused: {}", why_broken(*reason))
             }
             Event::ConnectRefused { client_id: Some(client_id), user_name, reason, .. } => {
                 write!(f, "login of client {}{}", Name(client_id), As(user_name.as_deref()))?;
-                self.write_address(f)?;
+                self.write_peer(f)?;
                 write!(f, " refused: {}", why_not_in(*reason, user_name.as_deref()))
             }
             Event::Disconnected { client_id, user_name, cause, reason, .. } => {
                 write!(f, "client {}{}", Name(client_id), As(user_name.as_deref()))?;
-                self.write_address(f)?;
+                self.write_peer(f)?;
                 f.write_str(" disconnected: ")?;
                 write_cause(f, *cause, *reason)
             }
@@ -258,46 +243,58 @@ impl fmt::Display for Sentence<'_> {
 }
 
 impl Sentence<'_> {
-    fn write_address(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", Whence(self.address))
+    fn write_peer(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", Whence(self.peer))
     }
 }
 
-/// A refused request for a WebSocket in words.
-struct NoWebSocket<'a> {
-    refused: &'a Refused,
-    address: Option<SocketAddr>,
+/// What stands between somebody and MQTT.
+pub(crate) enum Obstacle<'a> {
+    /// The listener is not for this address.
+    Denied,
+    /// It took too long for something.
+    Slow(Stage),
+    /// What a proxy says of it, or does not say.
+    Front(&'a front::Ending),
+    /// There is no TLS with it, or not with this certificate.
+    Tls(&'a tls::Ending),
+    /// Its request for a WebSocket is refused.
+    WebSocket(&'a Refused),
 }
 
-impl fmt::Display for NoWebSocket<'_> {
+/// Somebody who does not come as far as MQTT, in words.
+struct Halted<'a> {
+    obstacle: &'a Obstacle<'a>,
+    peer: Option<Peer>,
+}
+
+impl fmt::Display for Halted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Refused { why, path, origin } = self.refused;
-        write!(f, "request for a WebSocket{} refused: {why}", Whence(self.address))?;
-        if let Some(path) = path {
-            write!(f, "; path {}", Name(path))?;
+        let whence = Whence(self.peer);
+        match self.obstacle {
+            Obstacle::Denied => {
+                write!(f, "connection{whence} refused, by the listener's networks")
+            }
+            Obstacle::Slow(stage) => write!(f, "connection{whence} ended: {stage}"),
+            Obstacle::Front(ending) => write!(f, "connection{whence} refused: {ending}"),
+            Obstacle::Tls(ending) => write!(f, "TLS connection{whence} ended: {ending}"),
+            Obstacle::WebSocket(Refused { why, path, origin }) => {
+                write!(f, "request for a WebSocket{whence} refused: {why}")?;
+                if let Some(path) = path {
+                    write!(f, "; path {}", Name(path))?;
+                }
+                origin.as_deref().map_or(Ok(()), |origin| write!(f, "; origin {}", Name(origin)))
+            }
         }
-        origin.as_deref().map_or(Ok(()), |origin| write!(f, "; origin {}", Name(origin)))
-    }
-}
-
-/// A connection that TLS has ended in words.
-struct NoTls<'a> {
-    ending: &'a tls::Ending,
-    address: Option<SocketAddr>,
-}
-
-impl fmt::Display for NoTls<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "TLS connection{} ended: {}", Whence(self.address), self.ending)
     }
 }
 
 /// Where somebody comes from.
-struct Whence(Option<SocketAddr>);
+struct Whence(Option<Peer>);
 
 impl fmt::Display for Whence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.map_or(Ok(()), |address| write!(f, " from {address}"))
+        self.0.map_or(Ok(()), |peer| write!(f, " from {peer}"))
     }
 }
 
@@ -336,6 +333,9 @@ fn why_not_in(reason: ReasonCode, user_name: Option<&str>) -> &'static str {
         (ReasonCode::ServerBusy, _) => "too many others wait to be let in, or memory is short",
         (ReasonCode::QuotaExceeded, _) => "there are as many sessions as sessions_max allows",
         (ReasonCode::ServerUnavailable, _) => "the log has failed, and its session would be stored",
+        (ReasonCode::UnsupportedProtocolVersion, _) => {
+            "this version of MQTT is not among the listener's versions"
+        }
         (ReasonCode::ClientIdentifierNotValid, _) => {
             "its version does not allow this client identifier"
         }
@@ -410,6 +410,7 @@ fn write_cause(
         Cause::Storage => {
             "the broker ended the connection, since what it waited for was not stored"
         }
+        Cause::Crowded => "too many others had not been let in either",
         Cause::Protocol => {
             let reason = reason.map_or("protocol error", why_broken);
             return write!(f, "the broker ended the connection ({reason})");
@@ -454,10 +455,10 @@ mod tests {
 
     #[test]
     fn events_are_sentences() {
-        let address: SocketAddr = "127.0.0.1:5000".parse().unwrap();
+        let peer = Peer::Ip("127.0.0.1:5000".parse().unwrap());
         let connection = ConnectionId { index: 0, generation: 0 };
         let check = |event: Event, expected: &str| {
-            let sentence = Sentence { event: &event, address: Some(address) };
+            let sentence = Sentence { event: &event, peer: Some(peer) };
             assert_eq!(sentence.to_string(), expected);
         };
         let (client_id, topic): (Box<str>, Box<str>) = ("c".into(), "a/b".into());
@@ -580,7 +581,11 @@ mod tests {
         let refused =
             Refused { why: "nothing there", path: Some("/\n".into()), origin: Some("x".into()) };
         assert_eq!(
-            NoWebSocket { refused: &refused, address: "[::1]:5".parse().ok() }.to_string(),
+            Halted {
+                obstacle: &Obstacle::WebSocket(&refused),
+                peer: "[::1]:5".parse().ok().map(Peer::Ip),
+            }
+            .to_string(),
             "request for a WebSocket from [::1]:5 refused: nothing there; path \"/\\n\"; \
              origin \"x\"",
         );

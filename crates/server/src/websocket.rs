@@ -27,6 +27,8 @@ pub struct WebSocket {
     handshake: Option<Box<Handshake>>,
     reader: Reader,
     writer: Writer,
+    /// What the request said of whom a proxy brings, until it is taken.
+    forwarded_for: Option<Box<str>>,
     ending: Option<Ending>,
 }
 
@@ -48,6 +50,7 @@ impl WebSocket {
             handshake: Some(Box::new(Handshake::new(offer))),
             reader: Reader::default(),
             writer: Writer::default(),
+            forwarded_for: None,
             ending: None,
         }
     }
@@ -60,7 +63,8 @@ impl WebSocket {
         }
         if let Some(handshake) = &mut self.handshake {
             let (taken, answer) = handshake.take(bytes);
-            let Some(Answer { response, is_welcome }) = answer else { return 0 };
+            let Some(Answer { response, is_welcome, forwarded_for }) = answer else { return 0 };
+            self.forwarded_for = forwarded_for;
             self.writer.answer(response);
             if !is_welcome {
                 self.ending = Some(Ending::Refused);
@@ -124,8 +128,15 @@ impl WebSocket {
         self.handshake.as_ref()?.refused()
     }
 
-    fn is_open(&self) -> bool {
+    /// Whether the upgrade is granted.
+    pub fn is_open(&self) -> bool {
         self.handshake.is_none()
+    }
+
+    /// What the request said in `X-Forwarded-For`, once it is granted: all such fields, with commas
+    /// between them.
+    pub fn take_forwarded_for(&mut self) -> Option<Box<str>> {
+        self.forwarded_for.take()
     }
 }
 

@@ -1,5 +1,25 @@
 //! Fragments of what the targets read.
 
+/// Of PROXY headers.
+pub(super) const PROXY: &[&[u8]] = &[
+    b"PROXY TCP4 ",
+    b"PROXY TCP6 ",
+    b"PROXY UNKNOWN",
+    b"203.0.113.7 10.0.0.1 5000 1883",
+    b"2001:db8::1 ::1 5000 1883",
+    b"\r\n",
+    b"\r\n\r\n\0\r\nQUIT\n",
+    b"\x21\x11\0\x0C",
+    b"\x21\x21\0\x24",
+    b"\x21\x31\0\xD8",
+    b"\x20\0\0\0",
+    b"\x20\0\x10\x03\0\0\0\0",
+    b"\x21\0\x07TLSv1.3",
+    b"\x22\0\x03ada",
+    b"\x03\0\x04\0\0\0\0",
+    b"\x04\0\x01x",
+];
+
 /// Of upgrades and frames; the mask is of zeros.
 pub(super) const WEBSOCKET: &[&[u8]] = &[
     b"GET /mqtt HTTP/1.1\r\n",

@@ -20,6 +20,10 @@ pub(crate) struct ConnectArguments {
           value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) port: Option<u16>,
 
+    /// A Unix socket of the broker, instead; -h is then only whom its certificate is for
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["port", "url"])]
+    pub(crate) unix: Option<PathBuf>,
+
     /// All at once: `mqtt://[USER[:PASSWORD]@]HOST[:PORT]/TOPIC`, or `mqtts://` with TLS
     #[arg(short = 'L', long, value_name = "URL", conflicts_with_all = ["host", "port"])]
     pub(crate) url: Option<String>,

@@ -1,7 +1,6 @@
 //! The thread of the socket: calls the broker, then reads packets until the connection ends.
 
 use std::io::{self, Read};
-use std::net::{TcpStream, ToSocketAddrs};
 use std::sync::mpsc::SyncSender;
 use std::thread;
 
@@ -9,19 +8,19 @@ use bellbird_codec::{Decoded, Version, decode_from_server};
 
 use super::events::Event;
 use super::introduction::Introduction;
-use super::limits::{CHUNK_BYTES, CONNACK_PATIENCE, DIAL_PATIENCE, WRITE_PATIENCE};
+use super::limits::{CHUNK_BYTES, CONNACK_PATIENCE};
 use super::tls::Line;
 
 /// Calls the broker in a thread of its own and hands in all that comes from it.
 pub(crate) fn dial(introduction: &Introduction, events: SyncSender<Event>) {
-    let (host, port) = (introduction.host.clone(), introduction.port);
+    let destination = introduction.destination.clone();
     let tls = introduction.tls.clone();
     let (version, bytes_max) = (introduction.version, introduction.packet_bytes_max());
     thread::spawn(move || {
-        let line = call(&host, port).and_then(|stream| match tls {
+        let line = destination.call().and_then(|stream| match tls {
             None => Ok(Line::plain(stream)),
-            Some(tls) => Line::sealed(stream, tls, &host, CONNACK_PATIENCE)
-                .map_err(|why| format!("no TLS with {host} port {port}: {why}")),
+            Some(tls) => Line::sealed(stream, tls, destination.host(), CONNACK_PATIENCE)
+                .map_err(|why| format!("no TLS with {destination}: {why}")),
         });
         let line = match line {
             Ok(line) => line,
@@ -33,29 +32,6 @@ pub(crate) fn dial(introduction: &Introduction, events: SyncSender<Event>) {
             drop(events.send(read_packets(reader, version, bytes_max, &events)));
         }
     });
-}
-
-/// The stream.
-fn call(host: &str, port: u16) -> Result<TcpStream, String> {
-    let remedy = "is a broker running there? -h and -p name another place";
-    let failed = |error: io::Error| format!("cannot reach {host} port {port}: {error}; {remedy}");
-    let addresses = (host, port)
-        .to_socket_addrs()
-        .map_err(|error| format!("cannot find the host {host:?}: {error}; -h names another"))?;
-    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    for address in addresses {
-        match TcpStream::connect_timeout(&address, DIAL_PATIENCE) {
-            Ok(stream) => return prepared(stream).map_err(failed),
-            Err(error) => last = error,
-        }
-    }
-    Err(failed(last))
-}
-
-fn prepared(stream: TcpStream) -> io::Result<TcpStream> {
-    stream.set_nodelay(true)?;
-    stream.set_write_timeout(Some(WRITE_PATIENCE))?;
-    Ok(stream)
 }
 
 /// Reads until the end, which it returns. Memory grows with what came, not with what a header

@@ -13,12 +13,12 @@ use super::arguments::{ConnectArguments, TlsArguments, WillArguments};
 use super::failure::Failure;
 use super::limits::FIELD_BYTES_MAX;
 use super::properties::{Place, PropertySets};
+use super::stream::Destination;
 use super::tls::TlsOptions;
 
 /// Where to connect to and what to say first. Everything fits into a CONNECT.
 pub(crate) struct Introduction {
-    pub(crate) host: String,
-    pub(crate) port: u16,
+    pub(crate) destination: Destination,
     /// If the connection is to be encrypted.
     pub(crate) tls: Option<Arc<ClientConfig>>,
     pub(crate) version: Version,
@@ -77,13 +77,14 @@ impl Introduction {
                 return Err(usage(format!("{name} has more than {FIELD_BYTES_MAX} bytes")));
             }
         }
+        let host = url.host.unwrap_or_else(|| arguments.host.clone());
+        let usual = if tls.is_some() { TLS_PORT } else { PORT };
+        let destination = match &arguments.unix {
+            Some(path) => Destination::Unix(path.clone(), host),
+            None => Destination::Host { host, port: url.port.or(arguments.port).unwrap_or(usual) },
+        };
         let introduction = Self {
-            host: url.host.unwrap_or_else(|| arguments.host.clone()),
-            port: url.port.or(arguments.port).unwrap_or(if tls.is_some() {
-                TLS_PORT
-            } else {
-                PORT
-            }),
+            destination,
             tls: tls.map(|tls| tls.read()).transpose()?,
             version,
             client_id,

@@ -1,7 +1,7 @@
 //! The clients' side of TLS: whom to trust, how to be known, and a line that two threads share.
 
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::Shutdown;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -18,6 +18,7 @@ use rustls::{
 };
 
 use super::failure::Failure;
+use super::stream::Stream;
 
 /// What the options say of TLS.
 #[derive(Clone, Debug, Default)]
@@ -132,7 +133,7 @@ impl ServerCertVerifier for Verifier {
 /// A stream with or without TLS. One thread reads, another one writes.
 #[derive(Clone, Debug)]
 pub(crate) struct Line {
-    stream: Arc<TcpStream>,
+    stream: Arc<Stream>,
     tls: Option<Arc<Tls>>,
 }
 
@@ -145,13 +146,13 @@ struct Tls {
 
 impl Line {
     /// A stream as it is.
-    pub(crate) fn plain(stream: TcpStream) -> Self {
+    pub(crate) fn plain(stream: Stream) -> Self {
         Self { stream: Arc::new(stream), tls: None }
     }
 
     /// A stream after the handshake of TLS. The text says what went wrong, and what to do.
     pub(crate) fn sealed(
-        stream: TcpStream,
+        stream: Stream,
         config: Arc<ClientConfig>,
         host: &str,
         patience: Duration,
@@ -185,7 +186,7 @@ impl Line {
 
 impl Tls {
     /// Writes what is sealed. The caller has the turn; the reader goes on meanwhile.
-    fn write_records(&self, mut stream: &TcpStream) -> io::Result<()> {
+    fn write_records(&self, mut stream: &Stream) -> io::Result<()> {
         let mut records = Vec::new();
         {
             let mut connection = lock(&self.connection);

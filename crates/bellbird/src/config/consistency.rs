@@ -2,8 +2,8 @@
 
 use std::net::SocketAddr;
 
-use bellbird_server::Demand;
 use bellbird_server::websocket::Offer as WebSocketOffer;
+use bellbird_server::{Address, Demand, Forwarding, Network};
 use bellbird_topics::{Filter, SubscriptionFilter};
 
 use super::mistake::{Mistake, Origin};
@@ -12,7 +12,7 @@ use super::setting::Named;
 use super::tables::{
     AUTO_SUBSCRIPTIONS, ENCRYPTION, LIMITS, LISTENERS, REWRITES, TLS, TOPIC_DURABILITY,
 };
-use super::{Configuration, Listening, Offer};
+use super::{ADDRESS, Configuration, Listening, Offer, UNIX_PATH};
 use crate::count::Count;
 
 /// Adds what is wrong to the mistakes, and what deserves a look to the warnings.
@@ -39,12 +39,13 @@ fn listeners(configuration: &Configuration, reading: &mut Reading) {
         mistake(reading, &surplus.key, message);
     }
     for (index, listener) in listening.iter().enumerate() {
-        let (key, address) = (&listener.key, listener.address);
-        if let Some(other) = listening[..index].iter().find(|other| collide(other.address, address))
-        {
+        let (key, address) = (&listener.key, &listener.address);
+        let is_taken = |other: &&Listening| collide(&other.address, address);
+        if let Some(other) = listening[..index].iter().find(is_taken) {
+            let another = if matches!(address, Address::Ip(_)) { "port" } else { "path" };
             let message = format!(
                 "{key} = \"{address}\" cannot be listened on beside {} = \"{}\": choose another \
-                 port",
+                 {another}",
                 other.key, other.address
             );
             mistake(reading, key, message);
@@ -54,6 +55,8 @@ fn listeners(configuration: &Configuration, reading: &mut Reading) {
     }
     for (index, offer) in configuration.offers.iter().enumerate() {
         let place = format!("{}[{index}]", LISTENERS.name);
+        place_of(&place, offer, reading);
+        admission(&place, offer, reading);
         websocket(&place, offer, reading);
         tls_unused(&place, offer, reading);
     }
@@ -65,8 +68,7 @@ fn tls(configuration: &Configuration, reading: &mut Reading) {
     let encrypted = || configuration.listeners.iter().filter(|it| it.transport.is_encrypted);
     let mut judged = Vec::new();
     for listener in encrypted() {
-        let place = listener.key.strip_suffix(".address").unwrap_or_default();
-        let own = format!("{place}.{ENCRYPTION}");
+        let own = format!("{}.{ENCRYPTION}", listener.place().unwrap_or_default());
         let own = Some(own).filter(|own| reading.origins.keys().any(|key| key.starts_with(own)));
         let table = own.as_deref().unwrap_or(ENCRYPTION);
         // What is said once is wrong once.
@@ -122,7 +124,7 @@ fn clients(configuration: &Configuration, reading: &mut Reading) {
             .collect()
     };
     for listener in encrypted() {
-        let own = listener.key.strip_suffix(".address").map(|own| format!("{own}.{ENCRYPTION}"));
+        let own = listener.place().map(|own| format!("{own}.{ENCRYPTION}"));
         let demand = listener.tls.clients.demand;
         if demand == Demand::None {
             // What all listeners are told may be for others of them.
@@ -147,6 +149,94 @@ fn clients(configuration: &Configuration, reading: &mut Reading) {
         if !reading.mistakes.iter().any(|known| known.message == message) {
             mistake(reading, &key, message);
         }
+    }
+}
+
+/// Where it is called.
+fn place_of(place: &str, offer: &Offer, reading: &mut Reading) {
+    let has =
+        |name: &str, reading: &Reading| reading.origins.contains_key(&format!("{place}.{name}"));
+    match (has(ADDRESS, reading), has(UNIX_PATH, reading)) {
+        (false, false) => {
+            let message = format!(
+                "{place} has no address: give {ADDRESS} = \"127.0.0.1:1883\", or {UNIX_PATH} for \
+                 a Unix socket"
+            );
+            mistake(reading, place, message);
+        }
+        (true, true) => {
+            let message = format!(
+                "{place} has {ADDRESS} and {UNIX_PATH}: each place to listen is a [[{}]] of its own",
+                LISTENERS.name
+            );
+            mistake(reading, &format!("{place}.{UNIX_PATH}"), message);
+        }
+        (true, false) | (false, true) => {}
+    }
+    if !has(UNIX_PATH, reading) {
+        for name in ["unix_mode", "unix_owner", "unix_group"] {
+            if has(name, reading) {
+                let key = format!("{place}.{name}");
+                let message = format!(
+                    "{key} means nothing, for the listener is no Unix socket: give {UNIX_PATH}, or \
+                     leave this out"
+                );
+                mistake(reading, &key, message);
+            }
+        }
+    }
+    for (name, value, what) in offer.rights.wrong() {
+        let key = format!("{place}.{name}");
+        let message = format!("{key} = \"{value}\": this machine has no {what} of this name");
+        mistake(reading, &key, message);
+    }
+}
+
+/// Who may come, and what stands in front.
+fn admission(place: &str, offer: &Offer, reading: &mut Reading) {
+    let admission = &offer.admission;
+    let has =
+        |name: &str, reading: &Reading| reading.origins.contains_key(&format!("{place}.{name}"));
+    let mut messages = Vec::new();
+    for (name, networks) in
+        [("allowed_networks", &admission.allowed), ("denied_networks", &admission.denied)]
+    {
+        if networks.contains(&Network::Unix) {
+            let remedy = "who may connect to a Unix socket is said by unix_mode, unix_owner and \
+                          unix_group";
+            messages.push((name, format!("has \"unix\" in it: {remedy}")));
+        }
+    }
+    let is_unix = offer.unix_path.is_some();
+    let is_elsewhere = |network: &&Network| (**network == Network::Unix) != is_unix;
+    if let Some(network) = admission.proxies.iter().find(is_elsewhere) {
+        let remedy = if is_unix {
+            "give [\"unix\"], for all come through this Unix socket"
+        } else {
+            "that is for a listener with unix_path"
+        };
+        messages
+            .push(("proxies", format!("has \"{network}\" in it, whence nobody comes: {remedy}")));
+    }
+    let needs_proxies = ["proxies_say", "proxied_clients", "proxied_user_names"];
+    if admission.proxies.is_empty() {
+        let given = needs_proxies.into_iter().filter(|name| has(name, reading));
+        let remedy = "means nothing without proxies: name their addresses with proxies beside it";
+        messages.extend(given.map(|name| (name, remedy.to_owned())));
+    } else if admission.forwarding == Forwarding::ForwardedFor {
+        if !offer.transport.is_framed() {
+            let remedy = "needs a request for a WebSocket to stand in: add transport = \"websocket\" \
+                          (or \"websocket_tls\"), or have the proxy speak the PROXY protocol";
+            messages.push(("proxies_say", format!("= \"x_forwarded_for\" {remedy}")));
+        }
+        let given = needs_proxies[1..].iter().filter(|name| has(name, reading));
+        let remedy = "means nothing, for only the PROXY protocol says that: leave out proxies_say";
+        messages.extend(given.map(|name| (*name, remedy.to_owned())));
+    }
+    for (name, message) in messages {
+        let key = format!("{place}.{name}");
+        let message = format!("{key} {message}");
+        mistake(reading, &key, message);
     }
 }
 
@@ -228,7 +318,7 @@ fn warn_of_pages(listener: &Listening, reading: &mut Reading) {
 fn warn_of_strangers(configuration: &Configuration, listener: &Listening, reading: &mut Reading) {
     let Listening { key, address, terms, .. } = listener;
     let is_named = listener.names_users();
-    if terms.anonymous && !address.ip().is_loopback() {
+    if terms.anonymous && !address.is_local() {
         reading.warnings.push(format!(
             "{key} = \"{address}\" is reachable from other machines and lets everybody in: set \
              anonymous = false there, or listen on a loopback address"
@@ -252,7 +342,8 @@ fn admin(configuration: &Configuration, reading: &mut Reading) {
         );
         mistake(reading, "admin.listen", message);
     }
-    let other = configuration.listeners.iter().find(|other| collide(other.address, address));
+    let place = Address::Ip(address);
+    let other = configuration.listeners.iter().find(|other| collide(&other.address, &place));
     if let Some(other) = other {
         let message = format!(
             "admin.listen = \"{address}\" cannot be listened on beside {} = \"{}\": choose another \
@@ -399,7 +490,15 @@ fn mistake(reading: &mut Reading, key: &str, message: String) {
 }
 
 /// Whether the system would refuse the second of two addresses.
-fn collide(one: SocketAddr, other: SocketAddr) -> bool {
+fn collide(one: &Address, other: &Address) -> bool {
+    match (one, other) {
+        (Address::Ip(one), Address::Ip(other)) => share_port(*one, *other),
+        (Address::Unix(one), Address::Unix(other)) => one == other,
+        (Address::Ip(_), Address::Unix(_)) | (Address::Unix(_), Address::Ip(_)) => false,
+    }
+}
+
+fn share_port(one: SocketAddr, other: SocketAddr) -> bool {
     let (one_ip, other_ip) = (one.ip(), other.ip());
     let is_any = one_ip.is_unspecified() || other_ip.is_unspecified();
     one.port() != 0
@@ -456,8 +555,8 @@ mod tests {
     fn addresses_collide() {
         let check = |one: &str, other: &str, expected: bool| {
             let (one, other) = (one.parse().unwrap(), other.parse().unwrap());
-            assert_eq!(collide(one, other), expected, "{one} {other}");
-            assert_eq!(collide(other, one), expected, "{other} {one}");
+            assert_eq!(share_port(one, other), expected, "{one} {other}");
+            assert_eq!(share_port(other, one), expected, "{other} {one}");
         };
         check("127.0.0.1:1", "127.0.0.1:1", true);
         check("127.0.0.1:1", "127.0.0.1:2", false);

@@ -15,10 +15,10 @@ use super::brackets;
 use super::foreign;
 use super::mistake::{Mistake, Origin};
 use super::nearest::nearest;
-use super::setting::{DefaultShown, Setting, Table};
+use super::setting::{DefaultShown, Parts, Setting, Table};
 use super::tables::{
-    AUTO_SUBSCRIPTIONS, ENCRYPTION, LIMITS, LISTENERS, LISTS, NODE, REWRITES, TERMS, TLS,
-    TOPIC_DURABILITY, keys, tables,
+    ADMISSION, AUTO_SUBSCRIPTIONS, ENCRYPTION, LIMITS, LISTENERS, LISTS, NODE, REWRITES, TERMS,
+    TLS, TOPIC_DURABILITY, keys, tables,
 };
 use super::unquoted::remedy;
 
@@ -255,10 +255,12 @@ impl Reading {
             if self.value(place.file, list.settings, name, &full, value, item) {
                 continue;
             }
-            let terms = (list.terms)(item);
-            let has_terms = terms.is_some();
-            if let Some((terms, tls)) = terms {
-                if self.value(place.file, TERMS, name, &full, value, terms) {
+            let parts = (list.parts)(item);
+            let has_parts = parts.is_some();
+            if let Some(Parts { terms, admission, tls }) = parts {
+                if self.value(place.file, TERMS, name, &full, value, terms)
+                    || self.value(place.file, ADMISSION, name, &full, value, admission)
+                {
                     continue;
                 }
                 if name == ENCRYPTION {
@@ -266,8 +268,10 @@ impl Reading {
                     continue;
                 }
             }
-            let of_terms = TERMS.iter().map(|setting| setting.key).filter(|_| has_terms);
-            let names = list.settings.iter().map(|setting| setting.key).chain(of_terms);
+            let of_terms = TERMS.iter().map(|setting| setting.key);
+            let of_parts = of_terms.chain(ADMISSION.iter().map(|setting| setting.key));
+            let of_parts = of_parts.filter(|_| has_parts);
+            let names = list.settings.iter().map(|setting| setting.key).chain(of_parts);
             self.unknown(place.file, name, &format!(" in [[{}]]", list.name), &name_span, names);
         }
         for setting in list.settings {

@@ -3,13 +3,13 @@
 use std::fmt::Write;
 
 use bellbird_core::Terms;
-use bellbird_server::TlsSettings;
+use bellbird_server::{Admission, TlsSettings};
 
 use super::Configuration;
 use super::reading::environment_name;
 use super::setting::{DefaultShown, Reload, Setting, Table};
 use super::tables::{
-    AUTO_SUBSCRIPTIONS, ENCRYPTION, LIMITS, LISTENERS, NODE, REWRITES, TERMS, TLS,
+    ADMISSION, AUTO_SUBSCRIPTIONS, ENCRYPTION, LIMITS, LISTENERS, NODE, REWRITES, TERMS, TLS,
     TOPIC_DURABILITY, tables,
 };
 use super::value::Value;
@@ -38,6 +38,8 @@ pub(crate) fn reference() -> String {
         }
     }
     list(&mut out, &LISTENERS);
+    let (title, admission) = ("`[[listeners]]`, who may come", Admission::default());
+    table(&mut out, title, "", ADMISSION.iter(), &admission, Environment::Nothing);
     paragraph(
         &mut out,
         "And each key of `[limits]` for each listener, and each key of `[tls]` in `[listeners.tls]` \

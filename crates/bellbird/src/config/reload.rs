@@ -4,7 +4,8 @@ use bellbird_core::Terms;
 
 use super::setting::{Reload, Setting};
 use super::tables::{
-    AUTO_SUBSCRIPTIONS, ENCRYPTION, LIMITS, LISTENERS, NODE, REWRITES, TERMS, TLS, TOPIC_DURABILITY,
+    ADMISSION, AUTO_SUBSCRIPTIONS, ENCRYPTION, LIMITS, LISTENERS, NODE, REWRITES, TERMS, TLS,
+    TOPIC_DURABILITY,
 };
 use super::{Configuration, Listening};
 
@@ -60,7 +61,7 @@ impl Configuration {
 
 /// Whether the same addresses are listened on.
 fn are_same(running: &[Listening], newer: &[Listening]) -> bool {
-    running.iter().map(|it| it.address).eq(newer.iter().map(|it| it.address))
+    running.iter().map(|it| &it.address).eq(newer.iter().map(|it| &it.address))
 }
 
 /// The place of a running listener among newer ones.
@@ -112,14 +113,18 @@ fn take_listeners(running: &mut [Listening], configuration: &Configuration, chan
     for (index, listener) in running.iter_mut().enumerate() {
         let found = counterpart(is_same, index, listener, newer);
         let Some(found) = found.map(|found| &newer[found]) else {
-            listener.terms.anonymous = configuration.is_anonymous_welcome(listener.address);
+            listener.terms.anonymous = configuration.is_anonymous_welcome(&listener.address);
             continue;
         };
         if listener.transport != found.transport && is_same {
-            let key = listener.key.strip_suffix(".address").unwrap_or(&listener.key);
+            let key = listener.place().unwrap_or(&listener.key);
             changes.waiting.push(format!("{key}, its transport"));
         }
-        let place = listener.key.strip_suffix(".address").map(|place| format!("{place}."));
+        if listener.rights != found.rights && is_same {
+            let key = listener.place().unwrap_or(&listener.key);
+            changes.waiting.push(format!("{key}, the rights of its file"));
+        }
+        let place = listener.place().map(|place| format!("{place}."));
         if let Some(place) = place {
             if listener.terms.anonymous != found.terms.anonymous {
                 changes.live.push(format!("{place}anonymous"));
@@ -128,6 +133,7 @@ fn take_listeners(running: &mut [Listening], configuration: &Configuration, chan
                 changes.live.push(format!("{place}durability"));
             }
             take(TERMS, &place, &mut listener.terms, &found.terms, changes);
+            take(ADMISSION, &place, &mut listener.admission, &found.admission, changes);
             if found.transport.is_encrypted {
                 let place = format!("{place}{ENCRYPTION}.");
                 take(TLS, &place, &mut listener.tls, &found.tls, changes);

@@ -3,11 +3,14 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use bellbird_codec::{QoS, RetainHandling};
-use bellbird_core::{Durability, GroupStrategy, Profile, Terms};
-use bellbird_server::{Demand, Template, TlsSettings, TlsVersion};
+use bellbird_codec::{QoS, RetainHandling, Version};
+use bellbird_core::{Durability, GroupStrategy, OverRate, Profile, Terms, Versions};
+use bellbird_server::{
+    Admission, Demand, Forwarding, Network, Proxied, Template, TlsSettings, TlsVersion,
+};
 use log::LevelFilter;
 
+use super::rights::FileMode;
 use super::value::{Kind, Value};
 use super::{Carrier, OnFailure};
 
@@ -52,8 +55,16 @@ pub(crate) struct Table<T: 'static> {
     pub(crate) name: &'static str,
     pub(crate) settings: &'static [Setting<T>],
     pub(crate) default: fn() -> T,
-    /// What a table of the list may have beside its settings: terms, and a table `tls`.
-    pub(crate) terms: fn(&mut T) -> Option<(&mut Terms, &mut TlsSettings)>,
+    /// What a table of the list may have beside its settings.
+    pub(crate) parts: fn(&mut T) -> Option<Parts<'_>>,
+}
+
+/// What a listener has beside its own settings.
+pub(crate) struct Parts<'o> {
+    pub(crate) terms: &'o mut Terms,
+    pub(crate) admission: &'o mut Admission,
+    /// In a table `tls`.
+    pub(crate) tls: &'o mut TlsSettings,
 }
 
 /// The setting of a field, by the field's path.
@@ -117,6 +128,47 @@ macro_rules! plain_field {
     )+};
 }
 plain_field!(bool = Flag  Box<str> = Text  PathBuf = Path  SocketAddr = Address  Vec<SocketAddr> = Addresses  Vec<Box<str>> = Texts  Vec<PathBuf> = Paths);
+
+impl Field for Vec<Network> {
+    fn of_value(value: Value) -> Option<Self> {
+        let Value::Texts(texts) = value else { return None };
+        texts.iter().map(|text| text.parse().ok()).collect()
+    }
+
+    fn to_value(&self) -> Value {
+        Value::Texts(self.iter().map(|network| network.to_string().into()).collect())
+    }
+}
+
+impl Field for Versions {
+    fn of_value(value: Value) -> Option<Self> {
+        let Value::Texts(texts) = value else { return None };
+        let version = |text: &str| {
+            let named = VERSIONS.iter().find(|(name, _)| *name == text);
+            named.map(|(_, version)| *version)
+        };
+        texts.iter().map(|text| version(text)).collect()
+    }
+
+    fn to_value(&self) -> Value {
+        let spoken = VERSIONS.iter().filter(|(_, version)| self.contains(*version));
+        Value::Texts(spoken.map(|(name, _)| (*name).into()).collect())
+    }
+}
+
+/// The versions of the protocol, as they are written.
+pub(crate) const VERSIONS: [(&str, Version); 3] =
+    [("3.1", Version::V31), ("3.1.1", Version::V311), ("5.0", Version::V5)];
+
+impl Field for FileMode {
+    fn of_value(value: Value) -> Option<Self> {
+        if let Value::Text(text) = value { text.parse().ok() } else { None }
+    }
+
+    fn to_value(&self) -> Value {
+        Value::Text(self.to_string())
+    }
+}
 
 impl Field for Template {
     fn of_value(value: Value) -> Option<Self> {
@@ -195,8 +247,11 @@ named_field! {
     OnFailure = "refuse" Refuse, "end" End;
     Carrier = "tcp" Tcp, "tls" Tls, "websocket" WebSocket, "websocket_tls" WebSocketTls;
     TlsVersion = "1.2" V1_2, "1.3" V1_3;
+    Forwarding = "proxy_protocol" ProxyProtocol, "x_forwarded_for" ForwardedFor;
+    Proxied = "any" Any, "encrypted" Encrypted, "certified" Certified;
     Demand = "none" None, "optional" Optional, "required" Required;
     Profile = "strict" Strict, "tolerant" Tolerant;
+    OverRate = "wait" Wait, "disconnect" Disconnect;
     GroupStrategy = "round_robin" RoundRobin, "sticky" Sticky, "hash" Hash;
     LevelFilter = "error" Error, "warn" Warn, "info" Info, "debug" Debug;
 }

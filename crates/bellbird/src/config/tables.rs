@@ -3,25 +3,30 @@
 use bellbird_codec::{QoS, RetainHandling, SubscribeOptions};
 use bellbird_core::limits::SHARDS_MAX;
 use bellbird_core::{
-    AutoSubscription, Durability, GroupStrategy, Profile, Rewrite, Terms, TopicDurability,
+    AutoSubscription, Durability, GroupStrategy, OverRate, Profile, Rewrite, Terms, TopicDurability,
 };
-use bellbird_server::{Demand, TlsSettings, TlsVersion};
+use bellbird_server::{Admission, Demand, Forwarding, Proxied, TlsSettings, TlsVersion};
 use log::LevelFilter;
 
-use super::setting::{DefaultShown, Field, Reload, Setting, Table, names, setting};
+use super::rights::SocketRights;
+use super::setting::{
+    DefaultShown, Field, Parts, Reload, Setting, Table, VERSIONS, names, setting,
+};
 use super::value::Kind;
 use super::{Carrier, Configuration, Offer, OnFailure, WEBSOCKET_PATH};
 
 /// What a node has once, by its full key.
 pub(crate) const NODE: &[Setting<Configuration>] = &[
     setting!("listen" => listen, Kind::Addresses, "", Restart,
-        "Where to listen for MQTT over TCP with the terms of `[limits]`. Port 0 lets the system choose; the port is printed at the start. `[[listeners]]` and `listen_tls` stand beside it and then replace its default.", DefaultShown::Words("`[\"127.0.0.1:1883\"]`")),
+        "Where to listen for MQTT over TCP with the terms of `[limits]`. Port 0 lets the system choose; the port is printed at the start. `[[listeners]]`, `listen_tls` and `listen_unix` stand beside it and then replace its default.", DefaultShown::Words("`[\"127.0.0.1:1883\"]`")),
     setting!("listen_websocket" => listen_websocket, Kind::Addresses, "", Restart,
         "Where to listen for MQTT over WebSocket, at the path `/mqtt` and for pages of any origin, with the terms of `[limits]`. `[[listeners]]` can say more."),
     setting!("listen_tls" => listen_tls, Kind::Addresses, "", Restart,
         "Where to listen for MQTT over TLS, as `[tls]` says and with the terms of `[limits]`; usually port 8883."),
     setting!("listen_websocket_tls" => listen_websocket_tls, Kind::Addresses, "", Restart,
         "Where to listen for MQTT over WebSocket over TLS (`wss://`), at the path `/mqtt` and for pages of any origin, as `[tls]` says and with the terms of `[limits]`."),
+    setting!("listen_unix" => listen_unix, Kind::Paths, "", Restart,
+        "Where to listen for MQTT on Unix sockets, with the terms of `[limits]`, for the broker's user and group. `[[listeners]]` can say more."),
     setting!("data" => data, Kind::Path, "", Restart,
         "The directory of sessions and messages. It is created if need be, and locked while the broker runs. A relative path counts from the directory in which the broker is started.", DefaultShown::Words("`$XDG_DATA_HOME/bellbird`, else `~/.local/share/bellbird`; where `HOME` is not set either, `bellbird` in the directory in which the broker is started")),
     setting!("shards" => core.shards, number(1, SHARDS_MAX as u64), "", Restart,
@@ -64,6 +69,12 @@ pub(crate) const NODE: &[Setting<Configuration>] = &[
         "Messages to `$delayed/…` that wait for their time in the node."),
     setting!("limits.handshake_secs" => core.handshake_secs, number(1, 3600), "seconds", Live,
         "How soon a new connection must have said CONNECT."),
+    setting!("limits.strangers_max" => core.strangers_max, number(1, 1_000_000), "connections", Live,
+        "Connections that have not come through CONNECT, or through the exchange of AUTH packets that it began; each event loop takes its part of them. With one more, the one that has waited longest ends."),
+    setting!("limits.node_messages_per_sec" => core.rates.messages_per_sec, number(0, u32::MAX as u64), "messages", Live,
+        "What may be published in the node in a second; 0 for no bound. Each event loop takes its part of it."),
+    setting!("limits.node_bytes_per_sec" => core.rates.bytes_per_sec, number(0, u32::MAX as u64), "bytes", Live,
+        "The same, by topics and payloads."),
     setting!("groups.strategy" => core.group_strategy, names::<GroupStrategy>(), "", Live,
         "Who gets the next message of a shared subscription among the members that can take it: one after the other, the same as the last time, or the same for messages of one publisher."),
     setting!("access.users" => access_users, Kind::Path, "", Live,
@@ -71,7 +82,7 @@ pub(crate) const NODE: &[Setting<Configuration>] = &[
     setting!("access.acl" => access_acl, Kind::Path, "", Live,
         "The file of rules that say who may publish and subscribe to what, see [access.md](access.md). Without it, all who are let in may do everything."),
     setting!("access.anonymous" => access_anonymous, Kind::Flag, "", Live,
-        "Whether listeners that do not say let clients in that have no user name.", DefaultShown::Words("`true` on a loopback address as long as there are no users, else `false`")),
+        "Whether listeners that do not say let clients in that have no user name.", DefaultShown::Words("`true` on a loopback address and on a Unix socket as long as there are no users, else `false`")),
     setting!("access.test_mechanism" => access_test_mechanism, Kind::Flag, "", Restart,
         "Offers clients of 5.0 the authentication method `BELLBIRD-TEST`, a challenge and its answer backwards: for tests of clients, it proves nothing."),
     setting!("admin.listen" => admin_listen, Kind::Address, "", Restart,
@@ -82,6 +93,8 @@ pub(crate) const NODE: &[Setting<Configuration>] = &[
 
 /// What `[limits]` says for all listeners, and each of `[[listeners]]` for itself.
 pub(crate) const TERMS: &[Setting<Terms>] = &[
+    setting!("versions" => versions, Kind::Names(|| VERSIONS.iter().map(|(name, _)| *name).collect()), "", Live,
+        "The versions of MQTT that are spoken. A client of another one is told so in CONNACK."),
     setting!("packet_bytes_max" => packet_bytes_max, number(16, 268_435_460), "bytes", Live,
         "Largest packet that is accepted, announced to clients of 5.0 as Maximum Packet Size. A larger one ends the connection as soon as its header is read."),
     setting!("inflight_max" => inflight_max, number(1, 65_535), "messages", Live,
@@ -112,6 +125,16 @@ pub(crate) const TERMS: &[Setting<Terms>] = &[
         "Levels of a topic or a filter."),
     setting!("filter_plus_max" => filter_plus_max, number(0, 127), "levels", Live,
         "Levels of a filter that are `+`. Each may double the work of finding who gets a message."),
+    setting!("client_messages_per_sec" => client_rates.messages_per_sec, number(0, u32::MAX as u64), "messages", Live,
+        "What one client may publish in a second, and at most at once; 0 for no bound."),
+    setting!("client_bytes_per_sec" => client_rates.bytes_per_sec, number(0, u32::MAX as u64), "bytes", Live,
+        "The same, by topics and payloads. A larger message passes, and is paid for in the seconds behind it."),
+    setting!("listener_messages_per_sec" => listener_rates.messages_per_sec, number(0, u32::MAX as u64), "messages", Live,
+        "What all clients of the listener together may publish in a second; each event loop takes its part of it."),
+    setting!("listener_bytes_per_sec" => listener_rates.bytes_per_sec, number(0, u32::MAX as u64), "bytes", Live,
+        "The same, by topics and payloads."),
+    setting!("over_rate" => over_rate, names::<OverRate>(), "", Live,
+        "What becomes of a client that publishes more than a rate allows: `wait` does not read it until it may go on, `disconnect` ends its connection, in 5.0 with 0x96 for messages and 0x97 for bytes."),
     setting!("profile" => profile, names::<Profile>(), "", Live,
         "`strict` refuses whatever the standard allows a server to refuse. `tolerant` lets the quirks of real devices pass that `docs/profiles.md` lists, and counts them."),
 ];
@@ -136,12 +159,44 @@ pub(crate) const TLS: &[Setting<TlsSettings>] = &[
         "What of it is the client identifier, in the same way. A client that says another one in CONNECT is refused; it may say none."),
 ];
 
+/// Who may come to one of `[[listeners]]`.
+pub(crate) const ADMISSION: &[Setting<Admission>] = &[
+    setting!("allowed_networks" => allowed, Kind::Networks, "", Live,
+        "Addresses and networks from which clients may come; with none, from everywhere. Others are disconnected before anything is read. Behind a proxy it is the client's address that counts. Who is connected stays so when this changes."),
+    setting!("denied_networks" => denied, Kind::Networks, "", Live,
+        "Addresses and networks from which they may not, even if they are allowed."),
+    setting!("proxies" => proxies, Kind::Networks, "", Live,
+        "Addresses and networks of reverse proxies and load balancers in front of this listener, which are believed whom they bring, see [Behind a proxy](#behind-a-proxy). `unix` are those that come through its Unix socket."),
+    setting!("proxies_say" => forwarding, names::<Forwarding>(), "", Live,
+        "How they say it: `proxy_protocol` in a PROXY header, version 1 or 2, in front of everything else (and TLS, if it is theirs to pass on); then nobody comes past them. Or `x_forwarded_for` in the request for a WebSocket; then others may come as who they are."),
+    setting!("proxied_clients" => proxied, names::<Proxied>(), "", Live,
+        "What clients must have shown to a proxy that speaks the PROXY protocol: `any` nothing, `encrypted` that they came over TLS, `certified` also a certificate that the proxy has verified."),
+    setting!("proxied_user_names" => names_users, Kind::Flag, "", Live,
+        "Whether the common name in this certificate is the client's user name, instead of that in CONNECT and without a password."),
+    setting!("connections_per_sec" => connections_per_sec, number(0, u32::MAX as u64), "connections", Live,
+        "How many clients may connect in a second, and at most at once; those beyond them wait to be accepted. 0 for no bound. Each event loop takes its part of it."),
+    setting!("proxy_secs" => proxy_secs, number(1, 3600), "seconds", Live,
+        "How soon after its connection a proxy must have sent its PROXY header. `limits.handshake_secs` bounds all before CONNECT together."),
+    setting!("tls_secs" => tls_secs, number(1, 3600), "seconds", Live,
+        "How soon the handshake of TLS must be done."),
+    setting!("websocket_secs" => websocket_secs, number(1, 3600), "seconds", Live,
+        "How soon the request for a WebSocket must have come."),
+];
+
 /// What only one of `[[listeners]]` says, beside its terms.
 pub(crate) const LISTENERS: Table<Offer> = Table {
     name: "listeners",
     settings: &[
         setting!("address" => address, Kind::Address, "", Restart,
-            "Where to listen. Port 0 lets the system choose.", DefaultShown::Required),
+            "Where to listen. Port 0 lets the system choose.", DefaultShown::Words("none; either this or `unix_path` must be given")),
+        setting!("unix_path" => unix_path, Kind::Path, "", Restart,
+            "Where to listen on a Unix socket instead: its file, in a directory that is there. What a broker that was killed has left is replaced."),
+        setting!("unix_mode" => rights.mode, Kind::Mode, "", Restart,
+            "The mode of this file: who may write to it may connect."),
+        setting!("unix_owner" => rights.owner, Kind::Text, "", Restart,
+            "The file's owner, by name or number, if it is not the broker's user. Only root may give it away."),
+        setting!("unix_group" => rights.group, Kind::Text, "", Restart,
+            "The file's group, by name or number, if it is not the broker's: one that the broker's user is in."),
         setting!("transport" => transport, names::<Carrier>(), "", Restart,
             "What carries MQTT there: `tcp`, `tls`, or `websocket` and `websocket_tls` for browsers and for networks that let nothing else pass. Over networks that others can read, use one that ends in `tls`."),
         setting!("websocket_path" => websocket_path, Kind::Text, "", Restart,
@@ -149,20 +204,26 @@ pub(crate) const LISTENERS: Table<Offer> = Table {
         setting!("websocket_origins" => websocket_origins, Kind::Texts, "", Restart,
             "The web pages that may connect, by scheme, host and port as browsers name them, such as `[\"https://app.example.com\"]`. With none or with `\"*\"`, pages from anywhere may: whoever opens such a page lets it reach this listener from its own machine and network. Clients that are no browsers name no origin and may always connect."),
         setting!("anonymous" => anonymous, Kind::Flag, "", Live,
-            "Whether clients without a user name are let in.", DefaultShown::Words("`true` on a loopback address, `false` on others")),
+            "Whether clients without a user name are let in.", DefaultShown::Words("`true` on a loopback address and on a Unix socket, `false` on others")),
         setting!("durability" => terms.durability, names::<Durability>(), "", Live,
             "What an acknowledgement of something durable waits for that came through this listener. Where `[[topic_durability]]` speaks of the message too, the stricter counts.", DefaultShown::Words("`durability` of the node")),
     ],
     default: || Offer {
         address: None,
+        unix_path: None,
+        rights: SocketRights::default(),
         transport: Carrier::Tcp,
         websocket_path: WEBSOCKET_PATH.into(),
         websocket_origins: Vec::new(),
         anonymous: None,
         tls: TlsSettings::default(),
+        admission: Admission::default(),
         terms: Terms::default(),
     },
-    terms: |offer| Some((&mut offer.terms, &mut offer.tls)),
+    parts: |offer| {
+        let Offer { terms, admission, tls, .. } = offer;
+        Some(Parts { terms, admission, tls })
+    },
 };
 
 /// Topics and filters that are taken for others.
@@ -179,7 +240,7 @@ pub(crate) const REWRITES: Table<Rewrite> = Table {
             "Whether filters of SUBSCRIBE and UNSUBSCRIBE are."),
     ],
     default: || Rewrite { publishes: true, subscribes: true, from: "".into(), to: "".into() },
-    terms: |_| None,
+    parts: |_| None,
 };
 
 /// Subscriptions that every client has from CONNECT on.
@@ -206,7 +267,7 @@ pub(crate) const AUTO_SUBSCRIPTIONS: Table<AutoSubscription> = Table {
             retain_handling: RetainHandling::SendAlways,
         },
     },
-    terms: |_| None,
+    parts: |_| None,
 };
 
 /// What the acknowledgement of a message waits for, by its topic.
@@ -219,7 +280,7 @@ pub(crate) const TOPIC_DURABILITY: Table<TopicDurability> = Table {
             "What for. It says nothing of sessions and subscriptions.", DefaultShown::Required),
     ],
     default: || TopicDurability { filter: "".into(), durability: Durability::Synced },
-    terms: |_| None,
+    parts: |_| None,
 };
 
 /// The lists of tables in a file.

@@ -63,7 +63,20 @@ fn mistakes_are_named() {
     check("limits = 3", "1 limits is a table");
     check("[listeners]\naddress = \"127.0.0.1:1\"", "begin each with [[listeners]]");
     check("listeners = [3]", "begin each with [[listeners]]");
-    check("[[listeners]]\n", "1 this [[listeners]] has no address");
+    check("[[listeners]]\n", "1 listeners[0] has no address");
+    let unix = "[[listeners]]\nunix_path = \"/run/x\"\n";
+    check(&format!("{unix}address = \"127.0.0.1:1\""), "2 listeners[0] has address and unix_path");
+    check(&format!("{unix}unix_mode = \"rw\""), "3 listeners[0].unix_mode = \"rw\" is no mode");
+    check(
+        &format!("{unix}unix_group = \"no such group\""),
+        "3 listeners[0].unix_group = \"no such group\": this machine has no group of this name",
+    );
+    check(
+        &format!("listen_unix = \"/run/x\"\n{unix}"),
+        "3 listeners[0].unix_path = \"/run/x\" cannot be listened on beside listen_unix",
+    );
+    check(&format!("{unix}allowed_networks = [\"unix\"]"), "has \"unix\" in it: who may connect");
+    check(&format!("{unix}proxies = [\"10.0.0.1\"]"), "give [\"unix\"]");
     check(
         "[[listeners]]\naddress = \"127.0.0.1:1\"\nqos = 1",
         "3 there is no setting qos in [[listeners]]",
@@ -84,6 +97,18 @@ fn mistakes_are_named() {
         "1 listen_websocket = \"127.0.0.1:1883\" cannot be listened on beside listen",
     );
     let plain = "[[listeners]]\naddress = \"127.0.0.1:1\"\n";
+    check(&format!("{plain}unix_mode = \"0600\""), "3 listeners[0].unix_mode means nothing");
+    check(&format!("{plain}proxies = [\"unix\"]"), "that is for a listener with unix_path");
+    check(&format!("{plain}proxies_say = \"proxy_protocol\""), "means nothing without proxies");
+    check(&format!("{plain}denied_networks = [\"10.1.2.3/8\"]"), "that network is \"10.0.0.0/8\"");
+    check(&format!("{plain}versions = []"), "3 listeners[0].versions = [] is empty");
+    check(&format!("{plain}versions = [\"4\"]"), "has \"4\" in it, which is unknown: give some of");
+    let proxies = "proxies = [\"10.0.0.1\"]\nproxies_say = \"x_forwarded_for\"";
+    check(&format!("{plain}{proxies}"), "needs a request for a WebSocket");
+    check(
+        &format!("{plain}transport = \"websocket\"\n{proxies}\nproxied_clients = \"any\""),
+        "6 listeners[0].proxied_clients means nothing",
+    );
     let websocket = format!("{plain}transport = \"websocket\"\n");
     check(
         &format!("{plain}transport = \"websockets\""),
@@ -145,6 +170,13 @@ fn all_mistakes_come_at_once_in_the_order_of_the_file() {
     assert_eq!(lines, ["1", "2", "4", "6", "9", "10"]);
 }
 
+fn port(address: &Address) -> u16 {
+    match address {
+        Address::Ip(address) => address.port(),
+        Address::Unix(_) => 0,
+    }
+}
+
 #[test]
 fn mistakes_of_other_sources_name_them() {
     let outcome = load("", &[("BELLBIRD_SHARDS", "many")], &[("listen", "here")]);
@@ -178,7 +210,7 @@ fn later_sources_win() {
     let options = [("listen_websocket", "127.0.0.1:4")];
     let (configuration, _) = load(text, &[], &options).unwrap();
     let ports: Vec<u16> =
-        configuration.listeners.iter().map(|listener| listener.address.port()).collect();
+        configuration.listeners.iter().map(|listener| port(&listener.address)).collect();
     assert_eq!(ports, [4, 1], "but one of WebSocket stands beside");
 }
 
@@ -277,7 +309,7 @@ fn everything_has_a_default() {
     let (configuration, outcome) = Configuration::inspect(&Sources::default()).unwrap();
     assert!(outcome.unwrap().is_empty());
     assert_eq!(configuration.listeners.len(), 1);
-    assert!(configuration.listeners[0].address.ip().is_loopback());
+    assert!(configuration.listeners[0].address.is_local());
     assert!(configuration.listeners[0].terms.anonymous);
     let core = bellbird_core::Config {
         shards: configuration.core.shards,

@@ -3,7 +3,7 @@
 use toml::de::DeTable;
 
 use super::setting::Setting;
-use super::tables::{AUTO_SUBSCRIPTIONS, LISTENERS, NODE, REWRITES, TERMS, TLS};
+use super::tables::{ADMISSION, AUTO_SUBSCRIPTIONS, LISTENERS, NODE, REWRITES, TERMS, TLS};
 use super::value::Kind;
 
 /// What to write instead of this line, if its value is a bare word.
@@ -27,11 +27,17 @@ pub(crate) fn remedy(line: &str) -> Option<String> {
         Some(kind @ (Kind::Flag | Kind::Number { .. })) => {
             Some(format!("{key} = {value} is neither number nor flag: give {}", kind.wanted()))
         }
-        Some(Kind::Addresses | Kind::Texts) => {
+        Some(Kind::Addresses | Kind::Texts | Kind::Names(_) | Kind::Networks) => {
             Some(format!("a list stands in brackets, texts in quotes: {key} = [{}]", quoted(value)))
         }
         Some(
-            Kind::Name(_) | Kind::Text | Kind::Path | Kind::Paths | Kind::Address | Kind::Template,
+            Kind::Name(_)
+            | Kind::Text
+            | Kind::Path
+            | Kind::Paths
+            | Kind::Address
+            | Kind::Mode
+            | Kind::Template,
         )
         | None => Some(format!("a text stands in quotes: {key} = {}", quoted(value))),
     }
@@ -46,6 +52,7 @@ fn kind(key: &str) -> Option<Kind> {
     of(NODE, key)
         .or_else(|| of(TERMS, key))
         .or_else(|| of(TLS, key))
+        .or_else(|| of(ADMISSION, key))
         .or_else(|| of(LISTENERS.settings, key))
         .or_else(|| of(REWRITES.settings, key))
         .or_else(|| of(AUTO_SUBSCRIPTIONS.settings, key))

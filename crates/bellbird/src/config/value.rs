@@ -5,8 +5,10 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use bellbird_server::Template;
+use bellbird_server::{Network, Template};
 use toml::de::DeValue;
+
+use super::rights::FileMode;
 
 /// The value of a setting, between its source and its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +42,12 @@ pub(crate) enum Kind {
     Texts,
     /// One, or several.
     Paths,
+    /// Several of these names.
+    Names(fn() -> Vec<&'static str>),
+    /// Addresses that begin alike.
+    Networks,
+    /// The mode of a file.
+    Mode,
     /// A text with fields of a certificate in it.
     Template,
 }
@@ -62,13 +70,13 @@ impl Kind {
                     items.iter().map(|item| text(item.get_ref())).collect();
                 addresses(texts?)
             }
-            (Self::Texts, DeValue::Array(items)) => {
+            (Self::Texts | Self::Names(_) | Self::Networks, DeValue::Array(items)) => {
                 let text = |item: &DeValue<'_>| match item {
                     DeValue::String(text) => Ok(text.as_ref().into()),
                     other => Err(format!("has {} in it", with_article(other))),
                 };
                 let texts: Result<_, _> = items.iter().map(|item| text(item.get_ref())).collect();
-                texts.map(Value::Texts)
+                self.texts(texts?)
             }
             (Self::Paths, DeValue::Array(items)) => {
                 let path = |item: &DeValue<'_>| match item {
@@ -85,7 +93,12 @@ impl Kind {
                 Ok(Value::Paths(vec![PathBuf::from(text.as_ref())]))
             }
             (
-                Self::Name(_) | Self::Text | Self::Path | Self::Address | Self::Template,
+                Self::Name(_)
+                | Self::Text
+                | Self::Path
+                | Self::Address
+                | Self::Mode
+                | Self::Template,
                 DeValue::String(text),
             ) => self.of_text(OsStr::new(text.as_ref())),
             _ => Err(format!("is {}", with_article(value))),
@@ -120,13 +133,32 @@ impl Kind {
             Self::Path => Ok(Value::Path(text.into())),
             Self::Address => address(text).map(Value::Address),
             Self::Addresses => addresses(text.split(',').map(str::trim)),
-            Self::Texts => {
-                Ok(Value::Texts(text.split(',').map(|item| item.trim().into()).collect()))
+            Self::Texts | Self::Names(_) | Self::Networks => {
+                self.texts(text.split(',').map(|item| item.trim().into()).collect())
             }
+            Self::Mode => text.parse::<FileMode>().map(|mode| Value::Text(mode.to_string())),
             Self::Template => {
                 text.parse::<Template>().map(|template| Value::Text(template.text().into()))
             }
             Self::Paths => Ok(Value::Paths(text.split(',').map(PathBuf::from).collect())),
+        }
+    }
+
+    /// A list of texts, if each of them may be.
+    #[allow(clippy::wildcard_enum_match_arm)] // all others take whatever there is
+    fn texts(self, texts: Vec<Box<str>>) -> Result<Value, String> {
+        for text in &texts {
+            match self {
+                Self::Networks => drop(text.parse::<Network>()?),
+                Self::Names(names) if !names().contains(&&**text) => {
+                    return Err(format!("has \"{text}\" in it, which is unknown"));
+                }
+                _ => {}
+            }
+        }
+        match self {
+            Self::Names(_) if texts.is_empty() => Err("is empty".into()),
+            _ => Ok(Value::Texts(texts)),
         }
     }
 
@@ -154,6 +186,11 @@ impl Kind {
                     .into()
             }
             Self::Texts => "a list of texts in quotes".into(),
+            Self::Names(names) => format!("some of {}, in a list", quoted(&names())),
+            Self::Networks => {
+                "a list of addresses and networks, such as [\"10.0.0.0/8\", \"::1\"]".into()
+            }
+            Self::Mode => "the mode of a file in quotes, such as \"0660\"".into(),
             Self::Paths => "a path in quotes, or a list of such".into(),
             Self::Template => "a text in quotes with a field in it, such as \"{cn}\"".into(),
         }
@@ -171,6 +208,13 @@ impl Kind {
                                 127.0.0.1:1883,[::1]:1883"
                 .into(),
             Self::Texts => "texts with commas between them".into(),
+            Self::Names(names) => {
+                format!("some of {}, with commas between them", names().join(", "))
+            }
+            Self::Networks => {
+                "addresses and networks with commas between them, such as 10.0.0.0/8,::1".into()
+            }
+            Self::Mode => "the mode of a file, such as 0660".into(),
             Self::Paths => "paths with commas between them".into(),
             Self::Template => "a text with a field in it, such as {cn}".into(),
         }
@@ -181,7 +225,7 @@ impl Kind {
         match self {
             Self::Flag => "`true`, `false`".into(),
             Self::Number { least, most } => format!("{least} to {most}"),
-            Self::Name(names) => {
+            Self::Name(names) | Self::Names(names) => {
                 let names: Vec<String> =
                     names().iter().map(|name| format!("`\"{name}\"`")).collect();
                 names.join(", ")
@@ -191,6 +235,8 @@ impl Kind {
             Self::Address => "address and port".into(),
             Self::Addresses => "addresses and ports".into(),
             Self::Texts => "texts".into(),
+            Self::Networks => "addresses and networks".into(),
+            Self::Mode => "three or four octal digits".into(),
             Self::Paths => "paths".into(),
             Self::Template => "a text with fields".into(),
         }
@@ -315,5 +361,14 @@ mod tests {
         check(Kind::Texts, "[\"a\", \"b\"]", "[\"a\", \"b\"]");
         check(Kind::Texts, "[\"a\", 2]", "has a number in it");
         check(Kind::Texts, "\"a\"", "is a text");
+        check(Kind::Networks, "[\"10.0.0.0/8\", \"::1\"]", "[\"10.0.0.0/8\", \"::1\"]");
+        check(Kind::Networks, "[\"a\"]", "has \"a\" in it, which is no network");
+        check(Kind::Networks, "\"10.0.0.0/8\"", "is a text");
+        check(Kind::Names(|| vec!["a", "b"]), "[\"b\"]", "[\"b\"]");
+        check(Kind::Names(|| vec!["a", "b"]), "[\"c\"]", "has \"c\" in it, which is unknown");
+        check(Kind::Names(|| vec!["a", "b"]), "[]", "is empty");
+        check(Kind::Mode, "\"660\"", "\"0660\"");
+        check(Kind::Mode, "\"rw\"", "is no mode of a file");
+        check(Kind::Mode, "660", "is a number");
     }
 }

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use bellbird_codec::QoS::{AtLeastOnce, AtMostOnce};
 use bellbird_codec::Version::{V5, V31, V311};
-use bellbird_codec::{Properties, QoS, RetainHandling, SubscribeOptions, Will};
+use bellbird_codec::{Properties, QoS, RetainHandling, SubscribeOptions, Version, Will};
 use bellbird_core::permit::Gate;
-use bellbird_core::{AutoSubscription, Config, Profile, Quirk, Rewrite};
+use bellbird_core::{AutoSubscription, Config, Profile, Quirk, Rewrite, Terms};
 use bellbird_topics::TopicName;
 
 use crate::on_each;
@@ -58,6 +58,26 @@ fn a_name_that_is_no_level_is_not_filled_in() {
     node.forget(client);
     node.publish(client, &Publish::new("mine/x", "1"));
     node.expect(client, &["mine/x=1"]);
+}
+
+/// [MQTT-3.1.2-2], and of 3.1.1 the same.
+#[test]
+fn a_listener_speaks_the_versions_that_it_is_to() {
+    let check = |spoken: &[Version], asked: Version, expected: &str| {
+        let versions = spoken.iter().copied().collect();
+        let terms = Terms { versions, ..Terms::default() };
+        let mut node = node(Config { listeners: vec![terms], ..Config::default() });
+        let client = node.open(asked);
+        node.send(client, &connect("c", asked, true, 0));
+        node.expect(client, &[expected]);
+        assert_eq!(node.is_open(client), expected.ends_with("code=0"));
+    };
+    check(&[V31, V311, V5], V31, "connack present=false code=0");
+    check(&[V311], V311, "connack present=false code=0");
+    check(&[V5], V5, "connack present=false code=0");
+    check(&[V311, V5], V31, "connack present=false code=1");
+    check(&[V5], V311, "connack present=false code=1");
+    check(&[V31, V311], V5, "connack present=false code=132");
 }
 
 #[test]

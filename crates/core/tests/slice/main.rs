@@ -13,6 +13,7 @@ mod exclusive;
 mod groups;
 mod memory;
 mod packet_ids;
+mod rates;
 mod reload;
 mod retained;
 mod storage;
@@ -25,7 +26,7 @@ use bellbird_codec::Version::{V5, V311};
 use bellbird_codec::{Property, PropertyBuffer, RetainHandling, SubscribeOptions};
 use bellbird_core::permit::{Action, Gate, Rule, Verdict, Who};
 use bellbird_core::record::{Operation, Record, Settings};
-use bellbird_core::{Config, DropReason, Time};
+use bellbird_core::{Cause, Config, DropReason, Time};
 use support::{Node, Publish, connect, connect_with, options, subscribe, unsubscribe};
 
 pub(crate) fn on_each(test: impl Fn(u8)) {
@@ -441,6 +442,26 @@ fn strangers_go_when_their_own_time_is_over() {
     node.send(third, &connect_with("b", V5, true, 0, &PropertyBuffer::new()));
     node.wait(600);
     assert!(node.is_open(third));
+}
+
+/// Whoever says nothing cannot keep out who does.
+#[test]
+fn the_stranger_who_waited_longest_makes_room() {
+    let mut node =
+        Node::with(Config { strangers_max: 2, ..Config::default() }, Gate::default(), &[]);
+    let guest = node.connect("a", V5, true);
+    let strangers = [node.open(V5), node.open(V5), node.open(V5), node.open(V5)];
+    node.wait(1);
+    assert_eq!(strangers.map(|id| node.is_open(id)), [false, false, true, true]);
+    assert!(node.is_open(guest), "who was let in is no stranger");
+    assert_eq!(node.traffic().closed[Cause::Crowded as usize], 2);
+    node.send(strangers[3], &connect_with("b", V5, true, 0, &PropertyBuffer::new()));
+    let (fifth, sixth) = (node.open(V5), node.open(V5));
+    node.wait(1);
+    assert_eq!(
+        [strangers[2], strangers[3], fifth, sixth].map(|id| node.is_open(id)),
+        [false, true, true, true]
+    );
 }
 
 /// Receive Maximum and Maximum Packet Size of a client [MQTT-4.9.0-2] [MQTT-3.1.2-24].

@@ -59,6 +59,8 @@ pub(super) struct Answer {
     pub(super) response: Vec<u8>,
     /// Whether frames follow; otherwise the connection is closed.
     pub(super) is_welcome: bool,
+    /// What a granted request says in `X-Forwarded-For`.
+    pub(super) forwarded_for: Option<Box<str>>,
 }
 
 impl Handshake {
@@ -99,10 +101,15 @@ impl Handshake {
             None => return (room, None),
         };
         let answer = match judged {
-            Ok(welcome) => Answer { response: welcome.response(), is_welcome: true },
+            Ok(welcome) => Answer {
+                response: welcome.response(),
+                is_welcome: true,
+                forwarded_for: welcome.forwarded_for,
+            },
             Err(refusal) => {
                 self.refusal = Some(refusal);
-                Answer { response: refusal.response(&self.offer), is_welcome: false }
+                let response = refusal.response(&self.offer);
+                Answer { response, is_welcome: false, forwarded_for: None }
             }
         };
         (self.head.len().saturating_sub(before), Some(answer))
@@ -113,6 +120,7 @@ impl Handshake {
 struct Welcome {
     accept: String,
     subprotocol: &'static str,
+    forwarded_for: Option<Box<str>>,
 }
 
 /// Why a request is not.
@@ -172,7 +180,9 @@ fn judge(head: &[u8], offer: &Offer) -> Result<Welcome, Refusal> {
         .into_iter()
         .find(|known| fields.items("sec-websocket-protocol").any(|item| item == known.as_bytes()))
         .ok_or(Refusal::Subprotocol)?;
-    Ok(Welcome { accept: accept(key), subprotocol })
+    let lists: Vec<_> = fields.all("x-forwarded-for").map(String::from_utf8_lossy).collect();
+    let forwarded_for = (!lists.is_empty()).then(|| lists.join(",").into());
+    Ok(Welcome { accept: accept(key), subprotocol, forwarded_for })
 }
 
 /// The fields of a head.
@@ -213,7 +223,7 @@ fn accept(key: &[u8]) -> String {
 
 impl Welcome {
     fn response(&self) -> Vec<u8> {
-        let Self { accept, subprotocol } = self;
+        let Self { accept, subprotocol, .. } = self;
         format!(
             "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
              Sec-WebSocket-Accept: {accept}\r\nSec-WebSocket-Protocol: {subprotocol}\r\n\r\n"

@@ -560,6 +560,20 @@ impl Node {
         }
     }
 
+    /// Whether the client is not read, but for a PINGREQ.
+    pub(crate) fn is_held(&mut self, client: Client) -> bool {
+        let ClientState { shard, id, .. } = self.clients[client.0];
+        self.shards[shard.index()].is_held(id)
+    }
+
+    /// Hands in a PINGREQ ahead of what is held, as a shell does that finds one there.
+    pub(crate) fn ping_ahead(&mut self, client: Client) {
+        let ClientState { shard, id, .. } = self.clients[client.0];
+        let input = Input::Packet { connection: id, packet: &Packet::Pingreq };
+        let _flow = self.shards[shard.index()].handle(self.now, input, &self.view);
+        self.settle();
+    }
+
     fn read(&mut self, client: Client) {
         let ClientState { shard, id, .. } = self.clients[client.0];
         if self.shards[shard.index()].is_parked(id) {
