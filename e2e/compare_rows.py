@@ -53,13 +53,15 @@ class Run:
     """A scenario, carried out once per broker and repetition."""
 
     def __init__(self, name, arguments, figures, durable=False, shards=1, timed=True,
-                 killed=False, ours=False, disturbance=None):
+                 killed=False, ours=False, disturbance=None, door="tcp"):
         self.name, self.arguments, self.figures = name, shlex.split(arguments), figures
         self.durable, self.shards, self.timed = durable, shards, timed
         self.killed, self.ours = killed, ours
         """Killed and started again between the phases `fill` and `drain`; our own broker only."""
         self.disturbance = disturbance
         """What is done to the broker meanwhile."""
+        self.door = door
+        """What carries MQTT: `tcp`, `tls`, `websocket` or `websocket-tls`."""
 
     @property
     def is_pinned(self):
@@ -87,6 +89,16 @@ RUNS = [
         [Figure("1:1 QoS 1, 64 B, clean sessions", CPU, MICROS, "≤ 1.0", 1.0, then=1.8)]),
     Run("qos2", "--scenario pair --qos 2 --payload 64",
         [Figure("1:1 QoS 2, 64 B, clean sessions", CPU, MICROS, "≤ 1.6", 1.6, then=3.4)]),
+    *(Run(f"{door}-qos{qos}", f"--scenario pair --qos {qos} --payload {size}",
+          [Figure(f"1:1 QoS {qos}, {size} B, over {name}", CPU, MICROS, of_best=1.0)], door=door)
+      for door, name in (("tls", "TLS"), ("websocket", "WebSocket"),
+                         ("websocket-tls", "WebSocket over TLS"))
+      for qos, size in ((0, 256), (1, 64))),
+    Run("tls-connect", "--scenario connect --clients 2000 --seconds 1",
+        [Figure("2,000 connections over TLS: handshake and CONNECT", "connect.broker.us_per_message",
+                "µs CPU each", of_best=1.0),
+         Figure("2,000 connections over TLS, idle", "held.resident_bytes_each",
+                "resident bytes each", of_best=1.0)], timed=False, door="tls"),
     Run("pairs-2000-qos0", "--scenario pair --publishers 2000 --outstanding 1",
         [Figure("2,000 pairs, one message under way, QoS 0", CPU, MICROS,
                 of_best=1.0)]),

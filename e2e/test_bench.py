@@ -6,7 +6,8 @@ import subprocess
 
 import pytest
 
-from broker import bellbird_binary
+from broker import Broker, bellbird_binary, shown
+from tls import Certificates
 
 pytestmark = pytest.mark.bellbird
 
@@ -51,6 +52,31 @@ def test_messages_for_a_time(broker, line):
     load = bench(broker, f"{line} {SHORT}")["load"]
     assert load["delivered"] > 0
     check_nothing_wrong(load)
+
+
+@pytest.mark.parametrize("line", [
+    "--scenario pair", "--scenario pair --qos 2 --payload 60000", "--scenario fan-out --mqtt 5 --payload 3000",
+    "--scenario durable", "--scenario offline --clients 30", "--scenario retained --topics 300",
+    "--scenario connect --clients 150", "--scenario subscribe --clients 5 --filters 100",
+])  # fmt: skip
+@pytest.mark.parametrize("door", ["tls", "websocket", "websocket-tls"])
+def test_over_each_door(tmp_path, door, line):
+    """The same through what stands between."""
+    made = Certificates(tmp_path / "tls")
+    broker = Broker(tmp_path / "data", shards=2).offer_websocket().offer_tls(made)
+    with shown(broker):
+        port = {"tls": broker.tls_port, "websocket": broker.websocket_port}.get(door, broker.websocket_tls_port)
+        words = [bellbird_binary(), "bench", "--json", "--target", f"localhost:{port}", *line.split()]
+        words += ["--cafile", str(made.authority)] if "tls" in door else []
+        words += ["--websocket"] if "websocket" in door else []
+        words += SHORT.split() if "clients" not in line and "topics" not in line else []
+        done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0, done.stderr
+        result = json.loads(done.stdout)
+        for phase in result.values():
+            if isinstance(phase, dict) and "lost" in phase:
+                check_nothing_wrong(phase)
+        assert result["over"] == {"tls": "TLS", "websocket": "WebSocket"}.get(door, "WebSocket over TLS")
 
 
 @pytest.mark.parametrize("qos", [0, 1, 2])
@@ -120,5 +146,5 @@ def test_it_is_for_a_person_as_well(broker):
     host, port = broker.address
     words = [bellbird_binary(), "bench", "--target", f"{host}:{port}", *SHORT.split()]
     done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=True)
-    assert "pair, MQTT 3, QoS 0" in done.stdout
+    assert "pair, MQTT 3 over TCP, QoS 0" in done.stdout
     assert "delivered" in done.stdout

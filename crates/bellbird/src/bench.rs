@@ -18,8 +18,10 @@ mod ledger;
 mod publisher;
 
 mod connect;
+mod framing;
 mod link;
 mod net;
+mod way;
 
 mod arrival;
 mod feed;

@@ -1,5 +1,7 @@
 //! The command line of `bellbird bench`. What combinations mean is decided in `plan`.
 
+use std::path::PathBuf;
+
 use clap::{Args, ValueEnum};
 
 use super::preset::Preset;
@@ -15,6 +17,14 @@ pub(crate) struct Arguments {
     /// The broker's process on this machine: its CPU and memory are measured
     #[arg(long, value_name = "PID")]
     pub(super) broker_pid: Option<u32>,
+
+    /// Over TLS, trusting the authorities in this file (PEM)
+    #[arg(long, value_name = "FILE")]
+    pub(super) cafile: Option<PathBuf>,
+
+    /// Over WebSocket, at this path
+    #[arg(long, value_name = "PATH", num_args = 0..=1, default_missing_value = "/mqtt")]
+    pub(super) websocket: Option<String>,
 
     /// What the clients do
     #[arg(long, value_enum, conflicts_with = "preset")]

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::connect::{Client, close, dial, open};
+use super::connect::{Client, close, open};
 use super::failure::Failure;
 use super::frames::Frame;
 use super::handshake::{Session, connect, disconnect, refusal};
@@ -32,7 +32,7 @@ pub(super) fn run(
     report: &mut Report,
 ) -> Result<(), Failure> {
     let first: Vec<_> = (0..FIRST).map(|number| Client::transient(plan, 'w', number)).collect();
-    close(plan.version, open(plan, &first)?.streams)?;
+    close(plan.version, open(plan, &first)?.connections)?;
     std::thread::sleep(REST);
     let before = Held::look(broker)?;
     let mut net = Net::new(plan.version, Instant::now())?;
@@ -114,7 +114,7 @@ impl Arrival<'_> {
             };
             let number = self.begun_at.len();
             let introduction = self.plan.introduction('i', number, Session::Clean);
-            net.add(dial(self.plan.target)?)?;
+            net.add(self.plan.way.dial()?)?;
             net.outbox(number).extend_from_slice(&connect(self.plan.version, &introduction));
             self.begun_at.push(due);
         }

@@ -45,8 +45,8 @@ pub(super) fn run(plan: &Plan, task: Task, broker: Option<&Process>) -> Result<F
         (0..task.publishers).map(|number| Client::transient(plan, 'p', number)).collect();
     let opened = open(plan, &clients)?;
     let outstanding = task.outstanding.min(usize::from(opened.receive_maximum));
-    for stream in opened.streams {
-        net.add(stream)?;
+    for connection in opened.connections {
+        net.add(connection)?;
     }
     let mut feed = Feed::new(plan, task, outstanding);
     let meter = Meter::start(broker, net.traffic())?;
@@ -241,6 +241,7 @@ pub(super) fn topic_of(stamp: Stamp) -> usize {
 mod tests {
     use super::*;
     use crate::bench::frames::first_frame;
+    use crate::bench::way::Way;
     use bellbird_codec::Version;
     use clap::Parser;
 
@@ -278,7 +279,8 @@ mod tests {
                 let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
                 for _ in 0..3 {
                     let address = listener.local_addr().unwrap();
-                    net.add(std::net::TcpStream::connect(address).unwrap()).unwrap();
+                    let way = Way::new(address, "localhost", None, None).unwrap();
+                    net.add(way.dial().unwrap()).unwrap();
                 }
                 feed.send(&mut net, number);
                 let mut bytes = net.outbox(number).as_slice();

@@ -8,6 +8,7 @@ use mio::net::TcpStream;
 
 use super::failure::Failure;
 use super::frames::{Frame, first_frame};
+use super::way::Layers;
 
 /// A connection after its set-up, or with a CONNECT as the first thing it writes.
 #[derive(Debug)]
@@ -15,6 +16,9 @@ pub(super) struct Link {
     pub(super) stream: TcpStream,
     pub(super) outbox: Vec<u8>,
     partial: Vec<u8>,
+    /// What stands between the stream and MQTT, and what is to be written through it.
+    layers: Option<Box<Layers>>,
+    sealed: Vec<u8>,
     /// The kernel took no more; wait for the write edge.
     pub(super) blocked: bool,
     /// On the list of connections to flush.
@@ -37,11 +41,13 @@ const OUTBOX_BYTES_MAX: usize = 4 << 20;
 
 impl Link {
     /// Over a socket that does not block.
-    pub(super) fn new(stream: TcpStream) -> Self {
+    pub(super) fn new(stream: TcpStream, layers: Option<Box<Layers>>, came: Vec<u8>) -> Self {
         Self {
             stream,
             outbox: Vec::new(),
-            partial: Vec::new(),
+            partial: came,
+            layers,
+            sealed: Vec::new(),
             blocked: false,
             dirty: false,
             queued: false,
@@ -57,6 +63,9 @@ impl Link {
         scratch: &mut [u8],
         mut on_frame: impl FnMut(Frame<'_>, &mut Vec<u8>) -> Result<(), Failure>,
     ) -> Result<Drained, Failure> {
+        if self.layers.is_some() {
+            return self.read_layered(version, scratch, on_frame);
+        }
         let kept = self.partial.len();
         scratch[..kept].copy_from_slice(&self.partial);
         let len = match self.stream.read(&mut scratch[kept..]) {
@@ -88,8 +97,66 @@ impl Link {
         Ok(if may_hold_more { Drained::No } else { Drained::Yes })
     }
 
+    /// The same through what stands between.
+    fn read_layered(
+        &mut self,
+        version: Version,
+        scratch: &mut [u8],
+        mut on_frame: impl FnMut(Frame<'_>, &mut Vec<u8>) -> Result<(), Failure>,
+    ) -> Result<Drained, Failure> {
+        let Some(layers) = &mut self.layers else { return Ok(Drained::Yes) };
+        let len = match self.stream.read(scratch) {
+            Ok(0) => return Err(Failure::Broker("the broker closed a connection".to_owned())),
+            Ok(len) => len,
+            // There may be something that came before.
+            Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
+            Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(Drained::No),
+            Err(error) => return Err(Failure::system("read from the broker")(error)),
+        };
+        layers
+            .open(&scratch[..len], &mut self.partial)
+            .map_err(|error| Failure::Broker(format!("the broker sent what is broken: {error}")))?;
+        let mut taken = 0;
+        loop {
+            match first_frame(version, &self.partial[taken..]) {
+                Ok(Some((frame, len))) => {
+                    on_frame(frame, &mut self.outbox)?;
+                    taken += len;
+                }
+                Ok(None) => break,
+                Err(_) => {
+                    return Err(Failure::Broker("the broker sent malformed bytes".to_owned()));
+                }
+            }
+        }
+        self.partial.drain(..taken);
+        let may_hold_more = (self.hung_up && len > 0) || len == scratch.len();
+        Ok(if may_hold_more { Drained::No } else { Drained::Yes })
+    }
+
+    /// Whether something came that was not handed out.
+    pub(super) fn has_some(&self) -> bool {
+        !self.partial.is_empty()
+    }
+
+    /// Whether there is something to write.
+    pub(super) fn has_to_write(&self) -> bool {
+        !self.outbox.is_empty() || !self.sealed.is_empty()
+    }
+
     /// Writes what waits, once. What the kernel does not take stays for the write edge.
     pub(super) fn flush(&mut self) -> Result<(), Failure> {
+        let Some(layers) = &mut self.layers else { return self.write_outbox() };
+        // What was sealed before goes first, and is a frame of its own.
+        layers.seal(&self.outbox, &mut self.sealed).map_err(Failure::system("seal packets"))?;
+        self.outbox.clear();
+        std::mem::swap(&mut self.outbox, &mut self.sealed);
+        let written = self.write_outbox();
+        std::mem::swap(&mut self.outbox, &mut self.sealed);
+        written
+    }
+
+    fn write_outbox(&mut self) -> Result<(), Failure> {
         while !self.blocked && !self.outbox.is_empty() {
             match self.stream.write(&self.outbox) {
                 Ok(len) if len == self.outbox.len() => self.outbox.clear(),
@@ -107,6 +174,6 @@ impl Link {
 
     /// The broker does not keep up with reading.
     pub(super) fn is_congested(&self) -> bool {
-        self.outbox.len() > OUTBOX_BYTES_MAX
+        self.outbox.len() + self.sealed.len() > OUTBOX_BYTES_MAX
     }
 }

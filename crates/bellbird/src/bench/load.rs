@@ -2,7 +2,6 @@
 
 mod traffic;
 
-use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use super::connect::{Client, close, forget, open};
@@ -15,6 +14,7 @@ use super::plan::{LoadWork, Plan};
 use super::process::Process;
 use super::progress::Progress;
 use super::report::Figures;
+use super::way::Connection;
 use traffic::Traffic;
 
 /// Nothing moves for so long: what is under way at QoS 0 is lost.
@@ -65,7 +65,7 @@ struct Load<'a> {
     traffic: Traffic<'a>,
     pace: Option<Pace>,
     /// Connected, and nothing else.
-    background: Vec<TcpStream>,
+    background: Vec<Connection>,
     progress: Progress,
     frames: u64,
     moved_at: Instant,
@@ -85,20 +85,20 @@ impl<'a> Load<'a> {
             (0..work.publishers).map(|number| Client::transient(plan, 'p', number)).collect();
         let background: Vec<_> =
             (0..work.background).map(|number| Client::transient(plan, 'b', number)).collect();
-        let background = open(plan, &background)?.streams;
-        let subscribers = open(plan, &subscribers)?.streams;
+        let background = open(plan, &background)?.connections;
+        let subscribers = open(plan, &subscribers)?.connections;
         let origin = Instant::now();
         let mut net = Net::new(plan.version, origin)?;
         let publishers = open(plan, &publishers)?;
         let receive_maximum = usize::from(publishers.receive_maximum);
-        for stream in publishers.streams {
-            net.add(stream)?;
+        for connection in publishers.connections {
+            net.add(connection)?;
         }
         if work.subscribers_away {
             close(plan.version, subscribers)?;
         } else {
-            for stream in subscribers {
-                net.add(stream)?;
+            for connection in subscribers {
+                net.add(connection)?;
             }
         }
         let pace = work.rate.map(|rate| Pace::new(net.now(), rate));

@@ -1,7 +1,6 @@
 //! The event loop: all connections of a run, read in batches and flushed once per turn.
 
 use std::io::ErrorKind;
-use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use bellbird_codec::Version;
@@ -10,6 +9,7 @@ use mio::{Events, Interest, Poll, Token};
 use super::failure::Failure;
 use super::frames::Frame;
 use super::link::{Drained, Link};
+use super::way::Connection;
 
 /// The connections of a run, known by their numbers in the order they were added.
 #[derive(Debug)]
@@ -57,9 +57,13 @@ impl Net {
     }
 
     /// Adds a connection.
-    pub(super) fn add(&mut self, stream: TcpStream) -> Result<(), Failure> {
+    pub(super) fn add(&mut self, connection: Connection) -> Result<(), Failure> {
+        let Connection { stream, layers, came } = connection;
         stream.set_nonblocking(true).map_err(Failure::system("make a socket non-blocking"))?;
-        let mut link = Link::new(mio::net::TcpStream::from_std(stream));
+        let mut link = Link::new(mio::net::TcpStream::from_std(stream), layers, came);
+        if link.has_some() {
+            queue(&mut link, self.links.len(), &mut self.again);
+        }
         self.poll
             .registry()
             .register(
@@ -142,7 +146,7 @@ impl Net {
         while let Some(number) = self.dirty.pop() {
             let link = &mut self.links[number];
             link.dirty = false;
-            if !link.blocked && !link.outbox.is_empty() {
+            if !link.blocked && link.has_to_write() {
                 self.traffic.writes += 1;
                 link.flush()?;
             }

@@ -12,6 +12,8 @@ use super::arguments::{Arguments, Scenario};
 use super::failure::Failure;
 use super::handshake::{Introduction, Session};
 use super::stamp::{STAMP_LEN, run_number};
+use super::way::Way;
+use crate::client::tls::TlsOptions;
 use bounds::{usage, within};
 
 pub(super) use load::{LoadWork, Pattern};
@@ -20,7 +22,7 @@ pub(super) use storms::{ConnectWork, OfflineWork, RetainedWork, SubscribeWork};
 /// A run.
 #[derive(Debug)]
 pub(super) struct Plan {
-    pub(super) target: SocketAddr,
+    pub(super) way: Way,
     pub(super) version: Version,
     pub(super) payload_bytes: usize,
     pub(super) qos: QoS,
@@ -84,7 +86,7 @@ impl Plan {
             return usage(format!("--tag {tag:?}: use 1 to 64 letters and digits"));
         }
         Ok(Self {
-            target: resolve(&arguments.target)?,
+            way: way(arguments)?,
             version: version(arguments)?,
             payload_bytes,
             qos,
@@ -176,6 +178,17 @@ fn version(arguments: &Arguments) -> Result<Version, Failure> {
         5 => Ok(Version::V5),
         number => usage(format!("--mqtt {number}: use 3 (for 3.1.1) or 5")),
     }
+}
+
+fn way(arguments: &Arguments) -> Result<Way, Failure> {
+    let target = resolve(&arguments.target)?;
+    let host = arguments.target.rsplit_once(':').map_or("", |(host, _)| host);
+    let host = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
+    let tls = arguments
+        .cafile
+        .clone()
+        .map(|authority| TlsOptions { authority: Some(authority), ..TlsOptions::default() });
+    Way::new(target, host, tls.as_ref(), arguments.websocket.clone())
 }
 
 fn resolve(target: &str) -> Result<SocketAddr, Failure> {

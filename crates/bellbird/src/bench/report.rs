@@ -15,6 +15,7 @@ use super::process::{Process, load_averages};
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
     scenario: &'static str,
+    over: String,
     mqtt: u8,
     qos: u8,
     payload_bytes: usize,
@@ -147,6 +148,7 @@ impl Report {
         };
         Self {
             scenario: plan.scenario.name(),
+            over: plan.way.to_string(),
             mqtt,
             qos: plan.qos.value(),
             payload_bytes: plan.payload_bytes,
@@ -174,7 +176,8 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}, MQTT {}, QoS {}", self.scenario, self.mqtt, self.qos)?;
+        write!(f, "{}, MQTT {} over {}", self.scenario, self.mqtt, self.over)?;
+        write!(f, ", QoS {}", self.qos)?;
         writeln!(f, ", payload {} bytes", self.payload_bytes)?;
         for (name, figures) in &self.phases {
             writeln!(f, "{name}: {:.2} s\n{figures}", figures.seconds)?;

@@ -60,8 +60,8 @@ fn task(plan: &Plan, work: &RetainedWork, payload_bytes: usize) -> Task {
 
 fn replay(plan: &Plan, work: &RetainedWork, broker: Option<&Process>) -> Result<Figures, Failure> {
     let mut net = Net::new(plan.version, Instant::now())?;
-    for stream in open(plan, &[Client::transient(plan, 'r', 0)])?.streams {
-        net.add(stream)?;
+    for connection in open(plan, &[Client::transient(plan, 'r', 0)])?.connections {
+        net.add(connection)?;
     }
     let meter = Meter::start(broker, net.traffic())?;
     let id = PacketId::new(1).expect("1 is not 0");

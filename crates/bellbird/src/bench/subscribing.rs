@@ -41,8 +41,8 @@ pub(super) fn run(
     let mut net = Net::new(plan.version, Instant::now())?;
     let clients: Vec<_> =
         (0..work.clients).map(|number| Client::transient(plan, 's', number)).collect();
-    for stream in open(plan, &clients)?.streams {
-        net.add(stream)?;
+    for connection in open(plan, &clients)?.connections {
+        net.add(connection)?;
     }
     std::thread::sleep(REST);
     let before = Held::look(broker)?;

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{PERIOD, PHASE_MAX, SILENCE_MAX};
-use crate::bench::connect::{dial, forget};
+use crate::bench::connect::forget;
 use crate::bench::failure::Failure;
 use crate::bench::frames::Frame;
 use crate::bench::handshake::{Session, connect, refusal};
@@ -24,7 +24,7 @@ pub(super) fn run(
 ) -> Result<Figures, Failure> {
     let mut net = Net::new(plan.version, Instant::now())?;
     for _ in 0..work.clients {
-        net.add(dial(plan.target)?)?;
+        net.add(plan.way.dial()?)?;
     }
     let meter = Meter::start(broker, net.traffic())?;
     for number in 0..work.clients {

@@ -37,7 +37,7 @@ fn make_sessions(plan: &Plan, work: &OfflineWork) -> Result<(), Failure> {
         })
         .collect();
     for batch in clients.chunks(100) {
-        close(plan.version, open(plan, batch)?.streams)?;
+        close(plan.version, open(plan, batch)?.connections)?;
     }
     Ok(())
 }
