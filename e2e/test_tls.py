@@ -222,10 +222,13 @@ def test_other_certificates_under_a_fleet(broker, certificates):
     for process in (0, broker.pid):
         soft, hard = resource.prlimit(process, resource.RLIMIT_NOFILE)
         resource.prlimit(process, resource.RLIMIT_NOFILE, (max(soft, min(hard, 3 * FLEET)), hard))
-    fleet = [mqtt.Client.over(certificates.seal(dial(broker.tls_address))) for _ in range(FLEET)]
+    fleet = []
     with contextlib.ExitStack() as stack:
-        for number, client in enumerate(fleet):
+        for number in range(FLEET):
+            client = mqtt.Client.over(certificates.seal(dial(broker.tls_address)))
+            fleet.append(client)
             stack.callback(client.close)
+            # At once: all handshakes together may take longer than a stranger may be silent.
             client.send(packets.connect(f"c{number}", 4))
         for client in fleet:
             client.expect(Kind.CONNACK)
