@@ -205,6 +205,18 @@ def test_no_broker(tmp_path):
         assert f"no broker runs on the data in {tmp_path}" in answer.stderr
 
 
+def test_commands_ask_ones_own_broker_first(tmp_path):
+    """And the service's only where there is none."""
+    with Broker(tmp_path / "bellbird") as broker:
+        answer = subprocess.run(
+            [bellbird_binary(), "status"],
+            env={**os.environ, "XDG_DATA_HOME": str(tmp_path)},
+            capture_output=True,
+            text=True,
+        )
+        assert f"process {broker.pid}," in answer.stdout, answer.stderr
+
+
 def test_metrics_are_for_this_machine(tmp_path):
     answer = run("start", "--listen=127.0.0.1:0", f"--data={tmp_path}", "--admin=0.0.0.0:0")
     assert answer.returncode == 1

@@ -13,12 +13,13 @@ use clap::Args;
 use crate::client::reason_name;
 use crate::config::Configuration;
 use crate::count::Count;
-use http::{Request, escape, request};
+use http::{Answer, Request, escape, request};
 
 /// Which broker.
 #[derive(Args, Debug)]
 struct Place {
-    /// The data directory of the broker [default: ~/.local/share/bellbird]
+    /// The data directory of the broker [default: ~/.local/share/bellbird, else that of the
+    /// service, /var/lib/bellbird]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
 }
@@ -91,13 +92,11 @@ pub(crate) fn kick(arguments: &Kick) -> Result<(), Box<dyn Error>> {
 }
 
 fn ask(place: &Place, what: Request<'_>) -> Result<String, Box<dyn Error>> {
-    let data = match &place.data {
-        Some(data) => data.clone(),
-        None => Configuration::default().data,
+    let (data, answer) = match &place.data {
+        Some(data) => (data.clone(), knock(data, what)),
+        None => own_or_service(what),
     };
-    let answer = ControlPath::of(&data)
-        .and_then(|socket| request(&socket.address(), what))
-        .map_err(|error| explain(&error, &data))?;
+    let answer = answer.map_err(|error| explain(&error, &data))?;
     if (200..300).contains(&answer.code) {
         return Ok(answer.body);
     }
@@ -106,19 +105,43 @@ fn ask(place: &Place, what: Request<'_>) -> Result<String, Box<dyn Error>> {
     Err(format!("{reason} (code {})", answer.code).into())
 }
 
-#[allow(clippy::wildcard_enum_match_arm)] // only these have a remedy of their own
+/// One's own broker, or the service's where there is none.
+fn own_or_service(what: Request<'_>) -> (PathBuf, io::Result<Answer>) {
+    let own = Configuration::default().data;
+    let answer = knock(&own, what);
+    if answer.as_ref().is_err_and(is_absent) {
+        let service = PathBuf::from(SERVICE_DATA);
+        let other = knock(&service, what);
+        if !other.as_ref().is_err_and(is_absent) {
+            return (service, other);
+        }
+    }
+    (own, answer)
+}
+
+fn knock(data: &Path, what: Request<'_>) -> io::Result<Answer> {
+    request(&ControlPath::of(data)?.address(), what)
+}
+
 fn explain(error: &io::Error, data: &Path) -> String {
     let data = data.display();
-    match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => format!(
+    if is_absent(error) {
+        return format!(
             "no broker runs on the data in {data}: start one, or name its directory with --data"
-        ),
-        io::ErrorKind::PermissionDenied => format!(
-            "the broker on the data in {data} belongs to another user, and only that user may \
-             speak to it"
-        ),
-        _ => format!("the broker on the data in {data} does not answer: {error}"),
+        );
     }
+    if error.kind() == io::ErrorKind::PermissionDenied {
+        return format!(
+            "the broker on the data in {data} belongs to another user, and only that user and \
+             root may speak to it: try with sudo, or name your broker's directory with --data"
+        );
+    }
+    format!("the broker on the data in {data} does not answer: {error}")
+}
+
+/// Whether nobody is there to be asked.
+fn is_absent(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
 }
 
 /// A reader that went away has seen enough.
@@ -201,6 +224,9 @@ fn show_client(out: &mut dyn Write, client: &ClientLine, json: bool) -> io::Resu
         client.subscriptions
     )
 }
+
+/// Where the broker's data are if systemd runs it, as `packaging/bellbird.service` says.
+const SERVICE_DATA: &str = "/var/lib/bellbird";
 
 const HEAD: &str = "CLIENT                   USER         ADDRESS               MQTT  CONNECTED \
                     QUEUED INFLIGHT SUBSCRIPTIONS";

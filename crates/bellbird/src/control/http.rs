@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 /// What is wanted.
+#[derive(Clone, Copy)]
 pub(super) struct Request<'a> {
     method: &'static str,
     path: &'a str,
