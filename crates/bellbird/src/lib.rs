@@ -12,6 +12,7 @@ mod logging;
 pub mod parsers;
 mod passwd;
 mod prepared;
+mod service;
 mod start;
 mod store;
 mod tip;

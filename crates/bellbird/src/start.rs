@@ -21,6 +21,7 @@ use crate::config::{Configuration, Listening, OnFailure, Sources};
 use crate::count::Count;
 use crate::hint::Hint;
 use crate::prepared::{Prepared, encryption, ending, prepare};
+use crate::service::Start;
 use crate::watch::{Marks, Watch};
 use crate::{logging, print};
 
@@ -107,7 +108,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Box<dyn Error>> {
         governor: Governor::new(ALLOCATOR, configuration.memory_bytes_max),
         authenticator: access.authenticator().map(Authenticator::new),
     };
-    let node = Node::start(&settings, &listeners, || {
+    let start = Start::begin();
+    let node = Node::start(&settings, &listeners, &mut |sentence| start.so_far(sentence), || {
         // The main thread waits for signals: this one says that the log has failed.
         let _raised = signal_hook::low_level::raise(SIGUSR2);
     })?;
@@ -116,12 +118,15 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Box<dyn Error>> {
     let admin = Admin::start(&admin_settings, node.control())?;
     print(&greeting(&node, &admin, &configuration));
     let files = Watch::begin(marks)?;
+    let service = start.ready(&node)?;
     for signal in &mut signals {
         match signal {
             SIGHUP => {
+                service.reloading();
                 if let Some(marks) = reload(arguments, &mut configuration, &node) {
                     files.look_at(configuration.tls_files(), &marks);
                 }
+                service.reloaded();
             }
             SIGUSR2 if files.take_change() => renew(&configuration, &node),
             SIGUSR1 => info!("SIGUSR1 does nothing: what is acknowledged is stored already"),
@@ -135,6 +140,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Box<dyn Error>> {
             break;
         }
     }
+    service.ending();
     admin.stop();
     match node.stop() {
         Ok(summary) => {

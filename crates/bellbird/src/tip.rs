@@ -29,7 +29,7 @@ fn tip(command: &str, word: &str) -> Option<String> {
             "address and port are named together: --listen 127.0.0.1:1883".into()
         }
         ("start", "-d" | "--daemon") => {
-            "it stays in the foreground; docs/install.md says how systemd runs it".into()
+            "it stays in the foreground; docs/server.md says how systemd runs it".into()
         }
         ("start", "-v" | "--verbose") => "level in [log] says how much it writes".into(),
         _ => return None,

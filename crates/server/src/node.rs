@@ -98,16 +98,18 @@ pub struct Summary {
 }
 
 impl Node {
-    /// Starts a broker on these listeners. `on_failure` runs if the log fails while it is
-    /// running: nothing is acknowledged any more, and the process should end.
+    /// Starts a broker on these listeners. `on_progress` hears, once a second, how far a long
+    /// start is. `on_failure` runs if the log fails while it is running: nothing is acknowledged
+    /// any more, and the process should end.
     pub fn start(
         settings: &Settings,
         listeners: &[Listener],
+        on_progress: &mut dyn FnMut(&str),
         on_failure: impl FnOnce() + Send + 'static,
     ) -> Result<Self, NodeError> {
         let files = Files::open(&settings.data)?;
         let mut recovery = Recovery::new();
-        let mut patience = Patience::begin();
+        let mut patience = Patience::begin(on_progress);
         let reading = Reading {
             record: &mut |position, record| recovery.replay(position, record),
             progress: &mut |progress| patience.hear(progress),

@@ -5,23 +5,31 @@ use std::time::{Duration, Instant};
 use bellbird_store::Progress;
 
 /// Words for a long start; a short one has none.
-pub(crate) struct Patience {
+pub(crate) struct Patience<'a> {
     begun: Instant,
     told: Instant,
+    /// Hears them beside the log.
+    listener: &'a mut dyn FnMut(&str),
 }
 
-impl Patience {
+impl<'a> Patience<'a> {
     /// The reading begins.
-    pub(crate) fn begin() -> Self {
+    pub(crate) fn begin(listener: &'a mut dyn FnMut(&str)) -> Self {
         let now = Instant::now();
-        Self { begun: now, told: now }
+        Self { begun: now, told: now, listener }
     }
 
     /// It is so far by now.
     pub(crate) fn hear(&mut self, progress: Progress) {
-        if self.told.elapsed() >= INTERVAL {
-            self.told = Instant::now();
-            log::info!("{}", sentence(progress, self.begun.elapsed()));
+        self.hear_at(Instant::now(), progress);
+    }
+
+    fn hear_at(&mut self, now: Instant, progress: Progress) {
+        if now.duration_since(self.told) >= INTERVAL {
+            self.told = now;
+            let sentence = sentence(progress, now.duration_since(self.begun));
+            log::info!("{sentence}");
+            (self.listener)(&sentence);
         }
     }
 }
@@ -50,5 +58,22 @@ mod tests {
         );
         let nothing = sentence(Progress::default(), Duration::ZERO);
         assert_eq!(nothing, "reading the log: 0 records, 100 %, about 0 s left");
+    }
+
+    #[test]
+    fn a_long_start_is_told_once_a_second() {
+        let mut told = Vec::new();
+        let mut listener = |sentence: &str| told.push(sentence.to_owned());
+        let mut patience = Patience::begin(&mut listener);
+        let begun = patience.begun;
+        for tenths in 1..=25_u32 {
+            let (records, bytes) = (tenths.into(), tenths.into());
+            let progress = Progress { records, bytes, bytes_total: 100 };
+            patience.hear_at(begun + Duration::from_millis(100) * tenths, progress);
+        }
+        let line = |records, secs| {
+            format!("reading the log: {records} records, {records} %, about {secs} s left")
+        };
+        assert_eq!(told, [line(10, 9), line(20, 8)]);
     }
 }
