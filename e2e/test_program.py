@@ -9,7 +9,7 @@ import subprocess
 import time
 
 import pytest
-from broker import ROOT, Broker, bellbird_binary
+from broker import Broker, bellbird_binary
 from mqtt import Client
 from process import Process
 
@@ -151,26 +151,6 @@ def test_what_the_start_proposes_where_users_are_needed(tmp_path):
     broker.arguments = [f"--users={users}"]
     with broker:
         assert f"sub -h 127.0.0.1 -p {broker.port} -u NAME -P PASSWORD -t" in broker.log()
-
-
-def test_the_unit_starts_a_broker(tmp_path):
-    """Its command, with other places and a port of its own."""
-    unit = (ROOT / "packaging" / "bellbird.service").read_text()
-    command = shlex.split(re.search(r"^ExecStart=(.+)$", unit, re.M)[1])
-    places = {
-        "/usr/local/bin/bellbird": bellbird_binary(),
-        "/etc/bellbird/bellbird.toml": str(tmp_path / "bellbird.toml"),
-        "/var/lib/bellbird": str(tmp_path / "data"),
-    }
-    (tmp_path / "bellbird.toml").write_text('listen = ["127.0.0.1:0"]\n')
-    process = Process([places.get(word, word) for word in command])
-    try:
-        process.expect(r"^data in \S+/data: 0 sessions, 0 subscriptions, ")
-        process.expect("^ready$")
-        process.child.terminate()
-        assert process.finish() == 0
-    finally:
-        process.kill()
 
 
 def test_taken_port(tmp_path):
