@@ -82,8 +82,9 @@ def test_a_message_without_end(launch):
     one = mqtt.Client.over(opened)
     assert one.expect(Kind.CONNACK).code == 0
     before = allocated_bytes(broker)
+    halves = [Frame(CONTINUATION, half, final=False) for half in (packet[:400], packet[400:])]
     for _ in range(200):
-        opened.send(*[Frame(CONTINUATION, packet[:400], final=False), Frame(CONTINUATION, packet[400:], final=False)] * 50)
+        opened.send(*halves * 50)
     opened.send(Frame(CONTINUATION, packets.pingreq(), final=False))
     one.expect(Kind.PINGRESP)
     assert broker.metrics()['bellbird_publishes_received_total{qos="0"}'] == 10_000

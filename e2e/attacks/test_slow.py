@@ -22,7 +22,7 @@ from packets import Kind
 from websocket import BINARY, Frame, encode
 
 from attacks.conftest import open_stream
-from attacks.measure import PATIENCE_SECS, descriptors, ended, eventually, expect_descriptors, resident_bytes
+from attacks.measure import PATIENCE_SECS, closed, descriptors, ended, eventually, expect_descriptors, resident_bytes
 
 pytestmark = pytest.mark.bellbird
 
@@ -156,6 +156,32 @@ def test_all_of_them_are_cut_off(launch):
                     pass
         eventually(broker, "all have ended", lambda: ended(broker) >= ended_before + count)
         expect_descriptors(broker, open_before)
+
+
+def test_a_crowd_keeps_nobody_out(launch, client, dial):
+    """More strangers than may be: they make room for each other, and nobody who is through CONNECT goes."""
+    most, count = 200, 60
+    broker = launch(f"[limits]\nhandshake_secs = 600\nstrangers_max = {most}\n")
+    doors = ("tcp", "websocket", "tls", "websocket-tls")
+    members = [client(broker, door=door) for door in doors for _ in range(5)]
+    with contextlib.ExitStack() as stack:
+        open_before = descriptors(broker)
+        for what, (address, data) in unfinished(broker).items():
+            for _ in range(count):
+                one = stack.enter_context(socket.create_connection(address, PATIENCE_SECS))
+                with contextlib.suppress(ConnectionError):
+                    one.sendall(data)
+            for door in doors:
+                honest = client(broker, f"honest after {what}", door=door)
+                honest.ping()
+                honest.close()
+        # They are counted in bulk, so that an eighth more may be there.
+        total, left = count * len(unfinished(broker)), most + most // 8
+        eventually(broker, "all but so many have ended", lambda: closed(broker, "crowded") >= total - left)
+        assert closed(broker, "crowded") <= total
+        expect_descriptors(broker, open_before + left)
+        for member in members:
+            member.ping()
 
 
 def test_a_session_that_is_begun_is_not_in_a_hurry(launch, dial):
