@@ -258,6 +258,23 @@ def script() -> str:
         status_says '127.0.0.1:1883 (tcp): 0 clients connected, 0 away'
         sudo bellbird status
         sudo systemctl reload bellbird
+        # A Unix socket for a group.
+        hash -r
+        sudo groupadd plant
+        sudo mkdir /etc/systemd/system/bellbird.service.d
+        printf '[Service]\\nSupplementaryGroups=plant\\n' |
+            sudo tee /etc/systemd/system/bellbird.service.d/group.conf
+        sudo systemctl daemon-reload
+        sudo tee /etc/bellbird/bellbird.toml <<'EOF'
+        [[listeners]]
+        unix_path = "/run/bellbird/mqtt.sock"
+        unix_group = "plant"
+        anonymous = true
+        EOF
+        sudo systemctl restart bellbird
+        sudo usermod --append --groups plant admin
+        fails bellbird pub --unix /run/bellbird/mqtt.sock -t hello/world -m 'hi there'
+        sg plant -c "bellbird pub --unix /run/bellbird/mqtt.sock -t hello/world -m 'hi there'"
         """,
     ]
     assert not blocks, f"these commands of docs/server.md are not tried: {blocks}"
