@@ -156,7 +156,9 @@ def boot(machine: Path) -> int:
 def script() -> str:
     """The guide's commands by its headings, and what must be true after them."""
     blocks = commands(GUIDE)
-    build, *by_hand = commands(BY_HAND)["Without a package", 0].splitlines()
+    by_hand = commands(BY_HAND)
+    sockets = re.search("```ini\n(.*?)```", BY_HAND.read_text(), re.S)[1]
+    build, *installation = by_hand["Without a package", 0].splitlines()
     assert build.startswith("cargo build ")
 
     def take(heading: str, number: int) -> str:
@@ -252,8 +254,9 @@ def script() -> str:
         mkdir -p target
         dpkg-deb --extract ./bellbird_*-1_*.deb unpacked
         mv unpacked/usr/bin target/release
+        hash -r
         """,
-        "\n".join(by_hand),
+        "\n".join(installation),
         """
         status_says '127.0.0.1:1883 (tcp): 0 clients connected, 0 away'
         sudo bellbird status
@@ -275,6 +278,20 @@ def script() -> str:
         sudo usermod --append --groups plant admin
         fails bellbird pub --unix /run/bellbird/mqtt.sock -t hello/world -m 'hi there'
         sg plant -c "bellbird pub --unix /run/bellbird/mqtt.sock -t hello/world -m 'hi there'"
+        # Sockets that systemd binds: a port that the broker may not bind, and nobody is refused.
+        sudo tee /etc/bellbird/bellbird.toml <<'EOF'
+        listen = ["0.0.0.0:443"]
+        access.anonymous = true
+        EOF
+        """,
+        f"sudo tee /etc/systemd/system/bellbird.socket <<'EOF'\n{sockets}EOF",
+        by_hand["Sockets that systemd binds", 0],
+        """
+        bellbird pub -p 443 -t hello/world -m 'hi there' -q 1
+        main=$(main_process)
+        sudo systemctl stop bellbird
+        bellbird pub -p 443 -t hello/world -m 'hi there' -q 1
+        test "$(main_process)" != "$main"
         """,
     ]
     assert not blocks, f"these commands of docs/server.md are not tried: {blocks}"

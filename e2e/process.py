@@ -20,6 +20,7 @@ class Process:
     """Runs a command and collects the lines of its stdout and stderr as they come.
 
     Lines that `takes` returns True for are not collected; while it waits, the process is not read.
+    It inherits these descriptors.
     """
 
     def __init__(
@@ -27,6 +28,7 @@ class Process:
         command: list[str],
         env: dict | None = None,
         takes: Callable[[str], bool] = lambda line: False,
+        descriptors: tuple[int, ...] = (),
     ):
         self.name = command[0].rsplit("/", 1)[-1]
         self.lines: list[str] = []
@@ -42,6 +44,7 @@ class Process:
             text=True,
             errors="replace",
             env=env,
+            pass_fds=descriptors,
         )
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()

@@ -196,3 +196,56 @@ def test_a_manager_that_is_not_there(tmp_path, manager):
             client.connect("c")
         process.child.terminate()
         assert process.finish() == 0
+
+
+def activated(listening: socket.socket, *arguments: str) -> Process:
+    """A broker that is handed this socket, as systemd does it: as descriptor 3, for this process."""
+    prepare = 'exec 3<&"$1"; shift; LISTEN_FDS=1 LISTEN_PID=$$ exec "$@"'
+    command = ["bash", "-c", prepare, "bash", str(listening.fileno()), bellbird_binary(), "start"]
+    return Process([*command, *arguments], descriptors=(listening.fileno(),))
+
+
+def test_a_socket_that_the_manager_has_bound(tmp_path):
+    """It is there before the broker, and while it is started anew: nobody is refused."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        address = listening.getsockname()
+        arguments = [f"--listen=127.0.0.1:{address[1]}", f"--data={tmp_path / 'data'}"]
+        for number in range(2):
+            with Client(address) as client:
+                process = activated(listening, *arguments)
+                try:
+                    client.connect(f"c{number}")
+                    assert port_of(process) == address[1]
+                    process.child.terminate()
+                    assert process.finish() == 0
+                finally:
+                    process.kill()
+
+
+def test_a_socket_that_no_listener_wants(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        process = activated(listening, "--listen=127.0.0.1:0", f"--data={tmp_path / 'data'}")
+        assert process.finish() == 1
+        address = f"127.0.0.1:{listening.getsockname()[1]}"
+        complaint = f"the service manager listens on {address} for the broker, and no listener has"
+        assert complaint in process.output()
+
+
+def test_a_socket_that_is_not_for_clients(tmp_path, manager):
+    """Neither a datagram nor a stream of TCP."""
+    process = activated(manager.socket, "--listen=127.0.0.1:0", f"--data={tmp_path / 'data'}")
+    assert process.finish() == 1
+    assert "socket 0 of LISTEN_FDS = 1 is none that listens for TCP" in process.output()
+
+
+def test_sockets_of_another_process_are_let_be(tmp_path):
+    """LISTEN_PID says whose they are."""
+    environment = {**os.environ, "LISTEN_FDS": "1", "LISTEN_PID": str(os.getpid())}
+    command = [bellbird_binary(), "start", "--listen=127.0.0.1:0", f"--data={tmp_path / 'data'}"]
+    process = Process(command, env=environment)
+    try:
+        process.expect("^ready$")
+        process.child.terminate()
+        assert process.finish() == 0
+    finally:
+        process.kill()

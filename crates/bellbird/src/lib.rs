@@ -7,6 +7,7 @@ mod client;
 mod config;
 mod control;
 mod count;
+mod handed;
 mod hint;
 mod logging;
 pub mod parsers;

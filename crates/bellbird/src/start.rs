@@ -19,6 +19,7 @@ use signal_hook::iterator::Signals;
 
 use crate::config::{Configuration, Listening, OnFailure, Sources};
 use crate::count::Count;
+use crate::handed::Handed;
 use crate::hint::Hint;
 use crate::prepared::{Prepared, encryption, ending, prepare};
 use crate::service::Start;
@@ -96,8 +97,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Box<dyn Error>> {
         sys_interval_secs: configuration.sys_interval_secs.into(),
     };
     admin_settings.check()?;
-    let listeners = configuration.listeners.iter().zip(tls).map(|(it, tls)| bind(it, tls));
+    let mut handed = Handed::find()?;
+    let listeners = configuration.listeners.iter().zip(tls);
+    let listeners = listeners.map(|(it, tls)| bind(it, tls, &mut handed));
     let listeners = listeners.collect::<Result<Vec<_>, _>>()?;
+    handed.check()?;
     let settings = Settings {
         data: configuration.data.clone(),
         segment_bytes: configuration.segment_bytes(),
@@ -155,7 +159,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Box<dyn Error>> {
     }
 }
 
-fn bind(listening: &Listening, tls: Option<Tls>) -> Result<Listener, ListenError> {
+/// A socket of its own, or the one that was handed over for its address.
+fn bind(
+    listening: &Listening,
+    tls: Option<Tls>,
+    handed: &mut Handed,
+) -> Result<Listener, ListenError> {
     let Listening { address, rights, transport, admission, .. } = listening;
     let option = match (address, transport.is_encrypted, transport.websocket.is_some()) {
         (Address::Unix(_), ..) => "--listen-unix",
@@ -164,14 +173,22 @@ fn bind(listening: &Listening, tls: Option<Tls>) -> Result<Listener, ListenError
         (_, true, false) => "--listen-tls",
         (_, true, true) => "--listen-websocket-tls",
     };
-    Listener::bind(ListenerSettings {
+    let settings = ListenerSettings {
         address: address.clone(),
         rights: *rights,
         transport: transport.clone(),
         tls,
         admission: admission.clone().into(),
         option,
-    })
+    };
+    let handed = match address {
+        Address::Ip(address) => handed.take(*address),
+        Address::Unix(_) => None,
+    };
+    match handed {
+        Some(socket) => Listener::over(socket, settings),
+        None => Listener::bind(settings),
+    }
 }
 
 /// Shows other certificates, if their files are right.

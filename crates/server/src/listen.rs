@@ -1,4 +1,4 @@
-//! The only place that binds sockets for clients; `doors` has those for operators.
+//! The only place that binds sockets for clients, or takes those that a service manager has bound; `doors` has those for operators.
 
 use std::fmt;
 use std::io;
@@ -99,6 +99,19 @@ impl Listener {
         let (socket, address) =
             bound.map_err(|source| ListenError::new(address, option, source))?;
         Ok(Self { socket, address, transport, tls, admission })
+    }
+
+    /// Takes a socket for TCP that a service manager has bound to this address, and listens on.
+    pub fn over(socket: StdTcpListener, settings: ListenerSettings) -> Result<Self, ListenError> {
+        let ListenerSettings { address, transport, tls, admission, option, .. } = settings;
+        let socket = Socket::from(socket);
+        match socket.set_tcp_nodelay(true).and_then(|()| socket.set_nonblocking(true)) {
+            Ok(()) => {
+                let socket = Bound::Tcp(socket.into());
+                Ok(Self { socket, address, transport, tls, admission })
+            }
+            Err(source) => Err(ListenError::new(address, option, source)),
+        }
     }
 
     /// The address, with the port the system chose.
