@@ -1,4 +1,5 @@
-//! The only place that binds sockets for clients, or takes those that a service manager has bound; `doors` has those for operators.
+//! The only place that binds sockets for clients, or takes those that a service manager has bound;
+//! `doors` has those for operators.
 
 use std::fmt;
 use std::io;
@@ -54,7 +55,8 @@ enum Bound {
     Unix(StdUnixListener, #[expect(dead_code, reason = "it is dropped")] SocketFile),
 }
 
-/// What carries MQTT over the connections of a listener: TCP or a Unix socket, and these in between.
+/// What carries MQTT over the connections of a listener: TCP or a Unix socket, and these in
+/// between.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Transport {
     /// Whether it is encrypted with TLS.
