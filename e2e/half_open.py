@@ -5,7 +5,8 @@ are not finished, half CONNECTs, half handshakes of TLS and half requests for a 
 broker ends them; and with all attackers of `attacks/attackers.py` side by side. The process may take no
 more than its limit, of which the broker's own ceiling is what docs/memory.md leaves it. Status 1 if the
 broker has ended or has taken more, if a message was lost or refused, or if the median of the p99s is more
-than three times that of the undisturbed stream. Attackers run on the same processors, which is said.
+than three times that of the undisturbed stream. Attackers run on the same processors: how much of one the
+broker's threads had in each second, and how long they were ready and waited for one, is said too.
 """
 
 import argparse
@@ -16,6 +17,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 from attacks.attackers import HALF_OPEN, KINDS, Attackers
@@ -31,10 +33,8 @@ CEILING_BYTES = LIMIT_BYTES * 3 // 4
 PHASES = {"undisturbed": [], "half-open": ["half-open"], "everything": list(KINDS)}
 SETTINGS = f"""[limits]
 memory_bytes_max = {{ceiling}}
-# A quarter of the memory for what stays: when it is short, nobody new is let in.
-retained_bytes_max = {LIMIT_BYTES // 4}
-# Half the default, so that what is not finished ends and is renewed all the time.
-handshake_secs = 5
+# What stays must not make memory short, for then nobody new is let in.
+retained_bytes_max = {LIMIT_BYTES // 8}
 """
 CLOSING_MAX = 50
 
@@ -46,11 +46,22 @@ def measure(broker: Broker, kinds: list[str], options: argparse.Namespace) -> tu
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as stream:
         assert stream.stdout.readline() == "connected\n", "the stream was not let in"
         with Attackers(broker, kinds, nice=options.nice, is_paced=not options.unpaced) as attackers:
+            began, worked, waited = time.monotonic(), *scheduled(broker)
             output, _ = stream.communicate("go\n", options.seconds + 60)
+            passed, now = time.monotonic() - began, scheduled(broker)
             opened = connections(broker)
     assert stream.returncode == 0, "the stream broke off"
     deeds = ", ".join(f"{kind} {count}" for kind, count in attackers.deeds.items())
-    return json.loads(output), f"{opened:>6.0f}  {deeds}"
+    found = json.loads(output)
+    found |= {"worked": (now[0] - worked) / passed, "waited": (now[1] - waited) / passed}
+    return found, f"{opened:>6.0f}  {deeds}"
+
+
+def scheduled(broker: Broker) -> tuple[float, float]:
+    """Seconds that the broker's threads have had a processor, and that they have waited for one."""
+    files = Path(f"/proc/{broker.pid}/task").glob("*/schedstat")
+    figures = [[int(number) / 1e9 for number in file.read_text().split()] for file in files]
+    return sum(one[0] for one in figures), sum(one[1] for one in figures)
 
 
 def peak_bytes(broker: Broker) -> int:
@@ -70,13 +81,14 @@ def connections(broker: Broker) -> float:
 def run(broker: Broker, options: argparse.Namespace) -> dict[str, list[dict[str, float]]]:
     """All rounds; a line for each measurement."""
     found: dict[str, list[dict[str, float]]] = {name: [] for name in PHASES}
-    print(f"{'round':>5} {'':12} {'p50 ms':>8} {'p99 ms':>8} {'max ms':>8} {'CONNECT p99':>11} {'open':>6}", flush=True)
+    print(f"{'round':>5} {'':12} {'p50 ms':>8} {'p99 ms':>8} {'max ms':>8} {'CONNECT p99':>11} "
+          f"{'works':>6} {'waits':>6} {'open':>6}", flush=True)
     for number in range(options.rounds):
         for name, kinds in PHASES.items():
             one, rest = measure(broker, kinds, options)
             found[name].append(one)
             print(f"{number + 1:>5} {name:12} {one['p50']:>8.2f} {one['p99']:>8.2f} {one['max']:>8.2f} "
-                  f"{one['connect_p99']:>11.2f} {rest}", flush=True)
+                  f"{one['connect_p99']:>11.2f} {one['worked']:>6.2f} {one['waited']:>6.2f} {rest}", flush=True)
             eventually(broker, "the attackers' connections end", lambda: connections(broker) < CLOSING_MAX)
     return found
 
@@ -110,7 +122,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=8.0, help="of each measurement (default 8)")
-    parser.add_argument("--nice", type=int, default=10, help="of attackers, which share the processors (default 10)")
+    parser.add_argument("--nice", type=int, default=19, help="of attackers, which share the processors (default 19)")
     parser.add_argument("--unpaced", action="store_true", help="attackers do as much as they can")
     parser.add_argument("--ceiling", type=int, default=CEILING_BYTES, help="limits.memory_bytes_max")
     options = parser.parse_args()

@@ -330,17 +330,18 @@ def busy(target: Target) -> None:
 
 
 KINDS: dict[str, tuple[Callable[[Target], None], float]] = {
-    "half-open": (half_open, 1200),
-    "lengths": (lengths, 500),
-    "bad-packets": (bad_packets, 1000),
+    "half-open": (half_open, 600),
+    "lengths": (lengths, 250),
+    "bad-packets": (bad_packets, 500),
     "topics": (topics, 20),
     "unreleased": (unreleased, 6),
     "pings": (pings, 50),
-    "takeovers": (takeovers, 1000),
+    "takeovers": (takeovers, 500),
     "retained": (retained, 50),
     "consumers": (consumers, 100),
 }
-"""Each with its pace. A deed is a connection for those who connect; for others it is 8,000 messages of QoS 2
+"""Each with its pace; half-open connections end after ten seconds by default, so that five thousand of them are
+renewed five hundred times in each. A deed is a connection for those who connect; for others it is 8,000 messages of QoS 2
 (`unreleased`), 50 retained messages of 4 kB (`retained`), 20 messages of 4 kB for thirty (`consumers`), up
 to 2,000 pings (`pings`), or a topic of slashes, 20 for a thousand filters, 10,000 properties and a thousand
 filters (`topics`)."""

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.bellbird
 LIMIT_BYTES = 256 * MIB
 SETTINGS = f"""[limits]
 memory_bytes_max = {LIMIT_BYTES * 3 // 4}
-retained_bytes_max = {LIMIT_BYTES // 4}
+retained_bytes_max = {LIMIT_BYTES // 8}
 handshake_secs = 2
 """
 HALF_OPEN = 500

@@ -4,16 +4,20 @@ CVE-2023-28366 (Mosquitto: messages of QoS 2 with the same identifier, never ans
 That 5.0 has its Receive Maximum is in conformance/test_receive_maximum.py.
 """
 
+import contextlib
+import socket
+
 import packets
 import pytest
 from mqtt import Client
 from packets import Kind
 
-from attacks.measure import MIB, allocated_bytes, dropped
+from attacks.measure import MIB, allocated_bytes, closed, dropped, eventually, resident_bytes
 
 pytestmark = pytest.mark.bellbird
 
 QUICK = 'durability = "memory"\n'
+CEILING_BYTES = 32 * MIB
 IDS = range(1, 65_536)
 INFLIGHT_MAX, QUEUE_MAX = 100, 1000
 """The defaults of docs/configuration.md."""
@@ -70,6 +74,28 @@ def test_identifiers_are_kept_with_the_session_only(launch, client):
         client(broker, f"flood{number}", 4).disconnect()
     assert allocated_bytes(broker) - before < MIB
     witness.ping()
+
+
+def test_a_crowd_with_all_identifiers_stays_below_the_ceiling(launch, client):
+    """Sixty clients open far more than may be allocated: some of them go, and others are served."""
+    broker = launch(f"{QUICK}[limits]\nmemory_bytes_max = {CEILING_BYTES}\n")
+    witness, before = client(broker, "witness"), resident_bytes(broker)
+    crowd = [client(broker, f"flood{number}", 4) for number in range(60)]
+    for start in range(1, 65_001, 1000):
+        part = b"".join(packets.publish("t", b"", qos=2, packet_id=one) for one in range(start, start + 1000))
+        for flood in crowd:
+            with contextlib.suppress(ConnectionError):
+                flood.send(part)
+                flood.socket.recv(1 << 18, socket.MSG_DONTWAIT)
+        assert allocated_bytes(broker) < CEILING_BYTES * 6 // 5
+    # Before 5.0 a message that cannot be taken ends its connection.
+    assert closed(broker, "memory") + closed(broker, "protocol") > 0, "some of them are gone"
+    assert resident_bytes(broker) - before < CEILING_BYTES * 6 // 5 + 16 * MIB
+    witness.ping()
+    for flood in crowd:
+        flood.close()
+    eventually(broker, "memory is free again", lambda: allocated_bytes(broker) < CEILING_BYTES // 4)
+    client(broker, "later").ping()
 
 
 @pytest.mark.parametrize("qos", [1, 2])
