@@ -340,9 +340,9 @@ KINDS: dict[str, tuple[Callable[[Target], None], float]] = {
     "retained": (retained, 50),
     "consumers": (consumers, 100),
 }
-"""Each with its pace; half-open connections end after ten seconds by default, so that five thousand of them are
-renewed five hundred times in each. A deed is a connection for those who connect; for others it is 8,000 messages of QoS 2
-(`unreleased`), 50 retained messages of 4 kB (`retained`), 20 messages of 4 kB for thirty (`consumers`), up
+"""Each with its pace; half-open connections end after ten seconds by default, so that five thousand of them
+are renewed five hundred times in each. A deed is a connection for those who connect; for others it is 8,000
+messages of QoS 2 (`unreleased`), 50 retained messages of 4 kB (`retained`), 20 messages of 4 kB for thirty (`consumers`), up
 to 2,000 pings (`pings`), or a topic of slashes, 20 for a thousand filters, 10,000 properties and a thousand
 filters (`topics`)."""
 CONTROL = {"busy": (busy, 0)}
@@ -397,7 +397,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("kind", choices=KINDS | CONTROL)
     parser.add_argument("--nice", type=int, default=0)
-    parser.add_argument("--half-open", type=int, default=HALF_OPEN, help="connections that are not finished")
+    parser.add_argument("--half-open", type=int, default=HALF_OPEN, help="how many are not finished")
     parser.add_argument("--unpaced", action="store_true", help="as fast as can be")
     for door in ("tcp", "tls", "websocket"):
         parser.add_argument(f"--{door}", type=int, required=True)
