@@ -342,9 +342,9 @@ KINDS: dict[str, tuple[Callable[[Target], None], float]] = {
 }
 """Each with its pace; half-open connections end after ten seconds by default, so that five thousand of them
 are renewed five hundred times in each. A deed is a connection for those who connect; for others it is 8,000
-messages of QoS 2 (`unreleased`), 50 retained messages of 4 kB (`retained`), 20 messages of 4 kB for thirty (`consumers`), up
-to 2,000 pings (`pings`), or a topic of slashes, 20 for a thousand filters, 10,000 properties and a thousand
-filters (`topics`)."""
+messages of QoS 2 (`unreleased`), 50 retained messages of 4 kB (`retained`), 20 messages of 4 kB for thirty
+(`consumers`), up to 2,000 pings (`pings`), or a topic of slashes, 20 for a thousand filters, 10,000
+properties and a thousand filters (`topics`)."""
 CONTROL = {"busy": (busy, 0)}
 
 
