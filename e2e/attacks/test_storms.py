@@ -82,7 +82,7 @@ def test_an_older_client_does_not_get_past_the_limit(launch, client):
 
 
 @pytest.mark.xfail(
-    strict=True,
+    strict=False,  # how much is in use at the end depends on the allocator
     reason="retained messages may take all memory up to where it is short, and stay: who is new is locked out",
 )
 def test_a_flood_locks_nobody_out(launch, client, dial):
